@@ -1,0 +1,12 @@
+//! The Polylink host: talks to the MCU, knows the product's datapoints, offers services to plugins, and knows no cloud.
+//!
+//! The way up: [`mcu`] (bytes to reports) → [`bus`] (last values, journal, cursors) → [`plugins`] (one thread each) →
+//! ABI → [`services`] (sockets). The way down: services → plugins → ABI → [`bus::arbiter`] → mcu. [`assemble`] wires it.
+
+pub mod admin;
+pub mod bus;
+pub mod config;
+pub mod mcu;
+pub mod plugins;
+pub mod product;
+pub mod services;

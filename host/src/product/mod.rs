@@ -1,0 +1,252 @@
+//! The thing model: what a product can report and be told, and the one place where values are checked for all clouds.
+//!
+//! Pure: no I/O, no clock.
+
+use polylink_plugin_api::Value;
+
+/// One kind of device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// The product key that the MCU names.
+    pub key: String,
+    /// For people.
+    pub name: String,
+    /// Properties; a property's id is its position here.
+    pub properties: Vec<Property>,
+    /// Events; ids are positions.
+    pub events: Vec<Event>,
+    /// Actions; ids are positions.
+    pub actions: Vec<Action>,
+    /// Whether uninterpreted bytes pass in both directions.
+    pub raw: bool,
+}
+
+/// A named, typed datum: a property, or a parameter of an event or action.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name in this product: `a-z`, `A-Z`, digits, `_`; unique among its siblings.
+    pub name: String,
+    /// For people; may be empty.
+    pub title: String,
+    /// Unit symbol; may be empty.
+    pub unit: String,
+    /// Type and limits.
+    pub kind: Kind,
+}
+
+/// Type and limits of a field. Limits are inclusive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// On or off.
+    Bool,
+    /// Whole numbers `min`, `min + step`, …, `max`.
+    Int {
+        /// Least.
+        min: i64,
+        /// Greatest.
+        max: i64,
+        /// At least 1.
+        step: i64,
+    },
+    /// Decimals with exactly `scale` digits after the point; limits are mantissas of that scale.
+    Decimal {
+        /// Digits after the point, at most 18.
+        scale: u8,
+        /// Least mantissa.
+        min: i64,
+        /// Greatest mantissa.
+        max: i64,
+        /// Step of the mantissa, at least 1.
+        step: i64,
+    },
+    /// One of these labels, by index.
+    Enum {
+        /// Labels, unique.
+        labels: Vec<String>,
+    },
+    /// UTF-8 text of at most so many bytes.
+    Text {
+        /// Bytes.
+        max_bytes: usize,
+    },
+    /// At most so many bytes.
+    Bytes {
+        /// Bytes.
+        max_bytes: usize,
+    },
+    /// A JSON document of at most so many bytes.
+    Json {
+        /// Bytes.
+        max_bytes: usize,
+    },
+}
+
+/// A datapoint that has a current value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// Name, type, limits.
+    pub field: Field,
+    /// Clouds may set it.
+    pub writable: bool,
+    /// What is kept for a cloud that is behind.
+    pub history: History,
+    /// How important a change is.
+    pub class: Class,
+}
+
+/// What is kept of a property for a cloud that is behind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum History {
+    /// The newest value replaces older ones that wait.
+    #[default]
+    Latest,
+    /// Every value is delivered.
+    All,
+}
+
+/// What kind of news a datapoint carries. Alarms and faults are never coalesced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Class {
+    /// An ordinary value.
+    #[default]
+    Value,
+    /// An alarm.
+    Alarm,
+    /// A fault of the device.
+    Fault,
+}
+
+/// Something that happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// Its parameters; ids are positions.
+    pub params: Vec<Field>,
+}
+
+/// Something the device can be told to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Its name.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// May be carried out twice without harm, so it may be sent again.
+    pub idempotent: bool,
+    /// Its parameters; ids are positions.
+    pub params: Vec<Field>,
+    /// What it returns; ids are positions.
+    pub returns: Vec<Field>,
+}
+
+/// Why a value does not fit a field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Another type.
+    #[error("`{field}` takes {expected}, not {found}")]
+    Type {
+        /// The field.
+        field: String,
+        /// What it takes.
+        expected: &'static str,
+        /// What came.
+        found: &'static str,
+    },
+    /// Out of range, off the step, too long, no such label.
+    #[error("`{field}` takes {expected}, not {found}")]
+    Range {
+        /// The field.
+        field: String,
+        /// What it takes, such as `16.0 to 30.0 in steps of 0.5`.
+        expected: String,
+        /// What came.
+        found: String,
+    },
+}
+
+impl Field {
+    /// Whether the value fits: its type exactly (a decimal with the field's scale), its range, step and length.
+    ///
+    /// # Errors
+    /// What the field takes, and what came.
+    pub fn check(&self, value: &Value) -> Result<(), ValueError> {
+        let fits = match (&self.kind, value) {
+            (Kind::Bool, Value::Bool(_)) => true,
+            (Kind::Int { min, max, step }, Value::Int(value)) => on_grid(*value, *min, *max, *step),
+            (Kind::Decimal { scale, min, max, step }, Value::Decimal { mantissa, scale: found }) => {
+                scale == found && on_grid(*mantissa, *min, *max, *step)
+            }
+            (Kind::Enum { labels }, Value::Enum(index)) => (*index as usize) < labels.len(),
+            (Kind::Text { max_bytes }, Value::Text(text)) => text.len() <= *max_bytes,
+            (Kind::Bytes { max_bytes }, Value::Bytes(bytes)) => bytes.len() <= *max_bytes,
+            (Kind::Json { max_bytes }, Value::Json(text)) => text.len() <= *max_bytes,
+            (kind, value) => {
+                return Err(ValueError::Type { field: self.name.clone(), expected: kind.name(), found: value.kind() });
+            }
+        };
+        if fits {
+            return Ok(());
+        }
+        let found = match value {
+            Value::Text(text) | Value::Json(text) => format!("{} bytes", text.len()),
+            Value::Bytes(bytes) => format!("{} bytes", bytes.len()),
+            value => value.to_string(),
+        };
+        Err(ValueError::Range { field: self.name.clone(), expected: self.kind.to_string(), found })
+    }
+}
+
+impl Kind {
+    /// The type's name in product files.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Bool => "bool",
+            Self::Int { .. } => "int",
+            Self::Decimal { .. } => "decimal",
+            Self::Enum { .. } => "enum",
+            Self::Text { .. } => "text",
+            Self::Bytes { .. } => "bytes",
+            Self::Json { .. } => "json",
+        }
+    }
+}
+
+/// What a value may be, for messages: `16.0 to 30.0 in steps of 0.5`.
+impl std::fmt::Display for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bool => f.write_str("true or false"),
+            Self::Int { min, max, step: 1 } => write!(f, "{min} to {max}"),
+            Self::Int { min, max, step } => write!(f, "{min} to {max} in steps of {step}"),
+            Self::Decimal { scale, min, max, step } => {
+                let decimal = |mantissa| Value::Decimal { mantissa, scale: *scale };
+                write!(f, "{} to {}", decimal(*min), decimal(*max))?;
+                if *step == 1 {
+                    write!(f, " with {scale} decimals")
+                } else {
+                    write!(f, " in steps of {}", decimal(*step))
+                }
+            }
+            Self::Enum { labels } => write!(f, "one of {}", labels.join(", ")),
+            Self::Text { max_bytes } => write!(f, "at most {max_bytes} bytes of text"),
+            Self::Bytes { max_bytes } => write!(f, "at most {max_bytes} bytes"),
+            Self::Json { max_bytes } => write!(f, "at most {max_bytes} bytes of JSON"),
+        }
+    }
+}
+
+impl Product {
+    /// The property of this name, with its id.
+    #[must_use]
+    pub fn property(&self, name: &str) -> Option<(u32, &Property)> {
+        (0u32..).zip(&self.properties).find(|(_, property)| property.field.name == name)
+    }
+}
+
+fn on_grid(value: i64, min: i64, max: i64, step: i64) -> bool {
+    value >= min && value <= max && (i128::from(value) - i128::from(min)) % i128::from(step.max(1)) == 0
+}

@@ -1,0 +1,21 @@
+//! Safe, ordinary Rust for authors of Polylink plugins.
+//!
+//! A plugin is a [`Session`]: a state machine that gets an [`Input`] and the time, and answers with [`Output`]s. It
+//! opens no socket, reads no clock, starts no thread and blocks on nothing; the [`driver`] carries its outputs out
+//! through the host's services. [`export_plugin!`] makes a loadable library of it.
+//!
+//! Module map: [`session`] the trait and its vocabulary · [`value`] values, reports, commands · [`thing_model`] what the
+//! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
+//! panic leaves · [`timers`], [`backoff`], [`bytes`], [`secret`], [`random`] small tools · [`straight`] `async` for those
+//! who prefer straight-line code · `testing` (feature) virtual time and scripted services.
+
+pub mod secret;
+pub mod services;
+pub mod session;
+pub mod value;
+
+pub use polylink_plugin_api as api;
+
+pub use polylink_plugin_api::{ClockQuality, Now, Timestamp, WallTime};
+pub use session::{Context, Input, Output, RequestId, Session};
+pub use value::{Cause, Command, CommandBody, DatapointId, Outcome, OutcomeResult, Report, ReportBody, Value};

@@ -1,0 +1,61 @@
+//! What a session may ask of the host's services, and what they answer, as ordinary types. Limits and meanings are those
+//! of [`polylink_plugin_api::services`].
+
+pub mod http;
+pub mod module;
+pub mod mqtt;
+pub mod network;
+pub mod store;
+pub mod tcp;
+pub mod udp;
+
+use crate::secret::Secret;
+
+/// Why a service did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind, for programs.
+    pub reason: Reason,
+    /// The story, for people.
+    pub text: String,
+}
+
+/// The kinds of [`Failure`]; see [`polylink_plugin_api::HostRefusal`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// None of the others.
+    Other,
+    /// No such handle.
+    UnknownHandle,
+    /// Used up.
+    Quota,
+    /// An argument is not acceptable.
+    Invalid,
+    /// Host name not found.
+    Resolve,
+    /// Nobody answered in time.
+    Timeout,
+    /// The other end refused the connection.
+    ConnectionRefused,
+    /// The connection broke.
+    ConnectionLost,
+    /// TLS failed.
+    Tls,
+    /// The other end broke the protocol.
+    Protocol,
+    /// The disk is full, read-only or broken.
+    Storage,
+    /// Closed at the session's own request.
+    Closed,
+}
+
+/// Protection of a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Name to verify instead of the host name.
+    pub server_name: Option<String>,
+    /// PEM certificates to trust instead of the usual roots.
+    pub ca_pem: Option<String>,
+    /// PEM certificate chain and private key to show the server.
+    pub client: Option<(String, Secret<String>)>,
+}
