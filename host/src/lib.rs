@@ -6,6 +6,7 @@
 pub mod admin;
 pub mod bus;
 pub mod config;
+pub mod log;
 pub mod mcu;
 pub mod plugins;
 pub mod product;
