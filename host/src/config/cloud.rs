@@ -199,7 +199,7 @@ fn mappings(path: &str, node: &Node, product: &Product, errors: &Errors) -> BTre
     mappings
 }
 
-fn plugin(node: &Node) -> Result<PluginChoice, Expected> {
+pub(super) fn plugin(node: &Node) -> Result<PluginChoice, Expected> {
     let found = text(node).map_err(|_| Expected::from(PLUGIN))?;
     if found.starts_with('/') && !found.contains('\0') {
         return Ok(PluginChoice::File(found.into()));

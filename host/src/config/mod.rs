@@ -19,6 +19,7 @@ pub mod product;
 pub mod read;
 pub mod schema;
 pub mod secrets;
+pub mod show;
 
 pub mod source;
 pub mod tree;
@@ -29,7 +30,7 @@ use std::sync::Arc;
 
 use figment::value::{Dict, Value};
 
-pub use cloud::{CloudError, CloudInstance};
+pub use cloud::{CloudError, CloudInstance, PluginChoice};
 pub use error::{ConfigError, ConfigErrors, Place, Problem};
 pub use host::{CommandPolicy, HostConfig, LinkKind, LogFormat, LogLevel, Port, ProductKey, Zone};
 pub use overrides::Overrides;
@@ -63,10 +64,17 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn load_host(dir: &Path, overrides: Overrides) -> Result<HostConfig, ConfigErrors> {
+        let (config, errors) = Self::read_host(dir, overrides);
+        if errors.0.is_empty() { Ok(config) } else { Err(errors) }
+    }
+
+    /// The same for who wants to look further in spite of errors: what is wrong has its default.
+    #[must_use]
+    pub fn read_host(dir: &Path, overrides: Overrides) -> (HostConfig, ConfigErrors) {
         let errors = Errors::default();
         let root = tree::merge(&layers(dir, &overrides, None, &errors), &errors);
         let config = HostConfig { dir: dir.to_owned(), overrides, ..HostConfig::read(&root, &errors) };
-        errors.finish(config)
+        (config, errors.into_errors())
     }
 }
 
@@ -101,6 +109,25 @@ impl HostConfig {
     #[must_use]
     pub fn product_file(&self, key: &ProductKey) -> PathBuf {
         self.dir.join(PRODUCTS).join(format!("{key}.toml"))
+    }
+
+    /// What holds and where it comes from, key by key: with a product, everything; without, what is known before it.
+    /// `schema_of` finds a plugin's settings schema.
+    ///
+    /// # Errors
+    /// What hinders reading; wrong values are shown as they are.
+    pub fn show(
+        &self,
+        product: Option<&str>,
+        schema_of: &dyn Fn(&PluginChoice) -> Option<String>,
+    ) -> Result<Vec<show::Shown>, ConfigErrors> {
+        let errors = Errors::default();
+        let root = match product {
+            Some(key) => self.product_tree(key, &errors),
+            None => Some(tree::merge(&layers(&self.dir, &self.overrides, None, &errors), &errors)),
+        };
+        let shown = root.map(|root| show::show(&root, &self.dir, &self.overrides, schema_of));
+        errors.finish(shown.unwrap_or_default())
     }
 
     /// Everything merged for this product.

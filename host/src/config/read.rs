@@ -31,7 +31,8 @@ impl<'a> Section<'a> {
     pub fn new(path: impl Into<String>, node: &'a Node, errors: &'a Errors) -> Self {
         let path = path.into();
         if node.table().is_none() {
-            let problem = Problem::Unacceptable { found: node.describe(), expected: "a table".to_owned() };
+            // The type only: what stands in the place of a cloud's section may be a secret.
+            let problem = Problem::Unacceptable { found: node.kind().to_owned(), expected: "a table".to_owned() };
             errors.add(&node.place, path.clone(), problem);
         }
         Self { path, node, asked: Vec::new(), errors }

@@ -152,7 +152,8 @@ fn in_range(value: &Value, schema: &Value) -> bool {
 }
 
 /// What the schema accepts, for messages.
-fn expected(schema: &Value) -> String {
+#[must_use]
+pub fn expected(schema: &Value) -> String {
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
         return one_of(&words.iter().map(Value::to_string).collect::<Vec<_>>());
     }

@@ -144,7 +144,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
 fn wrong_types_and_ranges_are_all_reported_at_once() {
     check_host(
         "log = 5\n[mcu]\nbaud = \"fast\"\nlink = \"spi\"\n[plugins]\nfaults_max = 0\ncall_warn_ms = 1.5\ndirectories = \"/x\"\n",
-        "<dir>/host.toml:1: log: found 5, expected a table\n\
+        "<dir>/host.toml:1: log: found a whole number, expected a table\n\
          <dir>/host.toml:3: mcu.baud: found \"fast\", expected a whole number of bits per second from 300 to 4000000\n\
          <dir>/host.toml:4: mcu.link: found \"spi\", expected \"gizwits-uart\" or \"jsonl\"\n\
          <dir>/host.toml:6: plugins.faults_max: found 0, expected a whole number of faults from 1 to 1000\n\
