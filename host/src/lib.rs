@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod log;
 pub mod mcu;
+pub mod notify;
 pub mod plugins;
 pub mod product;
 pub mod services;

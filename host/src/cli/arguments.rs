@@ -34,6 +34,11 @@ pub enum Command {
         /// Which.
         file: PathBuf,
     },
+    /// Write a product file for a Gizwits datapoint file.
+    ProductImport {
+        /// Which.
+        file: PathBuf,
+    },
     /// How does the running host stand?
     Status {
         /// Again and again.
@@ -130,8 +135,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
 }
 
 /// The commands by their words, in the order of the help.
-pub const COMMANDS: [&str; 9] =
-    ["run", "check", "plugin list", "plugin inspect", "status", "get", "set", "watch", "config show"];
+pub const COMMANDS: [&str; 10] =
+    ["run", "check", "plugin list", "plugin inspect", "product import", "status", "get", "set", "watch", "config show"];
 
 #[derive(Default)]
 struct Flags {
@@ -181,6 +186,10 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
         "plugin inspect" => match rest {
             [file] => Ok(Command::PluginInspect { file: file.into() }),
             _ => Err(shape("`polylink plugin inspect` takes one FILE")),
+        },
+        "product import" => match rest {
+            [file] => Ok(Command::ProductImport { file: file.into() }),
+            _ => Err(shape("`polylink product import` takes one FILE")),
         },
         "status" => nothing_more(Command::Status { watch, json }),
         "get" => Ok(Command::Get { names: rest.to_vec(), json }),
@@ -239,6 +248,7 @@ mod tests {
         check("check --product lamp", Ok(Command::Check { product: Some("lamp".into()) }));
         check("plugin list", Ok(Command::PluginList));
         check("plugin inspect a.so", Ok(Command::PluginInspect { file: "a.so".into() }));
+        check("product import a.json", Ok(Command::ProductImport { file: "a.json".into() }));
         check("--json status --watch", Ok(Command::Status { watch: true, json: true }));
         check("get power", Ok(Command::Get { names: vec!["power".into()], json: false }));
         check(

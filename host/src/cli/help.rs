@@ -32,6 +32,7 @@ Usage: polylink COMMAND [options]
   config show            show what holds, and with --origin where it comes from
   plugin list            list the plugin files
   plugin inspect FILE    say all about one plugin file, its settings above all
+  product import FILE    write a product file for a Gizwits datapoint file
   status                 how the running host, its MCU and its clouds stand
   get [NAME...]          last known values
   set NAME=VALUE...      set datapoints, as the local user
@@ -50,7 +51,7 @@ Exit status: 0 done; 1 not done, or something is wrong; 2 wrong command line;
 
 const OPTIONS: &str = "\nOptions of every command: --config-dir DIR, --set SECTION.KEY=VALUE, --socket PATH\n";
 
-const TOPICS: [(&str, &str); 9] = [
+const TOPICS: [(&str, &str); 10] = [
     (
         "run",
         "Usage: polylink run
@@ -93,6 +94,16 @@ Says what a plugin is, what it needs of the host, and which settings it takes.
 
 Example:
   polylink plugin inspect /usr/lib/polylink/plugins/libdeli.so
+",
+    ),
+    (
+        "product import",
+        "Usage: polylink product import FILE
+
+Writes to standard output a product file for a datapoint file in JSON, as the Gizwits console exports it.
+
+Example:
+  polylink product import lamp.datapoints.json > /etc/polylink/products/KEY.toml
 ",
     ),
     (

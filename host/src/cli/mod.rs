@@ -6,6 +6,7 @@
 pub mod arguments;
 pub mod check;
 pub mod help;
+pub mod import;
 pub mod plugin_files;
 pub mod remote;
 pub mod show;
@@ -72,6 +73,7 @@ pub fn execute(invocation: &Invocation, plugins: &dyn PluginFiles, out: &mut dyn
         Command::ConfigShow { origin, product } => show::run(options, *origin, product.as_deref(), plugins, out, err),
         Command::PluginList => plugin_files::list(options, plugins, out, err),
         Command::PluginInspect { file } => plugin_files::inspect(file, plugins, out, err),
+        Command::ProductImport { file } => import::run(file, out, err),
         Command::Status { watch, json } => remote::status(options, *watch, *json, out, err),
         Command::Get { names, json } => remote::get(options, names, *json, out, err),
         Command::Set { values } => remote::set(options, values, out, err),

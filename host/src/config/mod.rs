@@ -13,6 +13,7 @@ pub mod cloud;
 pub mod decimal;
 pub mod document;
 pub mod error;
+pub mod gizwits;
 pub mod host;
 pub mod overrides;
 pub mod product;
@@ -54,6 +55,8 @@ pub struct LoadedProduct {
     pub host: HostConfig,
     /// The thing model.
     pub product: Arc<Product>,
+    /// How values are packed on the line, if the product file names a Gizwits datapoint file.
+    pub layout: Option<polylink_p0::Schema>,
     /// Every `[cloud.<name>]`, in order of name; a wrong one does not hinder the others.
     pub clouds: Vec<Result<CloudInstance, CloudError>>,
 }
@@ -93,9 +96,9 @@ impl HostConfig {
         };
         let host =
             HostConfig { dir: self.dir.clone(), overrides: self.overrides.clone(), ..Self::read(&root, &errors) };
-        let product = product::read(&root, key, &errors);
+        let (product, layout) = product::read(&root, key, &errors);
         let clouds = cloud::read_all(&root, &product, &self.dir, &self.overrides, &errors);
-        errors.finish(LoadedProduct { host, product: Arc::new(product), clouds })
+        errors.finish(LoadedProduct { host, product: Arc::new(product), layout, clouds })
     }
 
     /// The keys of all product files.
@@ -152,7 +155,7 @@ impl HostConfig {
                 Some(tree::merge(&layers, errors))
             }
             Err(error) => {
-                errors.extend([error]);
+                errors.extend([*error]);
                 None
             }
         }
@@ -172,7 +175,7 @@ fn layers(dir: &Path, overrides: &Overrides, product: Option<SourceFile>, errors
     let mut layers = vec![Layer::Defaults(defaults())];
     let read = |path: &Path, layers: &mut Vec<Layer>| match SourceFile::read(path) {
         Ok(file) => layers.push(Layer::File(file)),
-        Err(error) => errors.extend([error]),
+        Err(error) => errors.extend([*error]),
     };
     if !dir.is_dir() {
         errors.add(&Place::file(dir), "", Problem::Other("no such directory; name it with --config-dir".to_owned()));
@@ -241,3 +244,6 @@ const MAX_DIRECTORY: usize = 1000;
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod shipped;

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 
 use super::decimal::mantissa;
 use super::error::Errors;
+use super::gizwits;
 use super::read::{Expected, Section, boolean, choice, one_of, size, text, texts, whole};
 use super::tree::{Node, Shape, quote};
+use crate::product::gizwits_import::Imported;
 use crate::product::{Action, Class, Event, Field, History, Kind, Product, Property};
 
-/// Reads the thing model for the product of this key.
-pub(super) fn read(root: &Node, key: &str, errors: &Errors) -> Product {
+/// Reads the thing model for the product of this key, and the layout of its payloads if it is taken over from a Gizwits
+/// datapoint file.
+pub(super) fn read(root: &Node, key: &str, errors: &Errors) -> (Product, Option<polylink_p0::Schema>) {
     let mut product = Product {
         key: key.to_owned(),
         name: key.to_owned(),
@@ -19,20 +22,37 @@ pub(super) fn read(root: &Node, key: &str, errors: &Errors) -> Product {
         raw: false,
     };
     let mut root = Section::new("", root, errors);
-    match root.section("product") {
+    let imported = match root.section("product") {
         Some(section) => read_head(section, &mut product),
-        None => root.wrong("product", "missing, expected a [product] section with `key` and `name`"),
-    }
-    product.properties = all(root.sections("property"), property);
+        None => {
+            root.wrong("product", "missing, expected a [product] section with `key` and `name`");
+            None
+        }
+    };
+    let properties = root.sections("property");
+    let layout = match imported {
+        Some(Some(imported)) => {
+            product.properties = imported.product.properties;
+            properties.into_iter().for_each(|section| gizwits::describe(section, &mut product.properties));
+            Some(imported.layout)
+        }
+        // What the entries say makes no sense without the file.
+        Some(None) => return (product, None),
+        None => {
+            product.properties = all(properties, property);
+            None
+        }
+    };
     product.events = all(root.sections("event"), event);
     product.actions = all(root.sections("action"), action);
     if product.properties.is_empty() && product.events.is_empty() && product.actions.is_empty() && !product.raw {
         root.wrong("property", "missing, expected at least one [[property]], [[event]] or [[action]], or raw = true");
     }
-    product
+    (product, layout)
 }
 
-fn read_head(mut section: Section<'_>, product: &mut Product) {
+/// Some if there is to be an import, and what came of it.
+fn read_head(mut section: Section<'_>, product: &mut Product) -> Option<Option<Imported>> {
     if let Some(written) = section.required("key", "this product's key", text)
         && written != product.key
     {
@@ -41,7 +61,9 @@ fn read_head(mut section: Section<'_>, product: &mut Product) {
     }
     section.read("name", &mut product.name, short_text);
     section.read("raw", &mut product.raw, boolean);
+    let imported = gizwits::import(&mut section, &product.key);
     section.finish();
+    imported
 }
 
 fn property(mut section: Section<'_>) -> Option<(String, Property)> {
@@ -206,7 +228,7 @@ fn max_bytes(section: &mut Section<'_>) -> usize {
     max_bytes
 }
 
-fn name(node: &Node) -> Result<String, Expected> {
+pub(super) fn name(node: &Node) -> Result<String, Expected> {
     text(node).ok().filter(|name| is_name(name)).ok_or(NAME.into())
 }
 
@@ -216,7 +238,7 @@ pub fn is_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-fn short_text(node: &Node) -> Result<String, Expected> {
+pub(super) fn short_text(node: &Node) -> Result<String, Expected> {
     text(node).ok().filter(|text| text.len() <= MAX_TEXT).ok_or("a text of at most 256 bytes".into())
 }
 
@@ -240,9 +262,10 @@ const TYPES: [(&str, Type); 7] = [
     ("bytes", Type::Bytes),
     ("json", Type::Json),
 ];
-const HISTORIES: [(&str, History); 2] = [("latest", History::Latest), ("all", History::All)];
-const CLASSES: [(&str, Class); 3] = [("value", Class::Value), ("alarm", Class::Alarm), ("fault", Class::Fault)];
-const NAME: &str = "a name of 1 to 64 characters a-z, A-Z, 0-9 and _";
+pub(super) const HISTORIES: [(&str, History); 2] = [("latest", History::Latest), ("all", History::All)];
+pub(super) const CLASSES: [(&str, Class); 3] =
+    [("value", Class::Value), ("alarm", Class::Alarm), ("fault", Class::Fault)];
+pub(super) const NAME: &str = "a name of 1 to 64 characters a-z, A-Z, 0-9 and _";
 const LABELS: &str = "a list of 1 to 1024 different texts";
 const SCALE: &str = "a whole number of digits after the point from 0 to 18";
 

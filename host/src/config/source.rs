@@ -33,11 +33,13 @@ impl SourceFile {
     ///
     /// # Errors
     /// What the system said, or where the syntax is wrong.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let text = read_text(path, MAX_FILE_BYTES).map_err(|problem| ConfigError {
-            place: Place::file(path),
-            key: String::new(),
-            problem: Problem::Unreadable(problem),
+    pub fn read(path: &Path) -> Result<Self, Box<ConfigError>> {
+        let text = read_text(path, MAX_FILE_BYTES).map_err(|problem| {
+            Box::new(ConfigError {
+                place: Place::file(path),
+                key: String::new(),
+                problem: Problem::Unreadable(problem),
+            })
         })?;
         Self::parse(path, text)
     }
@@ -46,7 +48,7 @@ impl SourceFile {
     ///
     /// # Errors
     /// Where the syntax is wrong.
-    pub fn parse(path: &Path, text: String) -> Result<Self, ConfigError> {
+    pub fn parse(path: &Path, text: String) -> Result<Self, Box<ConfigError>> {
         // The parser's own display quotes the line, which may hold a secret; its message does not.
         match ImDocument::parse(text.clone()) {
             Ok(document) => {
@@ -56,11 +58,11 @@ impl SourceFile {
             }
             Err(error) => {
                 let (line, column) = line_and_column(&text, error.span().map_or(0, |span| span.start));
-                Err(ConfigError {
+                Err(Box::new(ConfigError {
                     place: Place::File { path: path.to_owned(), line, column: Some(column) },
                     key: String::new(),
                     problem: Problem::Syntax(error.message().trim().replace('\n', ", ")),
-                })
+                }))
             }
         }
     }
@@ -197,4 +199,4 @@ fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
 }
 
 /// Not documented; chosen by us: a product file with a thousand properties is 200 KiB.
-const MAX_FILE_BYTES: u64 = 1024 * 1024;
+pub const MAX_FILE_BYTES: u64 = 1024 * 1024;
