@@ -15,6 +15,8 @@ pub mod guard;
 pub mod secret;
 pub mod services;
 pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod value;
 
 pub use polylink_plugin_api as api;

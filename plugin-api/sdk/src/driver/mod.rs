@@ -6,7 +6,7 @@
 //! the number of events. Answers that the driver gives itself are delivered in the next call, which it asks for with
 //! `Host::wake`: a session is never called while it is being called.
 
-mod convert;
+pub(crate) mod convert;
 mod handles;
 mod inputs;
 mod outputs;
