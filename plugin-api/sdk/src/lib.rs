@@ -20,6 +20,7 @@ pub mod secret;
 pub mod services;
 pub mod session;
 pub mod settings;
+pub mod straight;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod thing_model;

@@ -23,8 +23,8 @@
 mod abi;
 mod answer;
 mod expect;
-mod record;
-mod tables;
+pub(crate) mod record;
+pub(crate) mod tables;
 mod transcript;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
