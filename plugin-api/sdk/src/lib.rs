@@ -22,6 +22,7 @@ pub mod session;
 pub mod settings;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod thing_model;
 pub mod timers;
 pub mod value;
 
