@@ -45,8 +45,9 @@ impl DeliSession {
             product_version: Some(self.version()).filter(|version| !version.is_empty()),
             properties: self.settings.properties.as_ref(),
         };
-        let data = raw(&info);
-        self.ask(Request::new(requests::DEVICE_INFO, Some(data)));
+        let says_something = info.name.is_some() || info.product_version.is_some() || info.properties.is_some();
+        let data = says_something.then(|| raw(&info));
+        self.ask(Request::new(requests::DEVICE_INFO, data));
     }
 
     /// Asks for what the platform knows of the device, and plans the next time.

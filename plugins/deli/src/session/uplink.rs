@@ -124,11 +124,8 @@ impl Uplink {
         if rename {
             message.mid = None;
         }
-        if self.put_off.len() >= MAX_OWN + MAX_UNSETTLED
-            && let Some((_, lost)) = self.put_off.pop_first()
-        {
-            // Its report stays unsettled, so the host hands it over again after a restart.
-            let _ = lost;
+        // A report that is dropped here stays unsettled, so the host hands it over again after a restart.
+        if self.put_off.len() >= MAX_PUT_OFF && self.put_off.pop_first().is_some() {
             self.dropped += 1;
         }
         self.own_changed |= message.seq.is_none();
@@ -192,8 +189,8 @@ impl Uplink {
     }
 
     /// How many messages wait, are in flight or put off.
-    #[must_use]
-    pub fn pending(&self) -> usize {
+    #[cfg(test)]
+    fn pending(&self) -> usize {
         self.reports.len() + self.own.len() + self.in_flight.len() + self.put_off.len()
     }
 
@@ -259,6 +256,8 @@ pub const WINDOW: usize = 64;
 pub const MAX_UNSETTLED: usize = 512;
 /// Messages of our own that wait; when full, the oldest is dropped and counted (not documented; chosen by us).
 pub const MAX_OWN: usize = 1000;
+/// Messages put off; when full, the one that is due first is dropped and counted.
+const MAX_PUT_OFF: usize = MAX_OWN + MAX_UNSETTLED;
 /// How long a refusal may follow PUBACK (not documented; chosen by us).
 pub const WATCH_MS: u64 = 10_000;
 /// Messages watched: ten seconds at some 800 a second; when full, the oldest is watched no longer.
@@ -376,10 +375,13 @@ mod tests {
     fn reports_beyond_the_limit_stay_with_the_host_and_the_watch_is_bounded() {
         let mut rig = Rig::with_reports(1..=MAX_UNSETTLED as u64);
         assert!(!rig.uplink.take_report(9_999, raw(&0)));
-        for seq in 0..30_000 {
+        let content = raw(&"x".repeat(500));
+        for seq in 0..12_000 {
             let last = rig.send(0).len() as u64;
-            (rig.ids + 1 - last..=rig.ids).for_each(|id| drop(rig.uplink.acknowledged(Timestamp(0), RequestId(id))));
-            let _ = rig.uplink.take_report(10_000 + seq, raw(&"x".repeat(200)));
+            for id in rig.ids + 1 - last..=rig.ids {
+                rig.uplink.acknowledged(Timestamp(0), RequestId(id));
+            }
+            let _ = rig.uplink.take_report(10_000 + seq, content.clone());
         }
         assert!(rig.uplink.watched.len() <= MAX_WATCHED && rig.uplink.watched_bytes <= MAX_WATCHED_BYTES);
         assert_eq!(rig.uplink.watched.values().map(weight).sum::<usize>(), rig.uplink.watched_bytes);
