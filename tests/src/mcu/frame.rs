@@ -148,7 +148,10 @@ impl Splitter {
                 found.push(Found::Frame(Frame { cmd: body[2], sn: body[3], flags, payload: body[6..].to_vec() }));
             } else {
                 let cmd = body[2];
-                violation(found, format!("checksum 0x{:02X} of command 0x{cmd:02X}, 0x{:02X} expected", sum[0], checksum(body)));
+                violation(
+                    found,
+                    format!("checksum 0x{:02X} of command 0x{cmd:02X}, 0x{:02X} expected", sum[0], checksum(body)),
+                );
             }
         }
     }

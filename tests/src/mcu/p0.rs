@@ -100,7 +100,9 @@ impl Schema {
         }
         let (flags, values) = p0[1..].split_at(n_flags);
         let flagged = |id: usize| flags[n_flags - 1 - id / 8] & (1 << (id % 8)) != 0;
-        if let Some(id) = (0..n_flags * 8).find(|&id| flagged(id) && writable.iter().all(|&at| self.attributes[at].id != id)) {
+        if let Some(id) =
+            (0..n_flags * 8).find(|&id| flagged(id) && writable.iter().all(|&at| self.attributes[at].id != id))
+        {
             return Err(format!("control flags attribute {id}, which is not writable"));
         }
         let mut set = Vec::new();
@@ -188,7 +190,8 @@ impl Attribute {
             value[key].as_u64().map(|n| n as usize).ok_or_else(|| format!("datapoint file: {name}: no {key}"))
         };
         let position = &json["position"];
-        let (byte, bit, len) = (number(position, "byte_offset")?, number(position, "bit_offset")?, number(position, "len")?);
+        let (byte, bit, len) =
+            (number(position, "byte_offset")?, number(position, "bit_offset")?, number(position, "len")?);
         let place = match (position["unit"].as_str(), json["data_type"].as_str()) {
             (Some("bit"), _) => Place::Bits { byte, bit, len },
             (_, Some("binary")) => Place::Bytes { byte, len },
