@@ -2,5 +2,7 @@
 
 pub mod faults;
 pub mod frame;
+pub mod log;
 pub mod p0;
 pub mod pty;
+pub mod sim;

@@ -31,7 +31,11 @@ impl Pty {
         raw.make_raw();
         tcsetattr(&other_end, OptionalActions::Now, &raw)?;
         rustix::io::ioctl_fionbio(&master, true)?;
-        Ok(Self { master: AsyncFd::new(master)?, path, _other_end: other_end })
+        // The descriptor lives in the reactor's own wrapper until it is closed, which is what the safe constructor cannot
+        // demand of every type.
+        #[expect(deprecated, reason = "the replacement is unsafe, and an OwnedFd fulfils what it asks for")]
+        let master = AsyncFd::new(master)?;
+        Ok(Self { master, path, _other_end: other_end })
     }
 
     /// What the host opens.
