@@ -58,10 +58,17 @@ impl FaultyNet {
         let (shocks, _) = broadcast::channel(SHOCKS);
         let (gates, orders) = mpsc::unbounded_channel();
         let accepted = Arc::new(AtomicUsize::new(0));
-        let door =
-            Door { address, server, weather: weather.clone(), shocks: shocks.clone(), accepted: accepted.clone() };
+        let (swallowed, _) = watch::channel(0);
+        let door = Door {
+            address,
+            server,
+            weather: weather.clone(),
+            shocks: shocks.clone(),
+            accepted: accepted.clone(),
+            swallowed: swallowed.clone(),
+        };
         let task = tokio::spawn(door.keep(listener, orders));
-        Ok(Self { address, weather, shocks, gates, accepted, task })
+        Ok(Self { address, weather, shocks, gates, accepted, swallowed, task })
     }
 
     /// Where to connect to.
