@@ -10,6 +10,7 @@ use std::sync::Arc;
 use polylink_p0::{Packet, Raw};
 use polylink_plugin_api::{Cause, CommandBody, Now, ReportBody, Timestamp};
 
+use super::commands::*;
 use super::frame::{Decoder, Frame, FrameError, MAX_PAYLOAD};
 use super::p0_profile::Profile;
 use super::requests::{ACK_MS, Ask, AskKind, Due, Purpose, Requests};
@@ -537,54 +538,6 @@ impl Online {
         self.heard.max(self.beat).after(BEAT_MS)
     }
 }
-
-/// Acknowledgements have even numbers, up to that of the last request (Gizwits serial protocol, command table).
-const fn is_ack(command: u8) -> bool {
-    command.is_multiple_of(2) && command <= RESTART_MODULE + 1
-}
-
-// Commands (Gizwits serial protocol, command table); the acknowledgement of each is one more.
-const GET_DEVICE_INFORMATION: u8 = 0x01;
-const P0_TO_MCU: u8 = 0x03;
-const P0_FROM_MCU: u8 = 0x05;
-const HEARTBEAT: u8 = 0x07;
-const ENTER_CONFIGURATION: u8 = 0x09;
-const RESET: u8 = 0x0B;
-const MODULE_STATUS: u8 = 0x0D;
-const RESTART_MCU: u8 = 0x0F;
-const ILLEGAL: u8 = 0x11;
-const ILLEGAL_ACK: u8 = 0x12;
-const PRODUCTION_TEST: u8 = 0x13;
-const OPEN_BINDING: u8 = 0x15;
-const GET_TIME: u8 = 0x17;
-const BIG_DATA_READY: u8 = 0x1B;
-const GET_MODULE_INFORMATION: u8 = 0x21;
-const RESTART_MODULE: u8 = 0x29;
-
-/// Requests of the MCU whose bad checksum is told as such; of others it is told that they are unknown (as the vendor's
-/// module was seen to do).
-const ANSWERED: [u8; 9] = [
-    P0_FROM_MCU,
-    ENTER_CONFIGURATION,
-    RESET,
-    PRODUCTION_TEST,
-    OPEN_BINDING,
-    GET_TIME,
-    BIG_DATA_READY,
-    GET_MODULE_INFORMATION,
-    RESTART_MODULE,
-];
-
-// Errors of the illegal packet notice (Gizwits serial protocol, illegal packets).
-const ERROR_CHECKSUM: u8 = 1;
-const ERROR_COMMAND: u8 = 2;
-const ERROR_OTHER: u8 = 3;
-
-/// A P0 frame with this flag names a device behind a gateway (vendor's newer gateways).
-const GATEWAY_FLAG: u16 = 1;
-
-/// Action code of bytes that nobody interprets (Gizwits datapoint protocol 4.0.0).
-const TRANSPARENT_DOWN: u8 = 0x05;
 
 /// A frame that stays incomplete for so long after its last byte is dropped. Not documented; chosen by us: a pause that
 /// no sending MCU makes, short against the repeats of the MCU.

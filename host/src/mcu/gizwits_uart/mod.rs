@@ -4,6 +4,7 @@
 //! `status` the module's own messages; `link` puts them together. Transfer of MCU firmware is not part of it.
 
 mod answers;
+mod commands;
 pub mod frame;
 mod link;
 mod p0_profile;
