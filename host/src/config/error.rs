@@ -131,6 +131,18 @@ impl Errors {
         self.0.borrow_mut().extend(errors);
     }
 
+    /// How many there are so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Whether there are none so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// `value` if nothing was wrong, else all errors, sorted, each once.
     ///
     /// # Errors

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KEY: &str = "lamp-1";
+pub(crate) const KEY: &str = "lamp-1";
 
-const LAMP: &str = r#"[product]
+pub(crate) const LAMP: &str = r#"[product]
 key = "lamp-1"
 name = "Lamp"
 
@@ -34,10 +34,10 @@ labels = ["auto", "cool"]
 "#;
 
 /// A directory of configuration that is gone when the test ends.
-struct Dir(PathBuf);
+pub(crate) struct Dir(pub(crate) PathBuf);
 
 impl Dir {
-    fn of(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = Self(std::env::temp_dir().join(format!("polylink-config-{}-{number}", std::process::id())));
@@ -51,7 +51,7 @@ impl Dir {
         dir
     }
 
-    fn allow(&self, name: &str, mode: u32) {
+    pub(crate) fn allow(&self, name: &str, mode: u32) {
         std::fs::set_permissions(self.0.join(name), std::fs::Permissions::from_mode(mode)).expect("our own file");
     }
 
@@ -64,7 +64,7 @@ impl Dir {
     }
 
     /// A message with this directory written as `<dir>`.
-    fn tidy(&self, message: &impl ToString) -> String {
+    pub(crate) fn tidy(&self, message: &impl ToString) -> String {
         message.to_string().replace(&*self.0.to_string_lossy(), "<dir>")
     }
 }
@@ -354,7 +354,7 @@ fn the_product_document_has_the_clouds_names_labels_and_shift() {
     assert_eq!(document["product_key"], "lamp-1");
 }
 
-const SCHEMA: &str = r#"{"type": "object", "required": ["serial"], "properties": {
+pub(crate) const SCHEMA: &str = r#"{"type": "object", "required": ["serial"], "properties": {
     "serial": {"type": "string", "minLength": 1, "maxLength": 8},
     "secret": {"type": "string", "minLength": 8, "x-secret": true},
     "scheme": {"enum": ["direct", "preregistered"]},
@@ -384,6 +384,45 @@ fn settings_are_checked_against_the_plugins_schema_with_file_and_line() {
             "<dir>/products/lamp-1.toml:25: cloud.a.settings.secret: a secret written in clear; better { file = \"…\" } or \
           { env = \"…\" }"
         ]
+    );
+}
+
+const DATAPOINTS: &str = r#"{"name": "Lamp", "product_key": "lamp-1", "protocolType": "standard",
+    "packetVersion": "0x00000004", "entities": [{"id": 0, "attrs": [
+    {"id": 0, "name": "power", "display_name": "Power", "data_type": "bool", "type": "status_writable",
+     "position": {"byte_offset": 0, "bit_offset": 0, "unit": "bit", "len": 1}}]}]}"#;
+
+#[test]
+fn a_datapoint_file_gives_the_properties_and_the_entries_describe_them() {
+    let product = "[product]\nkey = \"lamp-1\"\ngizwits_datapoints = \"lamp.json\"\n\
+                   [[property]]\nname = \"power\"\nunit = \"x\"\nhistory = \"all\"\nclass = \"alarm\"\n";
+    let dir = Dir::of(&[("products/lamp-1.toml", product), ("products/lamp.json", DATAPOINTS)]);
+    let loaded = dir.product(Overrides::default()).expect("right");
+    let [property] = &loaded.product.properties[..] else { panic!("one property") };
+    assert_eq!((property.field.title.as_str(), property.field.unit.as_str(), property.writable), ("Power", "x", true));
+    assert_eq!((property.history, property.class), (crate::product::History::All, crate::product::Class::Alarm));
+    assert_eq!(loaded.layout.map(|layout| layout.attributes().len()), Some(1));
+}
+
+#[test]
+fn a_wrong_datapoint_file_is_one_error_and_a_wrong_entry_another() {
+    let product = "[product]\nkey = \"lamp-1\"\ngizwits_datapoints = \"lamp.json\"\n\
+                   [[property]]\nname = \"powr\"\n[[property]]\nname = \"power\"\ntype = \"int\"\n";
+    check_product(
+        product,
+        "<dir>/products/lamp-1.toml:3: product.gizwits_datapoints: <dir>/products/lamp.json: no such file",
+    );
+    let dir = Dir::of(&[("products/lamp-1.toml", product), ("products/lamp.json", DATAPOINTS)]);
+    assert_eq!(
+        dir.tidy(&dir.product(Overrides::default()).expect_err("wrong")),
+        "<dir>/products/lamp-1.toml:5: property[0].name: the datapoint file has no `powr`; did you mean `power`?\n\
+         <dir>/products/lamp-1.toml:8: property[1].type: unknown key; accepted here: name, title, unit, history, class"
+    );
+    let dir =
+        Dir::of(&[("products/lamp-1.toml", product), ("products/lamp.json", &DATAPOINTS.replace("lamp-1", "fan"))]);
+    assert_eq!(
+        dir.tidy(&dir.product(Overrides::default()).expect_err("wrong")),
+        "<dir>/products/lamp-1.toml:3: product.gizwits_datapoints: <dir>/products/lamp.json is of product \"fan\""
     );
 }
 
