@@ -29,6 +29,8 @@ pub struct Context {
     pub facts: module::Facts,
     /// The network interfaces at the start.
     pub interfaces: Vec<network::Interface>,
+    /// The ids of the services that the host offers; see [`crate::services::id`]. Using another one is a fault.
+    pub services: Vec<&'static str>,
 }
 
 /// One cloud protocol, as a state machine without I/O, clock or threads.

@@ -11,6 +11,27 @@ pub mod udp;
 
 use crate::secret::Secret;
 
+/// The ids of the services, for [`crate::PluginInfo::services`] and [`crate::Context::services`].
+pub mod id {
+    use polylink_plugin_api::Extension;
+    use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
+
+    /// MQTT connections.
+    pub const MQTT: &str = Mqtt::ID;
+    /// TCP and TLS streams.
+    pub const TCP: &str = Tcp::ID;
+    /// Datagrams.
+    pub const UDP: &str = Udp::ID;
+    /// HTTP requests.
+    pub const HTTP: &str = Http::ID;
+    /// Remembered values.
+    pub const STORE: &str = Store::ID;
+    /// Interfaces and names.
+    pub const NETWORK: &str = Network::ID;
+    /// The module and the MCU.
+    pub const MODULE: &str = Module::ID;
+}
+
 /// Why a service did not do what was asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {

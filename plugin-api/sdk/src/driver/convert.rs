@@ -1,0 +1,174 @@
+//! The types of the ABI as the session's ordinary ones, and back.
+
+use polylink_plugin_api as api;
+use polylink_plugin_api::abi_stable::std_types::{ROption, RVec};
+use polylink_plugin_api::services::TlsOptions;
+use polylink_plugin_api::services::{module as abi_module, network as abi_network};
+use polylink_plugin_api::{HostRefusal, LogLevel, OutcomeKind, StatusPhase};
+
+use crate::services::{Failure, Reason, Tls, module, network};
+use crate::session::{Level, Phase, Status};
+use crate::value::{Cause, Command, CommandBody, Outcome, OutcomeResult, ReportBody, Value, Values};
+
+pub fn value(value: &api::Value) -> Value {
+    match value {
+        api::Value::Bool(on) => Value::Bool(*on),
+        api::Value::Int(number) => Value::Int(*number),
+        api::Value::Decimal { mantissa, scale } => Value::Decimal { mantissa: *mantissa, scale: *scale },
+        api::Value::Enum(index) => Value::Enum(*index),
+        api::Value::Text(text) => Value::Text(text.to_string()),
+        api::Value::Bytes(bytes) => Value::Bytes(bytes.to_vec()),
+        api::Value::Json(text) => Value::Json(text.to_string()),
+    }
+}
+
+pub fn abi_value(value: Value) -> api::Value {
+    match value {
+        Value::Bool(on) => api::Value::Bool(on),
+        Value::Int(number) => api::Value::Int(number),
+        Value::Decimal { mantissa, scale } => api::Value::Decimal { mantissa, scale },
+        Value::Enum(index) => api::Value::Enum(index),
+        Value::Text(text) => api::Value::text(text),
+        Value::Bytes(bytes) => api::Value::bytes(bytes),
+        Value::Json(text) => api::Value::json(text),
+    }
+}
+
+pub fn values(values: &[api::Property]) -> Values {
+    values.iter().map(|property| (property.id, value(&property.value))).collect()
+}
+
+pub fn abi_values(values: Values) -> RVec<api::Property> {
+    values.into_iter().map(|(id, value)| api::Property { id, value: abi_value(value) }).collect()
+}
+
+pub fn cause(cause: api::Cause) -> Cause {
+    match cause {
+        api::Cause::PERIODIC => Cause::Periodic,
+        api::Cause::ANSWER => Cause::Answer,
+        api::Cause::SNAPSHOT => Cause::Snapshot,
+        _ => Cause::Change,
+    }
+}
+
+pub fn report_body(body: &api::ReportBody) -> ReportBody {
+    match body {
+        api::ReportBody::Properties(properties) => ReportBody::Properties(values(properties)),
+        api::ReportBody::Event { id, params } => ReportBody::Event { id: *id, params: values(params) },
+        api::ReportBody::Raw(bytes) => ReportBody::Raw(bytes.to_vec()),
+    }
+}
+
+pub fn abi_command(command: Command) -> api::Command {
+    let body = match command.body {
+        CommandBody::Set(values) => api::CommandBody::Set(abi_values(values)),
+        CommandBody::Get(ids) => api::CommandBody::Get(ids.into()),
+        CommandBody::Invoke { action, params } => api::CommandBody::Invoke { action, params: abi_values(params) },
+        CommandBody::Raw(bytes) => api::CommandBody::Raw(bytes.into()),
+    };
+    api::Command {
+        device: command.device,
+        body,
+        deadline_ms: command.deadline_ms,
+        message_id: command.message_id.into(),
+    }
+}
+
+pub fn outcome(outcome: &api::CommandOutcome) -> Outcome {
+    let result = match outcome.kind {
+        OutcomeKind::DONE => OutcomeResult::Done,
+        OutcomeKind::UNREACHABLE => OutcomeResult::Unreachable,
+        OutcomeKind::TIMED_OUT => OutcomeResult::TimedOut,
+        OutcomeKind::SUPERSEDED => OutcomeResult::Superseded,
+        _ => OutcomeResult::Refused(outcome.reason.to_string()),
+    };
+    let document = match &outcome.document {
+        ROption::RSome(bytes) => Some(bytes.to_vec()),
+        ROption::RNone => None,
+    };
+    Outcome { result, values: values(&outcome.values), document }
+}
+
+pub fn abi_status(status: Status) -> api::Status {
+    let phase = match status.phase {
+        Phase::Offline => StatusPhase::OFFLINE,
+        Phase::Connecting => StatusPhase::CONNECTING,
+        Phase::Online => StatusPhase::ONLINE,
+        Phase::Attention => StatusPhase::ATTENTION,
+    };
+    let facts = status.facts.into_iter().map(|(name, text)| (name.into(), text.into()).into()).collect();
+    api::Status { phase, text: status.text.into(), facts }
+}
+
+pub const fn abi_level(level: Level) -> LogLevel {
+    match level {
+        Level::Error => LogLevel::ERROR,
+        Level::Warn => LogLevel::WARN,
+        Level::Info => LogLevel::INFO,
+        Level::Debug => LogLevel::DEBUG,
+        Level::Trace => LogLevel::TRACE,
+    }
+}
+
+pub fn failure(code: i64, text: &str) -> Failure {
+    let reason = match code {
+        HostRefusal::UNKNOWN_HANDLE => Reason::UnknownHandle,
+        HostRefusal::QUOTA => Reason::Quota,
+        HostRefusal::INVALID => Reason::Invalid,
+        HostRefusal::RESOLVE => Reason::Resolve,
+        HostRefusal::TIMEOUT => Reason::Timeout,
+        HostRefusal::CONNECTION_REFUSED => Reason::ConnectionRefused,
+        HostRefusal::CONNECTION_LOST => Reason::ConnectionLost,
+        HostRefusal::TLS => Reason::Tls,
+        HostRefusal::PROTOCOL => Reason::Protocol,
+        HostRefusal::STORAGE => Reason::Storage,
+        HostRefusal::CLOSED => Reason::Closed,
+        _ => Reason::Other,
+    };
+    Failure { reason, text: text.to_owned() }
+}
+
+pub fn facts(facts: abi_module::Facts) -> module::Facts {
+    module::Facts {
+        product_key: facts.product_key.into(),
+        serial: facts.serial.into(),
+        module_hardware: facts.module_hardware.into(),
+        module_software: facts.module_software.into(),
+        mcu_hardware: facts.mcu_hardware.into(),
+        mcu_software: facts.mcu_software.into(),
+        mcu_online: facts.mcu_online,
+    }
+}
+
+pub fn interfaces(interfaces: RVec<abi_network::Interface>) -> Vec<network::Interface> {
+    let interface = |found: abi_network::Interface| network::Interface {
+        name: found.name.into(),
+        mac: found.mac,
+        ipv4: found.ipv4.into(),
+        broadcast: found.broadcast.into(),
+        ipv6: found.ipv6.into_iter().map(Into::into).collect(),
+        wireless: found.wireless,
+        signal_dbm: found.signal_dbm,
+    };
+    interfaces.into_iter().map(interface).collect()
+}
+
+pub fn tls_options(tls: Option<&Tls>) -> TlsOptions<'_> {
+    let text = |text: Option<&'static str>| text.unwrap_or_default().into();
+    let mut options = TlsOptions {
+        enabled: tls.is_some(),
+        server_name: text(None),
+        ca_pem: text(None),
+        client_cert_pem: text(None),
+        client_key_pem: text(None),
+    };
+    if let Some(tls) = tls {
+        options.server_name = tls.server_name.as_deref().unwrap_or_default().into();
+        options.ca_pem = tls.ca_pem.as_deref().unwrap_or_default().into();
+        if let Some((chain, key)) = &tls.client {
+            options.client_cert_pem = chain.as_str().into();
+            options.client_key_pem = key.expose().as_str().into();
+        }
+    }
+    options
+}
