@@ -42,8 +42,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads all that is left.
-    pub const fn rest(&mut self) -> &'a [u8] {
-        std::mem::replace(&mut self.rest, &[])
+    pub fn rest(&mut self) -> &'a [u8] {
+        std::mem::take(&mut self.rest)
     }
 
     /// Reads so many bytes.
