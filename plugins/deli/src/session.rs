@@ -56,8 +56,10 @@ pub struct DeliSession {
     phase: Phase,
     endpoints: Endpoints,
     backoff: Backoff,
-    /// Times in a row that the broker or the platform did not believe who we are.
+    /// Times in a row that the broker did not believe who we are.
     refusals: u32,
+    /// When the platform last did not believe it (code 101).
+    signature_refused: Option<Timestamp>,
     timers: Timers<Timer>,
     random: Random,
     last_id: u64,
@@ -130,6 +132,7 @@ impl Session for DeliSession {
             model,
             phase: Phase::Idle,
             refusals: 0,
+            signature_refused: None,
             timers: Timers::new(),
             random,
             last_id: 0,
@@ -211,7 +214,10 @@ impl DeliSession {
     fn work(&mut self, now: Now) {
         self.send_requests(now);
         self.send_messages(now);
-        if self.uplink.take_own_changed() && self.timers.at(&Timer::SaveQueue).is_none() && !matches!(self.phase, Phase::Idle) {
+        if self.uplink.take_own_changed()
+            && self.timers.at(&Timer::SaveQueue).is_none()
+            && !matches!(self.phase, Phase::Idle)
+        {
             self.timers.set(Timer::SaveQueue, now.monotonic.after(SAVE_QUEUE_MS));
         }
         if !self.settled.is_empty() {

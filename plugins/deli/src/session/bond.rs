@@ -199,7 +199,9 @@ impl DeliSession {
 
     /// Factory reset of the module: what belongs to the owner is forgotten. An unbinding that the user asked for goes on.
     pub(super) fn reset(&mut self, now: Now) {
-        self.info("factory reset: organisation, applications, queued messages and firmware plan are forgotten".to_owned());
+        self.info(
+            "factory reset: organisation, applications, queued messages and firmware plan are forgotten".to_owned(),
+        );
         self.uplink.wipe();
         let had_applications = !self.bond.applications.is_empty();
         let unbinding = self.bond.unbinding;

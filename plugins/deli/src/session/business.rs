@@ -3,10 +3,10 @@
 use polylink_plugin_sdk::{Cause, Command, Now, Outcome, Output, Report};
 use serde_json::value::RawValue;
 
+use super::DeliSession;
 use super::answers::code_of;
 use super::connection::{Online, Phase};
 use super::control::{MAX_RUNNING, Purpose, Running};
-use super::DeliSession;
 use crate::commands::{BAD_PARAMETER, FAILED, Instruction};
 use crate::datapoints::{self, CommandKind, Wanted};
 use crate::message::{Envelope, Mid};
@@ -216,7 +216,10 @@ pub struct Answer {
 /// By what the host recognises a message that comes a second time; empty if it has no name.
 pub fn message_id(envelope: &Envelope) -> String {
     // Only the sender keeps its names apart, so it is part of the id.
-    envelope.mid.as_ref().map_or_else(String::new, |mid| format!("{}:{}:{}", envelope.action, envelope.from, mid.as_str()))
+    envelope
+        .mid
+        .as_ref()
+        .map_or_else(String::new, |mid| format!("{}:{}:{}", envelope.action, envelope.from, mid.as_str()))
 }
 
 /// A text of the cloud, short enough for a log.

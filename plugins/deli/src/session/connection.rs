@@ -173,7 +173,9 @@ impl DeliSession {
     pub(super) fn take_mqtt(&mut self, now: Now, event: mqtt::Event) {
         use mqtt::Event;
         match event {
-            Event::Connected { connection, .. } if self.phase.connection() == Some(connection) => self.connected(now, connection),
+            Event::Connected { connection, .. } if self.phase.connection() == Some(connection) => {
+                self.connected(now, connection)
+            }
             Event::Refused(connection, code) if self.phase.connection() == Some(connection) => self.refused(now, code),
             Event::Closed(connection, failure) if self.phase.connection() == Some(connection) => {
                 self.lost(now, &failure.text);
@@ -195,6 +197,7 @@ impl DeliSession {
     fn connected(&mut self, now: Now, connection: RequestId) {
         self.phase = Phase::Online(Online { connection, open: false, messages_refused: false });
         self.note.clear();
+        self.refusals = 0;
         let endpoint = self.endpoints.current().map(ToString::to_string).unwrap_or_default();
         self.info(format!("connected to {endpoint} as {}", self.identity.device_id));
         self.backoff.connected(now.monotonic);
@@ -257,17 +260,20 @@ impl DeliSession {
         self.timers.set(Timer::Reconnect, now.monotonic.after(delay));
     }
 
-    /// Code 101: connect anew once; the second time in a row it is a fault of the configuration.
+    /// Code 101: connect anew once; a second time within the hour it is a fault of the configuration.
     pub(super) fn signature_refused(&mut self, now: Now) {
         let Some(connection) = self.phase.connection() else { return };
         self.note = "the platform says that the signature is wrong (code 101)".to_owned();
+        self.warn(self.note.clone());
         self.outputs.push(Output::Mqtt(mqtt::Request::Disconnect(connection)));
-        self.refusals = if self.refusals == 0 { REFUSALS - 1 } else { REFUSALS };
         self.end_connection();
-        if self.refusals >= REFUSALS {
+        let again = self.signature_refused.is_some_and(|last| now.monotonic.since(last) < REFUSED_PAUSE_MS);
+        if again {
+            self.signature_refused = None;
             self.phase = Phase::Waiting { refused: true };
             self.timers.set(Timer::Reconnect, now.monotonic.after(REFUSED_PAUSE_MS));
         } else {
+            self.signature_refused = Some(now.monotonic);
             self.wait_to_reconnect(now);
         }
     }
@@ -308,11 +314,6 @@ impl DeliSession {
             self.timers.clear(&Timer::Reconnect);
             self.connect_or_discover(now);
         }
-    }
-
-    /// The platform believes who we are.
-    pub(super) const fn identity_accepted(&mut self) {
-        self.refusals = 0;
     }
 }
 

@@ -201,9 +201,7 @@ impl Uplink {
 
     fn unsettled(&self) -> usize {
         let open = |message: &&Message| message.seq.is_some();
-        self.reports.len()
-            + self.in_flight.values().filter(open).count()
-            + self.put_off.values().filter(open).count()
+        self.reports.len() + self.in_flight.values().filter(open).count() + self.put_off.values().filter(open).count()
     }
 
     /// Where it belongs: among the reports or among our own, by age.
