@@ -5,3 +5,4 @@
 pub mod faulty_net;
 pub mod http;
 pub mod mcu;
+pub mod rig;
