@@ -2,4 +2,5 @@
 //!
 //! Invariant: nothing here shares a codec with the host or the SDK; a mistake made twice would go unseen.
 
+pub mod broker;
 pub mod mcu;

@@ -1,0 +1,3 @@
+//! A small strict MQTT broker for tests.
+
+pub mod packet;
