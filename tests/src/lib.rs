@@ -3,4 +3,6 @@
 //! Invariant: nothing here shares a codec with the host or the SDK; a mistake made twice would go unseen.
 
 pub mod broker;
+pub mod faulty_net;
+pub mod http;
 pub mod mcu;
