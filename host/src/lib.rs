@@ -5,8 +5,11 @@
 
 pub mod admin;
 pub mod bus;
+pub mod cli;
 pub mod config;
+pub mod log;
 pub mod mcu;
+pub mod notify;
 pub mod plugins;
 pub mod product;
 pub mod services;

@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+pub mod gizwits_import;
+
 use polylink_plugin_api::Value;
 
 /// One kind of device.
