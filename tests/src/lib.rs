@@ -7,3 +7,4 @@ pub mod clouds;
 pub mod faulty_net;
 pub mod http;
 pub mod mcu;
+pub mod rig;

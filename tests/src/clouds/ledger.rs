@@ -1,144 +1,255 @@
-//! What arrived at a simulated cloud and what became of its commands.
+//! What a simulated cloud has seen: arrivals by the report's counter, commands, presence, violations.
 //!
-//! Reports are told apart by the counter that each of them carries. Invariant: bounded by `MAX_ENTRIES`; beyond that
-//! nothing is kept, so a run that is too long shows losses instead of hiding them.
+//! Invariant: each list has a limit; what does not fit is counted in `left_out`, which no good run has above zero.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Shared book of one cloud.
-#[derive(Debug, Default)]
-pub struct Ledger(Mutex<Book>);
+use tokio::sync::watch;
 
-/// A copy of the book at one moment.
-#[derive(Debug, Clone, Default)]
-pub struct Book {
-    /// First arrival of each report.
-    pub arrivals: BTreeMap<u32, Instant>,
-    /// Arrivals of reports that had arrived before.
-    pub duplicates: u64,
-    /// First arrivals after the first arrival of a later report.
-    pub out_of_order: u64,
-    /// Commands, in the order they were sent.
-    pub commands: Vec<SentCommand>,
-    /// Breaches of the cloud's protocol, in words.
-    pub violations: Vec<String>,
-    newest: u32,
-    commands_by_id: BTreeMap<String, usize>,
+/// Shared between the cloud that writes it and those who judge the run.
+pub struct Ledger {
+    entries: Mutex<Entries>,
+    changes: watch::Sender<u64>,
 }
 
-/// A command of the cloud.
+/// What the ledger says at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Entries {
+    /// Whether the device is connected now.
+    pub online: bool,
+    /// How often it came online.
+    pub sessions: u64,
+    /// Counters of reports, in the order of arrival, repetitions included.
+    pub arrivals: Vec<Arrival>,
+    /// Commands sent, by the cloud's own message id, and when the device said it was done.
+    pub commands: BTreeMap<String, Command>,
+    /// What the device did against the protocol.
+    pub violations: Vec<String>,
+    /// Entries that found no room.
+    pub left_out: u64,
+}
+
+/// A report that has arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// Its number.
+    pub counter: u32,
+    /// When.
+    pub at: Instant,
+}
+
+/// A command that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SentCommand {
-    /// The cloud's message id.
-    pub id: String,
-    /// What was set, for people.
-    pub what: String,
+pub struct Command {
     /// When it was sent.
     pub sent: Instant,
-    /// When the device answered, and whether it had obeyed or why not.
-    pub answer: Option<(Instant, Result<(), String>)>,
+    /// What the device answered, and when: `Ok` means done.
+    pub answer: Option<(Result<(), String>, Instant)>,
+}
+
+/// Arrivals held against what should have arrived.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// Different reports that should have arrived.
+    pub expected: usize,
+    /// Different reports among these that did.
+    pub arrived: usize,
+    /// Reports that should have arrived and did not.
+    pub lost: usize,
+    /// Arrivals beyond the first of the same report.
+    pub duplicates: usize,
+    /// First arrivals of reports after a report with a higher number.
+    pub out_of_order: usize,
+    /// Microseconds from the last byte on the serial line to the first arrival, ascending.
+    pub latencies_us: Vec<u64>,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { entries: Mutex::default(), changes: watch::channel(0).0 }
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
 }
 
 impl Ledger {
-    /// A report with this counter came.
+    /// The device came or went.
+    pub fn presence(&self, online: bool) {
+        self.change(|entries| {
+            entries.sessions += u64::from(online && !entries.online);
+            entries.online = online;
+        });
+    }
+
+    /// A report with this number arrived just now.
     pub fn arrived(&self, counter: u32) {
-        let mut book = self.lock();
-        if book.arrivals.contains_key(&counter) {
-            book.duplicates += 1;
-        } else if book.arrivals.len() < MAX_ENTRIES {
-            book.arrivals.insert(counter, Instant::now());
-            book.out_of_order += u64::from(counter < book.newest);
-            book.newest = book.newest.max(counter);
-        }
+        let at = Instant::now();
+        self.change(|entries| {
+            if entries.arrivals.len() < ARRIVALS {
+                entries.arrivals.push(Arrival { counter, at });
+            } else {
+                entries.left_out += 1;
+            }
+        });
     }
 
-    /// A command goes out.
-    pub fn sent(&self, id: &str, what: String) {
-        let mut book = self.lock();
-        if book.commands.len() < MAX_ENTRIES {
-            let at = book.commands.len();
-            book.commands_by_id.insert(id.to_owned(), at);
-            book.commands.push(SentCommand { id: id.to_owned(), what, sent: Instant::now(), answer: None });
-        }
+    /// A command is about to be sent.
+    pub fn command_sent(&self, id: &str) {
+        let command = Command { sent: Instant::now(), answer: None };
+        self.change(|entries| {
+            if entries.commands.len() < COMMANDS {
+                entries.commands.insert(id.to_owned(), command);
+            } else {
+                entries.left_out += 1;
+            }
+        });
     }
 
-    /// The device answered a command; false if there is no such command. Later answers change nothing.
-    pub fn answered(&self, id: &str, result: Result<(), String>) -> bool {
-        let mut book = self.lock();
-        let Some(&at) = book.commands_by_id.get(id) else { return false };
-        book.commands[at].answer.get_or_insert((Instant::now(), result));
-        true
+    /// The device answered a command; a second answer is a violation.
+    pub fn command_answered(&self, id: &str, result: Result<(), String>) {
+        self.change(|entries| match entries.commands.get_mut(id) {
+            Some(Command { answer: answer @ None, .. }) => *answer = Some((result, Instant::now())),
+            Some(_) => violation(entries, format!("command {id} was answered twice")),
+            None => violation(entries, format!("answer to command {id}, which was never sent")),
+        });
     }
 
-    /// The device did what this cloud's protocol forbids.
-    pub fn violation(&self, text: String) {
-        let mut book = self.lock();
-        if book.violations.len() < MAX_VIOLATIONS {
-            book.violations.push(text);
-        }
-    }
-
-    /// Everything so far.
-    pub fn book(&self) -> Book {
-        self.lock().clone()
+    /// The device broke the protocol.
+    pub fn violation(&self, text: impl Into<String>) {
+        self.change(|entries| violation(entries, text.into()));
     }
 
     /// Looks without copying.
-    pub fn with<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
+    pub fn with<T>(&self, look: impl FnOnce(&Entries) -> T) -> T {
         look(&self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until the entries fulfil a condition.
+    pub async fn until(&self, condition: impl Fn(&Entries) -> bool) {
+        let mut changes = self.changes.subscribe();
+        loop {
+            changes.borrow_and_update();
+            if self.with(&condition) {
+                return;
+            }
+            // The sender lives in `self`, so waiting ends only with a change.
+            let _ = changes.changed().await;
+        }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Entries)) {
+        change(&mut self.lock());
+        self.changes.send_modify(|n| *n += 1);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Book {
-    /// Commands that were obeyed.
+impl Entries {
+    /// Commands that were sent.
+    pub fn commands_sent(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Commands the device has fulfilled.
     pub fn commands_done(&self) -> usize {
-        self.commands.iter().filter(|command| matches!(command.answer, Some((_, Ok(()))))).count()
+        self.commands.values().filter(|command| matches!(command.answer, Some((Ok(()), _)))).count()
     }
 
-    /// Commands the device never answered.
-    pub fn commands_open(&self) -> usize {
-        self.commands.iter().filter(|command| command.answer.is_none()).count()
-    }
-
-    /// Those of the expected reports that did not arrive.
-    pub fn missing(&self, expected: impl IntoIterator<Item = u32>) -> BTreeSet<u32> {
-        expected.into_iter().filter(|counter| !self.arrivals.contains_key(counter)).collect()
+    /// Holds the arrivals against the reports that should have arrived, each with the moment it had left.
+    pub fn judge(&self, expected: impl IntoIterator<Item = (u32, Instant)>) -> Verdict {
+        let mut first: HashMap<u32, Instant> = HashMap::new();
+        let mut verdict = Verdict::default();
+        let mut highest = None;
+        for arrival in &self.arrivals {
+            if first.contains_key(&arrival.counter) {
+                verdict.duplicates += 1;
+                continue;
+            }
+            first.insert(arrival.counter, arrival.at);
+            verdict.out_of_order += usize::from(highest > Some(arrival.counter));
+            highest = highest.max(Some(arrival.counter));
+        }
+        for (counter, sent) in expected {
+            verdict.expected += 1;
+            match first.get(&counter) {
+                Some(at) => {
+                    let latency = at.saturating_duration_since(sent).as_micros();
+                    verdict.latencies_us.push(u64::try_from(latency).unwrap_or(u64::MAX));
+                }
+                None => verdict.lost += 1,
+            }
+        }
+        verdict.arrived = verdict.latencies_us.len();
+        verdict.latencies_us.sort_unstable();
+        verdict
     }
 }
 
-/// Not documented; chosen by us: reports and commands kept, a quarter of an hour at 1000 reports a second.
-const MAX_ENTRIES: usize = 1_000_000;
-/// Not documented; chosen by us: breaches kept.
-const MAX_VIOLATIONS: usize = 1000;
+impl Verdict {
+    /// The latency that so many per cent of the reports stay within, in milliseconds; none without reports.
+    pub fn latency_ms(&self, per_cent: usize) -> Option<f64> {
+        let at = (self.latencies_us.len() * per_cent).div_ceil(100).saturating_sub(1);
+        self.latencies_us.get(at).map(|&us| us as f64 / 1000.0)
+    }
+}
+
+fn violation(entries: &mut Entries, text: String) {
+    if entries.violations.len() < VIOLATIONS {
+        entries.violations.push(text);
+    } else {
+        entries.left_out += 1;
+    }
+}
+
+/// Arrivals kept. Chosen by us: hours at a thousand a second in a quarter of a gigabyte.
+const ARRIVALS: usize = 10_000_000;
+/// Commands kept. Chosen by us.
+const COMMANDS: usize = 1_000_000;
+/// Violations kept. Chosen by us: the first ones tell the story.
+const VIOLATIONS: usize = 100;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn losses_duplicates_and_disorder_are_told_apart() {
+    fn arrivals_are_judged_by_first_arrivals() {
         let ledger = Ledger::default();
-        for counter in [1, 3, 2, 3, 5] {
+        let start = Instant::now();
+        for counter in [1, 2, 2, 4, 3, 9] {
             ledger.arrived(counter);
         }
-        let book = ledger.book();
-        assert_eq!((book.arrivals.len(), book.duplicates, book.out_of_order), (4, 1, 1));
-        assert_eq!(book.missing(1..=6), BTreeSet::from([4, 6]));
+        let expected = (1..=5).map(|counter| (counter, start - Duration::from_secs(1)));
+        let verdict = ledger.with(|entries| entries.judge(expected));
+        assert_eq!((verdict.expected, verdict.arrived, verdict.lost), (5, 4, 1));
+        assert_eq!((verdict.duplicates, verdict.out_of_order), (1, 1));
+        assert!(verdict.latency_ms(50).unwrap() >= 1000.0 && verdict.latency_ms(100) >= verdict.latency_ms(50));
     }
 
     #[test]
-    fn only_the_first_answer_to_a_command_counts() {
+    fn a_command_is_done_once() {
         let ledger = Ledger::default();
-        ledger.sent("7", "target 21".to_owned());
-        assert!(ledger.answered("7", Err("refused".to_owned())));
-        assert!(ledger.answered("7", Ok(())));
-        assert!(!ledger.answered("8", Ok(())));
-        assert_eq!((ledger.book().commands_done(), ledger.book().commands_open()), (0, 0));
+        ledger.command_sent("a");
+        ledger.command_sent("b");
+        ledger.command_answered("a", Ok(()));
+        ledger.command_answered("b", Err("refused".to_owned()));
+        ledger.command_answered("a", Ok(()));
+        ledger.command_answered("c", Ok(()));
+        ledger.with(|entries| {
+            assert_eq!((entries.commands_sent(), entries.commands_done()), (2, 1));
+            assert_eq!(entries.violations.len(), 2, "{:?}", entries.violations);
+        });
     }
 }

@@ -1,55 +1,49 @@
-//! Simulated clouds, each written from its protocol document and strict about it.
-//!
-//! To add one: write its module, implement [`SimCloud`], and add a line to [`start`] and its name to [`KNOWN`]; the rig,
-//! the demo and the scenarios ask for nothing else.
+//! Simulated clouds, written from the documents of their vendors. A cloud is one file here and one line in [`KNOWN`].
 
-pub mod deli;
 pub mod ledger;
 
 use std::io;
-use std::sync::Arc;
+use std::pin::Pin;
 
-use serde_json::Value as Json;
+use ledger::Ledger;
 
-use self::ledger::Ledger;
+/// A cloud as the demo and the scenarios see it. Dropping it ends it.
+pub trait SimCloud {
+    /// Its section of the product file: `[cloud.<name>]` and everything below, with addresses of this run.
+    fn product_section(&self) -> String;
 
-/// What the demo and the scenarios need of a cloud.
-pub trait SimCloud: Send + Sync {
-    /// Its name, which is also the name of its instance in the configuration.
-    fn name(&self) -> &'static str;
-
-    /// The cargo package of its plugin.
-    fn package(&self) -> &'static str;
-
-    /// The sections `[cloud.<name>]` of the product file, with the settings that lead to this simulator.
-    fn config(&self) -> String;
-
-    /// What arrived and what was sent.
+    /// What arrived, what was commanded, who is online, what was against the protocol.
     fn ledger(&self) -> &Ledger;
 
-    /// Whether the device is connected and this cloud would let it work.
-    fn online(&self) -> bool;
+    /// Tells the device to set a property to a value, given in the cloud's own words as JSON. The ledger then has a
+    /// command sent, and a command done as soon as the device says so.
+    fn send_command(&self, property: &str, value: &serde_json::Value) -> Result<(), String>;
 
-    /// Sends a command that sets a datapoint; false if the device cannot be reached now.
-    fn set(&self, datapoint: &str, value: &Json) -> bool;
-
-    /// Cuts all connections and takes no new ones.
+    /// Resets all connections and closes the port.
     fn go_away(&self);
 
-    /// Takes connections again, at the same address.
+    /// Opens the same port again.
     fn come_back(&self) -> io::Result<()>;
-
-    /// Breaches of the transport's and of the cloud's own protocol, in words.
-    fn violations(&self) -> Vec<String>;
 }
 
-/// Names of the clouds that can be started.
-pub const KNOWN: &[&str] = &["deli"];
+/// A cloud on its way to run: starting needs a tokio runtime.
+pub type Starting = Pin<Box<dyn Future<Output = io::Result<Box<dyn SimCloud>>>>>;
 
-/// Starts a cloud by its name, knowing the datapoint that counts the reports; needs a running tokio runtime.
-pub fn start(name: &str, counter: &str) -> io::Result<Arc<dyn SimCloud>> {
-    match name {
-        "deli" => Ok(deli::Deli::start(counter)?),
-        other => Err(io::Error::other(format!("no simulated cloud {other:?}; known: {}", KNOWN.join(", ")))),
-    }
+/// How a cloud is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Name in `--clouds` and in the product file.
+    pub name: &'static str,
+    /// Package of its plugin.
+    pub package: &'static str,
+    /// Starts it.
+    pub start: fn() -> Starting,
 }
+
+/// The cloud of this name.
+pub fn known(name: &str) -> Option<&'static Known> {
+    KNOWN.iter().find(|known| known.name == name)
+}
+
+/// All clouds there are.
+pub const KNOWN: &[Known] = &[];
