@@ -97,7 +97,9 @@ impl Client<'_> {
                         Ok(false) => return false,
                         Err(breach) => {
                             let who = self.connect.as_ref().map_or("a stranger", |connect| &connect.client_id).to_owned();
-                            self.shared.lock().violation(format!("{who}: {breach}"));
+                            let breach = format!("{who}: {breach}");
+                            self.shared.hooks.violation(&breach);
+                            self.shared.lock().violation(breach);
                             return false;
                         }
                     }

@@ -24,6 +24,9 @@ pub trait Hooks: Send + Sync + 'static {
         true
     }
 
+    /// A client broke the standard or the rules of [`Hooks::message`], and was cut off.
+    fn violation(&self, _text: &str) {}
+
     /// A client was let in, with its CONNACK already on its way, or has gone.
     fn presence(&self, _client: &str, _online: bool) {}
 }

@@ -30,7 +30,8 @@ impl Message {
         let (Some(Json::String(mid)), Some(Json::String(from)), Some(Json::String(to))) = (mid, from, to) else {
             return Err(wrong("mid, from and to must be texts"));
         };
-        let (Some(time), Some(action)) = (time.and_then(|time| time.as_i64()), action.and_then(|action| action.as_i64()))
+        let (Some(time), Some(action)) =
+            (time.and_then(|time| time.as_i64()), action.and_then(|action| action.as_i64()))
         else {
             return Err(wrong("time and action must be integers"));
         };
