@@ -1,5 +1,6 @@
 //! Simulated clouds, written from the documents of their vendors. A cloud is one file here and one line in [`KNOWN`].
 
+pub mod deli;
 pub mod ledger;
 
 use std::io;
@@ -36,8 +37,8 @@ pub struct Known {
     pub name: &'static str,
     /// Package of its plugin.
     pub package: &'static str,
-    /// Starts it.
-    pub start: fn() -> Starting,
+    /// Starts it; the datapoint of this name tells reports apart.
+    pub start: fn(&'static str) -> Starting,
 }
 
 /// The cloud of this name.
@@ -46,4 +47,8 @@ pub fn known(name: &str) -> Option<&'static Known> {
 }
 
 /// All clouds there are.
-pub const KNOWN: &[Known] = &[];
+pub const KNOWN: &[Known] = &[Known {
+    name: "deli",
+    package: "polylink-deli",
+    start: |counter| Box::pin(async move { Ok(Box::new(deli::Deli::start(counter)?) as Box<dyn SimCloud>) }),
+}];
