@@ -48,13 +48,8 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
     let mut args = args.into_iter().peekable();
     args.next_if(|first| first == "--");
     let mut parser = lexopt::Parser::from_args(args);
-    let mut options = Options {
-        length: Duration::from_secs(20),
-        rate: 10,
-        clouds: KNOWN.iter().collect(),
-        fault: None,
-        json: false,
-    };
+    let mut options =
+        Options { length: Duration::from_secs(20), rate: 10, clouds: KNOWN.iter().collect(), fault: None, json: false };
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Long("seconds") => {

@@ -7,9 +7,11 @@ pub mod product;
 pub mod summary;
 mod view;
 
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::clouds::SimCloud;
+use crate::clouds::ledger::Entries;
 use crate::mcu::faults::Faults;
 use crate::mcu::sim::{McuOptions, McuSim};
 use crate::rig::binaries::{Binaries, Progress};
@@ -51,7 +53,7 @@ impl Stage {
         let mut clouds = Vec::new();
         let mut sections = String::new();
         for known in &options.clouds {
-            let cloud = (known.start)().await.map_err(|error| failed(known.name, error))?;
+            let cloud = (known.start)(product::COUNTER).await.map_err(|error| failed(known.name, error))?;
             sections += &cloud.product_section();
             sections += "\n";
             clouds.push((known.name, cloud));
@@ -193,26 +195,30 @@ impl Stage {
     }
 
     async fn everything_arrived(&self) {
+        // A command that is done makes the MCU report once more, so the answers come first.
+        for (_, cloud) in &self.clouds {
+            cloud.ledger().until(|entries| entries.commands.values().all(|command| command.answer.is_some())).await;
+        }
         self.mcu.at_rest().await;
-        let expected: std::collections::HashSet<u32> =
+        let expected: HashSet<u32> =
             self.mcu.with_log(|log| log.acknowledged.iter().map(|report| report.counter).collect());
         for (_, cloud) in &self.clouds {
-            let ledger = cloud.ledger();
-            // Counted from the length first: comparing sets on every arrival would cost more than the run itself.
-            ledger
-                .until(|entries| {
-                    entries.arrivals.len() >= expected.len()
-                        && entries.commands.values().all(|command| command.answer.is_some())
-                        && entries.has_all(&expected)
-                })
-                .await;
+            // Counted first: comparing sets on every arrival would cost more than the run itself.
+            let all = |entries: &Entries| entries.arrivals.len() >= expected.len() && entries.has_all(&expected);
+            cloud.ledger().until(all).await;
         }
     }
 
-    fn judge(&self, moments: &Moments, after: Stats, binaries: &Binaries, options: &Options) -> Result<Summary, RigError> {
+    fn judge(
+        &self,
+        moments: &Moments,
+        after: Stats,
+        binaries: &Binaries,
+        options: &Options,
+    ) -> Result<Summary, RigError> {
         let log = self.mcu.log();
         let mut problems: Vec<String> = log.violations.iter().map(|text| format!("mcu: {text}")).collect();
-        let mut clouds = std::collections::BTreeMap::new();
+        let mut clouds = BTreeMap::new();
         let mut done = 0;
         for (name, cloud) in &self.clouds {
             let expected = log.acknowledged.iter().map(|report| (report.counter, report.sent));
@@ -290,4 +296,5 @@ const COMMAND_EVERY: Duration = Duration::from_secs(1);
 const SEED: u64 = 2;
 /// A plugin that panics on request.
 const PANICKING: &str = "polylink-fixture-misbehaving";
-const PANICKING_SECTION: &str = "[cloud.panicking]\nplugin = \"misbehaving\"\nsettings = { panic_in = \"timeout\", every_ms = 1000 }\n";
+const PANICKING_SECTION: &str =
+    "[cloud.panicking]\nplugin = \"misbehaving\"\nsettings = { panic_in = \"timeout\", every_ms = 1000 }\n";

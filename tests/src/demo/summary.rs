@@ -91,7 +91,10 @@ impl Summary {
     }
 
     fn show_to_people(&self) {
-        println!("\n{}", if self.ok { "Everything arrived and every command was done." } else { "Something went wrong." });
+        println!(
+            "\n{}",
+            if self.ok { "Everything arrived and every command was done." } else { "Something went wrong." }
+        );
         println!("  mcu    {} reports sent, {} commands received", self.mcu.reports_sent, self.mcu.commands_received);
         for (name, cloud) in &self.clouds {
             let Latency { p50, p99, max } = cloud.latency_ms;
@@ -106,7 +109,9 @@ impl Summary {
                 cloud.commands_sent
             );
             if let (Some(p50), Some(p99), Some(max)) = (p50, p99, max) {
-                println!("         serial line to cloud: half within {p50:.2} ms, 99 % within {p99:.2} ms, all within {max:.2} ms");
+                println!(
+                    "         serial line to cloud: half within {p50:.2} ms, 99 % within {p99:.2} ms, all within {max:.2} ms"
+                );
             }
         }
         let Host { ready_ms, pss_kb, threads, cpu_us_per_report, installed_bytes } = self.host;
