@@ -72,6 +72,8 @@ pub struct DeliSession {
     upgrade: Upgrade,
     answers: StoredAnswers,
     running: BTreeMap<RequestId, Running>,
+    /// True if the store holds messages of our own.
+    queue_stored: bool,
     /// Business messages wait until then, because the platform has blocked the device (code 105).
     blocked_until: Option<Timestamp>,
 
@@ -143,6 +145,7 @@ impl Session for DeliSession {
             upgrade: Upgrade::default(),
             answers: StoredAnswers::default(),
             running: BTreeMap::new(),
+            queue_stored: false,
             blocked_until: None,
             counters: Counters::default(),
             shown_counters: Counters::default(),
@@ -250,21 +253,11 @@ impl DeliSession {
 
     /// Publishes a message that nobody waits for by its publish id.
     fn send(&mut self, now: Now, mid: &Mid, to: &str, action: i64, data: Option<&RawValue>) {
-        let id = self.next_id();
-        self.publish(now, id, mid, to, action, data);
-    }
-
-    fn publish(&mut self, now: Now, id: RequestId, mid: &Mid, to: &str, action: i64, data: Option<&RawValue>) {
         let Phase::Online(Online { connection, .. }) = self.phase else { return };
         let time = self.clock.stamp(now);
-        let message = Outgoing { mid, from: &self.identity.device_id, to, time, action, data };
-        let message = mqtt::Message {
-            topic: topics::PUBLISH.to_owned(),
-            payload: message.encode(),
-            qos: self.settings.qos,
-            retain: false,
-        };
-        self.outputs.push(Output::Mqtt(mqtt::Request::Publish { connection, id, message }));
+        let payload = Outgoing { mid, from: &self.identity.device_id, to, time, action, data }.encode();
+        let id = self.next_id();
+        self.outputs.push(publish(connection, id, self.settings.qos, payload));
     }
 
     /// Answers a request of the platform. Without a `mid` there is nothing to answer to.
@@ -324,6 +317,11 @@ impl DeliSession {
     fn warn(&mut self, text: String) {
         self.log(Level::Warn, text);
     }
+}
+
+fn publish(connection: RequestId, id: RequestId, qos: u8, payload: Vec<u8>) -> Output {
+    let message = mqtt::Message { topic: topics::PUBLISH.to_owned(), payload, qos, retain: false };
+    Output::Mqtt(mqtt::Request::Publish { connection, id, message })
 }
 
 /// Delay before a changed queue of our own messages is written, so that many changes are one write (not documented;

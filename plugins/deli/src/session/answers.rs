@@ -73,6 +73,8 @@ impl DeliSession {
         }
         match answered.reaction {
             Reaction::Ok => self.take_good_answer(now, action, envelope),
+            // Unbinding is repeated whatever the code; and a time request that expired must not ask for the time.
+            Reaction::ResyncTime if action == requests::TIME => {}
             reaction if action != requests::UNBIND => self.react(now, reaction),
             _ => {}
         }

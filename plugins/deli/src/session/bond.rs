@@ -159,6 +159,8 @@ impl DeliSession {
     /// Local business data must go.
     pub(super) fn wipe(&mut self, now: Now) {
         let dropped = self.uplink.wipe();
+        // At once, so that nothing of the former organisation comes back after a power cut.
+        self.save_queue();
         self.info(format!("the organisation changed: local business data is wiped, {dropped} queued messages dropped"));
         self.bond.wiped = Some(self.clock.stamp(now));
         self.bond.login = None;
@@ -210,6 +212,7 @@ impl DeliSession {
         for key in [storage::ORGANISATION, storage::NAME, storage::WIPE, storage::OTA, storage::QUEUE] {
             self.remove(key);
         }
+        self.queue_stored = false;
         self.timers.clear(&Timer::Wipe);
         if had_applications {
             self.tell_applications();

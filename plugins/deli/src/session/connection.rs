@@ -1,7 +1,7 @@
 //! Finding the broker, connecting, connecting again.
 
 use polylink_plugin_sdk::backoff::Backoff;
-use polylink_plugin_sdk::services::{Failure, Tls, http, mqtt};
+use polylink_plugin_sdk::services::{Failure, Reason, Tls, http, mqtt};
 use polylink_plugin_sdk::{Now, Output, RequestId, Timestamp};
 
 use super::{DeliSession, Timer};
@@ -181,6 +181,13 @@ impl DeliSession {
                 self.lost(now, &failure.text);
             }
             Event::Published(id, Ok(())) => self.settled.extend(self.uplink.acknowledged(now.monotonic, id)),
+            Event::Published(id, Err(failure)) if failure.reason == Reason::Invalid => {
+                if let Some(seq) = self.uplink.give_up(id) {
+                    self.counters.messages_refused += 1;
+                    self.warn(format!("the host does not take a business message: {}", failure.text));
+                    self.settled.extend(seq);
+                }
+            }
             Event::Published(id, Err(_)) => self.uplink.failed(now.monotonic, id),
             // A refused subscription is no error: the private topic needs none (our reading of the access document).
             Event::Subscribed(_, Ok(0x80)) => self.info("the gateway refused a broadcast topic".to_owned()),
@@ -207,6 +214,7 @@ impl DeliSession {
             self.subscribe();
         }
         if self.bond.unbinding {
+            self.requests.clear();
             self.requests.want(Request::new(requests::UNBIND, None));
         } else {
             self.start_sequence(now);

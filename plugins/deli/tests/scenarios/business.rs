@@ -241,3 +241,35 @@ fn a_publish_that_the_host_does_not_take_is_tried_again() {
     cloud.host.published(again.id);
     assert_eq!(cloud.host.expect_settle(), [seq]);
 }
+
+#[test]
+fn a_publish_that_the_host_never_takes_is_given_up_and_counted() {
+    let mut cloud = Cloud::online(json!({}));
+    let seq = cloud.report(1);
+    let sent = cloud.expect_publish(300);
+    cloud.host.publish_failed(sent.id, Reason::Invalid);
+    assert_eq!(cloud.host.expect_settle(), [seq]);
+    cloud.host.advance(1_000);
+    cloud.assert_fact("messages_refused", "1");
+}
+
+#[test]
+fn an_answer_that_is_too_large_says_so() {
+    let mut cloud = Cloud::online(json!({}));
+    cloud.say(command("a1", json!({"cmd": "cleanup"})));
+    let (id, _) = cloud.host.expect_submit();
+    let document = Some(vec![0xFF; 200_000]);
+    cloud.host.deliver(Input::Outcome(id, Outcome { result: OutcomeResult::Done, values: Vec::new(), document }));
+    assert_eq!(cloud.expect(300)["data"]["payload"]["msg"], "the answer is too large");
+}
+
+#[test]
+fn a_pause_that_ends_while_messages_are_held_does_not_make_the_session_restless() {
+    let mut cloud = Cloud::online(json!({}));
+    cloud.report(1);
+    let sent = cloud.expect_publish(300);
+    cloud.host.publish_failed(sent.id, Reason::Quota);
+    cloud.say(json!({"mid": "b", "action": 203, "data": {"group_id": 1000, "status": 0}}));
+    cloud.host.advance(20_000);
+    assert_eq!(cloud.count(300), 0);
+}

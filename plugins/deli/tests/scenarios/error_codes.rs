@@ -232,3 +232,14 @@ fn a_refusal_after_ten_seconds_finds_nothing_any_more() {
     assert_eq!(cloud.count(300), 0);
     cloud.assert_fact("answers_unmatched", "1");
 }
+
+#[test]
+fn a_time_request_that_expires_is_repeated_once_and_not_in_a_circle() {
+    let mut cloud = Cloud::connected(json!({}));
+    cloud.answer(100, json!({"code": 104}));
+    assert_eq!(cloud.count(100), 0);
+    cloud.host.advance(2_000);
+    cloud.answer(100, json!({"code": 104}));
+    cloud.host.advance(60_000);
+    assert_eq!(cloud.count(100), 0);
+}
