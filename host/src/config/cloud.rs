@@ -46,7 +46,7 @@ pub enum PluginChoice {
 
 /// A `[cloud.<name>]` section that is wrong. The other clouds run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cloud `{name}` does not run:\n{errors}")]
+#[error("cloud `{}` does not run:\n{errors}", .name.escape_debug())]
 pub struct CloudError {
     /// The section's name.
     pub name: String,
@@ -109,7 +109,7 @@ pub(super) struct Context<'a> {
     pub overrides: &'a Overrides,
 }
 
-/// Reads every cloud.
+/// Reads every cloud, those with the smaller priority first, then in order of place.
 pub(super) fn read_all(root: &Node, context: &Context<'_>, errors: &Errors) -> Vec<Result<CloudInstance, CloudError>> {
     let Some(clouds) = root.get("cloud") else { return Vec::new() };
     let Some(table) = clouds.table() else {
@@ -126,9 +126,12 @@ pub(super) fn read_all(root: &Node, context: &Context<'_>, errors: &Errors) -> V
         let own = Errors::default();
         let instance = read_one(name, node, context, &own);
         let outcome = own.finish(instance).and_then(|instance| instance.ok_or(ConfigErrors(Vec::new())));
-        read.push(outcome.map_err(|errors| CloudError { name: name.clone(), errors }));
+        let outcome = outcome.map_err(|errors| CloudError { name: name.clone(), errors });
+        let priority = outcome.as_ref().map_or(u32::MAX, |instance| instance.priority);
+        read.push((priority, &node.place, outcome));
     }
-    read
+    read.sort_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)));
+    read.into_iter().map(|(_, _, outcome)| outcome).collect()
 }
 
 fn read_one(name: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> Option<CloudInstance> {

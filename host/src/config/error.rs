@@ -181,8 +181,13 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map_or(String::new(), |word| format!(", did you mean `{word}`?"))
 }
 
+/// Control characters of hostile keys do not reach the terminal.
 fn key_prefix(key: &str) -> String {
-    if key.is_empty() { String::new() } else { format!("{key}: ") }
+    match key {
+        "" => String::new(),
+        key if key.chars().any(char::is_control) => format!("{}: ", key.escape_debug()),
+        key => format!("{key}: "),
+    }
 }
 
 /// Levenshtein distance, with a swap of neighbours counted as one.

@@ -57,7 +57,8 @@ pub struct LoadedProduct {
     pub product: Arc<Product>,
     /// How values are packed on the line, if the product file names a Gizwits datapoint file.
     pub layout: Option<polylink_p0::Schema>,
-    /// Every `[cloud.<name>]`, in order of name; a wrong one does not hinder the others.
+    /// Every `[cloud.<name>]`, the smaller `priority` first, then in order of place; a wrong one, which stands last, does
+    /// not hinder the others.
     pub clouds: Vec<Result<CloudInstance, CloudError>>,
 }
 

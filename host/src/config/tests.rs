@@ -284,6 +284,25 @@ fn a_wrong_cloud_does_not_hinder_the_others() {
 }
 
 #[test]
+fn clouds_come_in_order_of_priority_and_then_as_they_are_written() {
+    let clouds =
+        "[cloud.z]\nplugin = \"deli\"\n[cloud.a]\nplugin = \"deli\"\n[cloud.m]\nplugin = \"deli\"\npriority = 1\n";
+    let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{clouds}"))]);
+    let loaded = dir.product(Overrides::default()).expect("right");
+    let names: Vec<String> = loaded.clouds.into_iter().flatten().map(|cloud| cloud.name).collect();
+    assert_eq!(names, ["m", "z", "a"]);
+}
+
+#[test]
+fn a_control_character_in_a_key_is_escaped() {
+    let cloud = "[cloud.\"\\u001b[2J\"]\nplugin = \"deli\"\n";
+    let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{cloud}"))]);
+    let loaded = dir.product(Overrides::default()).expect("the product is right");
+    let error = loaded.clouds.into_iter().find_map(Result::err).expect("the cloud is wrong").to_string();
+    assert!(!error.chars().any(|c| c.is_control() && c != '\n'), "{error:?}");
+}
+
+#[test]
 fn a_map_of_an_unknown_property_is_refused() {
     check_cloud(
         "[cloud.a]\nplugin = \"deli\"\n[cloud.a.map.powr]\nname = \"switch\"\n[cloud.a.map.mode]\nlabels = [\"0\"]\nscale = 1\n",
@@ -359,15 +378,17 @@ pub(crate) const SCHEMA: &str = r#"{"type": "object", "required": ["serial"], "p
     "secret": {"type": "string", "minLength": 8, "x-secret": true},
     "scheme": {"enum": ["direct", "preregistered"]},
     "keepalive_s": {"type": "integer", "minimum": 5, "maximum": 600},
+    "pin": {"type": "integer"},
     "hosts": {"type": "array", "items": {"type": "string"}, "maxItems": 2}
 }}"#;
 
 #[test]
 fn settings_are_checked_against_the_plugins_schema_with_file_and_line() {
     let cloud = "[cloud.a]\nplugin = \"deli\"\n[cloud.a.settings]\nsecret = \"hunter2\"\nscheme = \"magic\"\n\
-                 keepalive_s = 601\nhosts = [1]\nserail = \"1\"\n";
+                 keepalive_s = 601\nhosts = [1]\nserail = \"1\"\npin = { env = \"PIN\" }\n";
     let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{cloud}"))]);
-    let cloud = only_cloud(dir.product(Overrides::default()).expect("right"));
+    let overrides = Overrides::new([("PIN".to_owned(), "4711".to_owned())], []);
+    let cloud = only_cloud(dir.product(overrides).expect("right"));
     assert_eq!(
         dir.tidy(&cloud.check_settings(SCHEMA).expect_err("wrong")),
         "<dir>/products/lamp-1.toml:24: cloud.a.settings.serial: missing, expected a text of 1 to 8 characters\n\
@@ -376,7 +397,8 @@ fn settings_are_checked_against_the_plugins_schema_with_file_and_line() {
          <dir>/products/lamp-1.toml:27: cloud.a.settings.keepalive_s: found 601, expected a whole number from 5 to 600\n\
          <dir>/products/lamp-1.toml:28: cloud.a.settings.hosts.0: found 1, expected a text\n\
          <dir>/products/lamp-1.toml:29: cloud.a.settings.serail: unknown key, did you mean `serial`?; accepted here: \
-         hosts, keepalive_s, scheme, secret, serial"
+         hosts, keepalive_s, pin, scheme, secret, serial\n\
+         <dir>/products/lamp-1.toml:30: cloud.a.settings.pin: found <secret>, expected a whole number"
     );
     assert_eq!(
         cloud.secrets_in_clear(SCHEMA).iter().map(|warning| dir.tidy(warning)).collect::<Vec<_>>(),
