@@ -4,6 +4,7 @@
 
 pub mod broker;
 pub mod clouds;
+pub mod demo;
 pub mod faulty_net;
 pub mod http;
 pub mod mcu;
