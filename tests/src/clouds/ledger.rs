@@ -2,7 +2,7 @@
 //!
 //! Invariant: each list has a limit; what does not fit is counted in `left_out`, which no good run has above zero.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -163,6 +163,12 @@ impl Entries {
     /// Commands the device has fulfilled.
     pub fn commands_done(&self) -> usize {
         self.commands.values().filter(|command| matches!(command.answer, Some((Ok(()), _)))).count()
+    }
+
+    /// Whether each of these reports has arrived at least once.
+    pub fn has_all(&self, counters: &HashSet<u32>) -> bool {
+        let arrived: HashSet<u32> = self.arrivals.iter().map(|arrival| arrival.counter).collect();
+        counters.is_subset(&arrived)
     }
 
     /// Holds the arrivals against the reports that should have arrived, each with the moment it had left.

@@ -103,6 +103,13 @@ impl Rig {
         Ok(status)
     }
 
+    /// Waits until the process has ended, and leaves it to [`Rig::ended`] to say how.
+    pub async fn gone(&self) {
+        if let Some(process) = &self.process {
+            process.silent().await;
+        }
+    }
+
     /// Runs another command of the binary on this configuration, such as `status --json`, to its end.
     pub fn run(&self, words: &str) -> Result<Output, RigError> {
         self.command(words).output().map_err(|error| self.error(format!("polylink {words}: {error}")))

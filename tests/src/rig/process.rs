@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -34,6 +35,8 @@ struct Log {
 
 impl Process {
     pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+        // Of a group of its own: Ctrl-C is for the demo, which then ends the host in order.
+        command.process_group(0);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
         let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
         let pid = Pid::from_child(&child);
@@ -66,10 +69,15 @@ impl Process {
 
     /// Waits for the end: standard error closes with it.
     pub(super) async fn ended(&self) -> ExitStatus {
-        let mut spoken = self.spoken.clone();
-        let _ = spoken.wait_for(|spoken| spoken.ended).await;
+        self.silent().await;
         let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         child.wait().expect("a child that was spawned can be waited for")
+    }
+
+    /// Waits until it can say nothing any more.
+    pub(super) async fn silent(&self) {
+        let mut spoken = self.spoken.clone();
+        let _ = spoken.wait_for(|spoken| spoken.ended).await;
     }
 
     /// Waits until the host says something after now; false: it will say nothing more.

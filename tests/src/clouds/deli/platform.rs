@@ -160,7 +160,7 @@ impl Platform {
         let payload = message.data.get("payload").and_then(Json::as_object);
         let asked = self.lock().asked.get(&message.mid).cloned();
         let Some(asked) = asked else {
-            if message.to != "" && message.to != APPLICATION {
+            if !message.to.is_empty() && message.to != APPLICATION {
                 return Err(format!("300 to {:?}, which is not bound", message.to));
             }
             if let Some(counter) = payload.filter(|_| cmd == "report").and_then(|payload| payload.get(&self.counter)) {
