@@ -24,7 +24,7 @@ pub struct PluginInfo {
 
 /// Makes a loadable plugin of a [`Session`] and a constant [`PluginInfo`]. Once per library, at the root of the crate.
 ///
-/// ```ignore
+/// ```text
 /// polylink_plugin_sdk::export_plugin!(session::MySession, INFO);
 ///
 /// const INFO: PluginInfo = PluginInfo { name: "my-cloud", version: env!("CARGO_PKG_VERSION"), .. };

@@ -9,7 +9,7 @@
 //! types of the ABI, where the ids that a test sees are the host's tokens and not the session's own. The same test works
 //! with both if it takes the ids from what it expected.
 //!
-//! ```ignore
+//! ```text
 //! let mut host = VirtualHost::new::<MySession>(Setup::new(settings, product));
 //! host.start();
 //! let (connection, connect) = host.expect_mqtt_connect();
@@ -23,8 +23,8 @@
 mod abi;
 mod answer;
 mod expect;
-mod record;
-mod tables;
+pub(crate) mod record;
+pub(crate) mod tables;
 mod transcript;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
