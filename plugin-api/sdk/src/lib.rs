@@ -33,3 +33,8 @@ pub use export::PluginInfo;
 pub use polylink_plugin_api::{Advice, ClockQuality, Fault, FaultCode, Now, Timestamp, WallTime};
 pub use session::{Context, Input, Output, RequestId, Session};
 pub use value::{Cause, Command, CommandBody, DatapointId, Outcome, OutcomeResult, Report, ReportBody, Value};
+
+/// Keeps the example of the guide compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/PLUGIN-GUIDE.md")]
+struct Guide;

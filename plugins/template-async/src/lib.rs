@@ -163,11 +163,11 @@ impl Simple {
     fn values(&self, payload: &[u8]) -> Result<Values, String> {
         let members: BTreeMap<String, Box<RawValue>> =
             serde_json::from_slice(payload).map_err(|error| error.to_string())?;
-        let value = |(name, json): (&String, &Box<RawValue>)| {
+        let value = |name: &str, json: &RawValue| {
             let property = self.model.property_of_cloud(name).ok_or("no such property")?;
             Ok((property.field.id, property.field.from_json(json).map_err(|error| error.to_string())?))
         };
-        members.iter().map(value).collect()
+        members.iter().map(|(name, json)| value(name, json)).collect()
     }
 }
 

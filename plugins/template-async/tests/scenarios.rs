@@ -59,6 +59,15 @@ fn it_says_good_bye() {
     assert_eq!(host.expect_mqtt_disconnect(), connection);
 }
 
+#[test]
+fn the_schema_names_the_settings_that_are_read() {
+    let schema: serde_json::Value = serde_json::from_str(polylink_template_async::INFO.settings_schema).expect("JSON");
+    assert_eq!(schema["required"], serde_json::json!(["host", "topic"]));
+    let fault = VirtualHost::new::<Straight<Simple>>(Setup::new(r#"{"no":1}"#, PRODUCT)).try_start();
+    let message = fault.expect_err("there is no such setting").message;
+    assert_eq!(message, "settings: unknown field `no`, expected `host` or `topic`");
+}
+
 fn online() -> (VirtualHost, RequestId) {
     let settings = r#"{"host":"broker.example","topic":"home/lamp"}"#;
     let mut host = VirtualHost::through_abi::<Straight<Simple>>(Setup::new(settings, PRODUCT));

@@ -145,12 +145,12 @@ fn encode<'a>(values: &Values, field: impl Fn(DatapointId) -> Option<&'a Field>)
 }
 
 fn properties(model: &ThingModel, members: &Members) -> Result<CommandBody, String> {
-    let value = |(name, json): (&String, &Box<RawValue>)| {
+    let value = |name: &str, json: &RawValue| {
         let property = model.property_of_cloud(name).ok_or_else(|| unknown("property", name))?;
         let value = property.field.from_json(json).map_err(|error| error.to_string())?;
         Ok((property.field.id, value))
     };
-    members.iter().map(value).collect::<Result<_, _>>().map(CommandBody::Set)
+    members.iter().map(|(name, json)| value(name, json)).collect::<Result<_, _>>().map(CommandBody::Set)
 }
 
 fn ids(model: &ThingModel, names: &[String]) -> Result<CommandBody, String> {
@@ -163,11 +163,11 @@ fn ids(model: &ThingModel, names: &[String]) -> Result<CommandBody, String> {
 
 fn invocation(model: &ThingModel, name: &str, members: &Members) -> Result<CommandBody, String> {
     let action = model.action_of_cloud(name).ok_or_else(|| unknown("action", name))?;
-    let value = |(name, json): (&String, &Box<RawValue>)| {
+    let value = |name: &str, json: &RawValue| {
         let field = action.param_of_cloud(name).ok_or_else(|| unknown("parameter", name))?;
         Ok((field.id, field.from_json(json).map_err(|error| error.to_string())?))
     };
-    let params = members.iter().map(value).collect::<Result<_, String>>()?;
+    let params = members.iter().map(|(name, json)| value(name, json)).collect::<Result<_, String>>()?;
     Ok(CommandBody::Invoke { action: action.id, params })
 }
 
