@@ -27,6 +27,9 @@ pub(crate) mod record;
 pub(crate) mod tables;
 mod transcript;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use polylink_plugin_api::{ClockQuality, Fault, FaultCode, HostBox, Now, PluginBox, PluginConfig, Timestamp, WallTime};
