@@ -4,6 +4,7 @@
 //! ABI → [`services`] (sockets). The way down: services → plugins → ABI → [`bus::arbiter`] → mcu. [`assemble`] wires it.
 
 pub mod admin;
+pub mod assemble;
 pub mod bus;
 pub mod cli;
 pub mod config;

@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io::IsTerminal;
 
+use polylink_plugin_api::Timestamp;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -62,9 +63,42 @@ const fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
+/// Keeps a warning that could come with every packet to one line in a while.
+#[derive(Clone, Debug)]
+pub struct Seldom {
+    pause_ms: u64,
+    last: Option<Timestamp>,
+    held_back: u64,
+}
+
+impl Seldom {
+    /// At most one line in so many milliseconds.
+    #[must_use]
+    pub const fn every(pause_ms: u64) -> Self {
+        Self { pause_ms, last: None, held_back: 0 }
+    }
+
+    /// Some if a line is due: how many were held back since the last one.
+    pub fn admit(&mut self, now: Timestamp) -> Option<u64> {
+        if self.last.is_some_and(|last| now.since(last) < self.pause_ms) {
+            self.held_back += 1;
+            return None;
+        }
+        self.last = Some(now);
+        Some(std::mem::take(&mut self.held_back))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repeated_warning_is_counted_while_it_is_held_back() {
+        let mut seldom = Seldom::every(1000);
+        let admitted = [0, 1, 999, 1000, 1500, 5000].map(|ms| seldom.admit(Timestamp(ms)));
+        assert_eq!(admitted, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
 
     #[test]
     fn a_redacted_value_does_not_show_itself() {

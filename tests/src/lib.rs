@@ -2,6 +2,10 @@
 //!
 //! Invariant: nothing here shares a codec with the host or the SDK; a mistake made twice would go unseen.
 
+pub mod broker;
+pub mod clouds;
+pub mod demo;
 pub mod faulty_net;
 pub mod http;
 pub mod mcu;
+pub mod rig;

@@ -215,4 +215,4 @@ const IDLE: Duration = Duration::from_secs(60);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -78,6 +78,8 @@ pub struct Handover {
     pub reports: Vec<Report>,
     /// There is more to take at once.
     pub more: bool,
+    /// What this cloud has lost since the start.
+    pub losses: Losses,
 }
 
 /// How one cloud stands with the bus.
@@ -290,7 +292,7 @@ impl Bus {
             reports.push(Report { origin, ..handed.report });
         }
         let more = self.journal.has_more(cloud) || !self.clouds[cloud.0].outcomes.is_empty();
-        Handover { outcomes, reports, more }
+        Handover { outcomes, reports, more, losses: self.journal.losses(cloud) }
     }
 
     /// When [`Bus::timeout`] is wanted.

@@ -107,17 +107,19 @@ fn check_plugins(config: &HostConfig, plugins: &dyn PluginFiles, report: &mut Re
 }
 
 fn check_product(config: &HostConfig, key: &str, found: &[PluginFile], plugins: &dyn PluginFiles, report: &mut Report) {
-    let loaded = match config.load_product(key) {
-        Ok(loaded) => loaded,
-        Err(errors) => return report.errors(&errors),
-    };
-    let product = &loaded.product;
-    report.right(format!(
-        "product {key}: {}, {}, {}",
-        count(product.properties.len(), "property"),
-        count(product.events.len(), "event"),
-        count(product.actions.len(), "action")
-    ));
+    let (loaded, errors) = config.read_product(key);
+    let sound = errors.0.iter().all(|error| report.said.contains(&error.to_string()));
+    report.errors(&errors);
+    let Some(loaded) = loaded else { return };
+    if sound {
+        let product = &loaded.product;
+        report.right(format!(
+            "product {key}: {}, {}, {}",
+            count(product.properties.len(), "property"),
+            count(product.events.len(), "event"),
+            count(product.actions.len(), "action")
+        ));
+    }
     for cloud in &loaded.clouds {
         match cloud {
             Ok(cloud) => check_cloud(config, key, cloud, found, plugins, report),
@@ -170,5 +172,95 @@ fn count(number: usize, noun: &str) -> String {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),
         _ => format!("{number} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::plugin_files::tests::OnePlugin;
+    use crate::config::tests::{Dir, LAMP};
+
+    #[track_caller]
+    fn check(files: &[(&str, &str)], expected: &str) {
+        let dir = Dir::of(files);
+        let plugins = dir.0.join("plugins");
+        std::fs::create_dir(&plugins).expect("writable");
+        dir.allow("plugins", 0o755);
+        let set = vec![("plugins.directories".to_owned(), format!("[{:?}]", plugins.display().to_string()))];
+        let options = Options { config_dir: dir.0.clone(), set, socket: None };
+        let mut out = Vec::new();
+        let exit = run(&options, None, &OnePlugin, &mut out).expect("memory takes everything");
+        let text = dir.tidy(&String::from_utf8(out).expect("text"));
+        assert_eq!(text, expected);
+        assert_eq!(exit == Exit::Done, text.contains("\n0 errors"), "{text}");
+    }
+
+    #[test]
+    fn a_right_configuration_is_praised() {
+        let cloud = "[cloud.a]\nplugin = \"deli\"\n[cloud.a.settings]\nserial = \"1\"\n";
+        check(
+            &[("products/lamp-1.toml", &format!("{LAMP}{cloud}"))],
+            "ok       /plugins/libdeli.so: plugin deli 1.2.3
+ok       product lamp-1: 3 properties, 0 events, 0 actions
+ok       product lamp-1: cloud a uses plugin deli
+
+0 errors, 0 warnings
+",
+        );
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once_and_once() {
+        let clouds = "[cloud.a]\nplugin = \"dely\"\nplain_text = true\n[cloud.b]\nplugin = \"deli\"\nplain_text = true\n\
+                      [cloud.b.settings]\nserial = 1\nsecret = \"in-clear\"\n[cloud.c]\n";
+        check(
+            &[
+                ("host.toml", "[mcu]\nbaud = 1\n"),
+                ("products/lamp-1.toml", &LAMP.replace("\"bool\"", "\"boole\"")),
+                ("conf.d/clouds.toml", "[cloud.d]\nplugn = \"deli\"\n[cloud.d.map.power]\n"),
+            ],
+            "ok       /plugins/libdeli.so: plugin deli 1.2.3
+error    <dir>/host.toml:2: mcu.baud: found 1, expected a whole number of bits per second from 300 to 4000000
+error    <dir>/products/lamp-1.toml:7: property[0].type: found \"boole\", expected \"bool\", \"int\", \"decimal\", \"enum\", \"text\", \"bytes\" or \"json\"
+error    <dir>/conf.d/clouds.toml:1: cloud.d.plugin: missing, expected a plugin's name such as \"deli\", or the absolute path of its file
+error    <dir>/conf.d/clouds.toml:2: cloud.d.plugn: unknown key, did you mean `plugin`?; accepted here: plugin, enabled, plain_text, priority, settings, map
+
+4 errors, 0 warnings
+",
+        );
+        check(
+            &[
+                ("products/lamp-1.toml", &format!("{LAMP}{clouds}")),
+                ("products/fan.toml", &LAMP.replace("lamp-1", "fan")),
+                ("products/broken.toml", "["),
+            ],
+            "ok       /plugins/libdeli.so: plugin deli 1.2.3
+ok       product fan: 3 properties, 0 events, 0 actions
+ok       product lamp-1: 3 properties, 0 events, 0 actions
+warning  product fan: has no [cloud.<name>] section, so nothing leaves the device
+warning  <dir>/products/lamp-1.toml:30: cloud.b.settings.secret: a secret written in clear; better { file = \"…\" } or { env = \"…\" }
+warning  <dir>/products/lamp-1.toml:25: cloud.b.plain_text: connections without TLS are allowed
+error    <dir>/products/broken.toml:1:1: not valid TOML: invalid table header
+error    <dir>/products/lamp-1.toml:22: cloud.a.plugin: there is no plugin `dely` in <dir>/plugins, which holds deli; did you mean `deli`?
+error    <dir>/products/lamp-1.toml:29: cloud.b.settings.serial: found 1, expected a text of 1 to 8 characters
+error    <dir>/products/lamp-1.toml:31: cloud.c.plugin: missing, expected a plugin's name such as \"deli\", or the absolute path of its file
+
+4 errors, 3 warnings
+",
+        );
+    }
+
+    #[test]
+    fn a_plugin_directory_that_others_can_write_is_an_error() {
+        let dir = Dir::of(&[("plugins/x", "")]);
+        dir.allow("plugins", 0o777);
+        let problem = directory_problem(&dir.0.join("plugins"));
+        assert_eq!(
+            problem.as_deref(),
+            Some("others than its owner can write there (mode 0777); a plugin directory needs mode 0755 or less")
+        );
+        assert_eq!(directory_problem(&dir.0.join("gone")).as_deref(), Some("no such file"));
+        assert_eq!(directory_problem(&dir.0.join("plugins/x")).as_deref(), Some("it is no directory"));
     }
 }

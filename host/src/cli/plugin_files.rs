@@ -153,7 +153,7 @@ pub(super) fn inspect(
         ("capabilities", facts.capabilities.clone()),
     ];
     for (name, text) in lines {
-        writeln!(out, "{name:<13}{}", printable(&text))?;
+        writeln!(out, "{name:<14}{}", printable(&text))?;
     }
     writeln!(out)?;
     write_settings(&facts.settings_schema, out)?;
@@ -182,4 +182,50 @@ fn write_settings(schema: &str, out: &mut dyn Write) -> io::Result<()> {
         table.row([name.clone(), accepts, default, meaning]);
     }
     table.write(out)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::tests::SCHEMA;
+
+    /// One plugin called `deli`, wherever one looks.
+    pub(crate) struct OnePlugin;
+
+    impl PluginFiles for OnePlugin {
+        fn list(&self, _directories: &[PathBuf]) -> Vec<PluginFile> {
+            vec![self.inspect(Path::new("/plugins/libdeli.so"))]
+        }
+
+        fn inspect(&self, file: &Path) -> PluginFile {
+            let outcome = match file.extension() {
+                Some(_) => Ok(PluginFacts {
+                    name: "deli".into(),
+                    version: "1.2.3".into(),
+                    cloud: "Deli".into(),
+                    build: "rustc".into(),
+                    settings_schema: SCHEMA.into(),
+                    services: vec!["polylink.mqtt/1".into()],
+                    missing_services: Vec::new(),
+                    capabilities: "{}".into(),
+                }),
+                None => Err("it is no plugin".to_owned()),
+            };
+            PluginFile { path: file.to_owned(), outcome }
+        }
+    }
+
+    #[test]
+    fn inspect_says_which_settings_a_plugin_takes() {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = inspect(Path::new("libdeli.so"), &OnePlugin, &mut out, &mut err).expect("memory takes everything");
+        assert_eq!(exit, Exit::Done);
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.starts_with("plugin        deli 1.2.3\ncloud         Deli\n"), "{text}");
+        assert!(text.contains("\nsecret       a text of at least 8 characters, secret"), "{text}");
+        assert!(text.contains("\nserial       a text of 1 to 8 characters              (required)"), "{text}");
+        let exit =
+            inspect(Path::new("readme"), &OnePlugin, &mut Vec::new(), &mut err).expect("memory takes everything");
+        assert_eq!((exit, String::from_utf8_lossy(&err).as_ref()), (Exit::Failed, "readme: it is no plugin\n"));
+    }
 }

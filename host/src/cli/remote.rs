@@ -152,3 +152,54 @@ fn write_json(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
 
 /// Between two pages of `status --watch`.
 const REFRESH: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::admin::server::tests::check as with_host;
+    use crate::cli::arguments::{Command, Invocation};
+    use crate::cli::plugin_files::tests::OnePlugin;
+
+    #[track_caller]
+    fn check(socket: &Path, command: Command, exit: Exit, out: &str, err: &str) {
+        let options = Options { config_dir: "/nowhere".into(), set: Vec::new(), socket: Some(socket.to_owned()) };
+        let (mut found_out, mut found_err) = (Vec::new(), Vec::new());
+        let invocation = Invocation { command, options };
+        let found = crate::cli::execute(&invocation, &OnePlugin, &mut found_out, &mut found_err);
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        assert_eq!((found, text(found_out).as_str(), text(found_err).as_str()), (exit, out, err));
+    }
+
+    fn get(name: &str) -> Command {
+        Command::Get { names: vec![name.to_owned()], json: false }
+    }
+
+    fn set(name: &str, value: &str) -> Command {
+        Command::Set { values: vec![(name.to_owned(), value.to_owned())] }
+    }
+
+    #[test]
+    fn a_script_gets_the_bare_value_and_an_exit_status() {
+        with_host(|socket, _| {
+            check(socket, get("power"), Exit::Done, "true\n", "");
+            check(socket, get("colour"), Exit::Failed, "", "polylink: there is no such datapoint\n");
+            check(socket, set("power", "on"), Exit::Done, "DATAPOINT  OUTCOME\npower      done\n", "");
+            check(socket, set("power", "no"), Exit::Failed, "DATAPOINT  OUTCOME\npower      no\n", "");
+        });
+    }
+
+    #[test]
+    fn without_a_running_host_the_exit_status_is_three() {
+        let message = "polylink: no running polylink at /nowhere/socket: No such file or directory (os error 2)\n";
+        check(Path::new("/nowhere/socket"), get("power"), Exit::NoHost, "", message);
+    }
+
+    #[test]
+    fn foreign_control_characters_do_not_reach_the_terminal() {
+        let event =
+            WatchEvent::Status { at_unix_ms: 0, who: "mcu".into(), state: "on\u{1b}[2J".into(), text: String::new() };
+        assert_eq!(printable(&event_line(&event)), "1970-01-01 00:00:00.000Z status  mcu: on\\u{1b}[2J ");
+    }
+}

@@ -50,3 +50,60 @@ pub(super) fn run(
     writeln!(err, "{errors}")?;
     Ok(Exit::BadConfig)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::plugin_files::tests::OnePlugin;
+    use crate::config::tests::{Dir, KEY, LAMP};
+
+    fn shown(plugin: &str, origin: bool) -> String {
+        let cloud = format!(
+            "[cloud.a]\nplugin = \"{plugin}\"\nsecret = \"misplaced\"\n[cloud.a.settings]\nserial = \"1\"\n\
+             secret = \"in-clear\"\nscheme = {{ file = \"gone\" }}\n"
+        );
+        let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{cloud}"))]);
+        let options =
+            Options { config_dir: dir.0.clone(), set: vec![("mcu.baud".into(), "1200".into())], socket: None };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = run(&options, origin, Some(KEY), &OnePlugin, &mut out, &mut err).expect("memory takes everything");
+        assert_eq!(exit, Exit::Done, "{}", String::from_utf8_lossy(&err));
+        dir.tidy(&String::from_utf8(out).expect("text"))
+    }
+
+    #[test]
+    fn secrets_are_not_shown_wherever_they_stand() {
+        let text = shown("deli", false);
+        let cloud: Vec<&str> = text.lines().filter(|line| line.starts_with("cloud.")).collect();
+        assert_eq!(
+            cloud,
+            [
+                "cloud.a.plugin = \"deli\"",
+                "cloud.a.secret = <hidden>",
+                "cloud.a.settings.scheme = <secret>",
+                "cloud.a.settings.secret = <secret>",
+                "cloud.a.settings.serial = \"1\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_the_plugin_every_text_of_the_settings_is_hidden() {
+        let text = shown("other", false);
+        assert!(text.contains("cloud.a.settings.serial = <hidden>\n"), "{text}");
+        assert!(!text.contains("in-clear") && !text.contains("misplaced"), "{text}");
+    }
+
+    #[test]
+    fn each_value_says_where_it_comes_from() {
+        let text = shown("deli", true);
+        let origin = |key: &str| {
+            let line = text.lines().find(|line| line.starts_with(&format!("{key} = "))).expect("it is shown");
+            line.split_once("# ").map_or("", |(_, origin)| origin).to_owned()
+        };
+        assert_eq!(origin("mcu.baud"), "--set mcu.baud");
+        assert_eq!(origin("mcu.port"), "built-in default");
+        assert_eq!(origin("product.name"), "<dir>/products/lamp-1.toml:3");
+        assert_eq!(origin("property[1].min"), "<dir>/products/lamp-1.toml:14");
+    }
+}

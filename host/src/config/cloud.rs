@@ -46,7 +46,7 @@ pub enum PluginChoice {
 
 /// A `[cloud.<name>]` section that is wrong. The other clouds run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cloud `{name}` does not run:\n{errors}")]
+#[error("cloud `{}` does not run:\n{errors}", .name.escape_debug())]
 pub struct CloudError {
     /// The section's name.
     pub name: String,
@@ -97,14 +97,20 @@ impl std::fmt::Display for PluginChoice {
     }
 }
 
-/// Reads every cloud.
-pub(super) fn read_all(
-    root: &Node,
-    product: &Product,
-    dir: &Path,
-    overrides: &Overrides,
-    errors: &Errors,
-) -> Vec<Result<CloudInstance, CloudError>> {
+/// What a cloud's section is read with.
+pub(super) struct Context<'a> {
+    /// The thing model.
+    pub product: &'a Product,
+    /// Nothing of it was left out because it was wrong.
+    pub product_is_sound: bool,
+    /// The configuration's directory.
+    pub dir: &'a Path,
+    /// For secrets in the environment.
+    pub overrides: &'a Overrides,
+}
+
+/// Reads every cloud, those with the smaller priority first, then in order of place.
+pub(super) fn read_all(root: &Node, context: &Context<'_>, errors: &Errors) -> Vec<Result<CloudInstance, CloudError>> {
     let Some(clouds) = root.get("cloud") else { return Vec::new() };
     let Some(table) = clouds.table() else {
         let expected = "tables: [cloud.<name>]".to_owned();
@@ -118,21 +124,18 @@ pub(super) fn read_all(
             break;
         }
         let own = Errors::default();
-        let instance = read_one(name, node, product, dir, overrides, &own);
+        let instance = read_one(name, node, context, &own);
         let outcome = own.finish(instance).and_then(|instance| instance.ok_or(ConfigErrors(Vec::new())));
-        read.push(outcome.map_err(|errors| CloudError { name: name.clone(), errors }));
+        let outcome = outcome.map_err(|errors| CloudError { name: name.clone(), errors });
+        let priority = outcome.as_ref().map_or(u32::MAX, |instance| instance.priority);
+        read.push((priority, &node.place, outcome));
     }
-    read
+    read.sort_by(|left, right| (left.0, left.1).cmp(&(right.0, right.1)));
+    read.into_iter().map(|(_, _, outcome)| outcome).collect()
 }
 
-fn read_one(
-    name: &str,
-    node: &Node,
-    product: &Product,
-    dir: &Path,
-    overrides: &Overrides,
-    errors: &Errors,
-) -> Option<CloudInstance> {
+fn read_one(name: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> Option<CloudInstance> {
+    let product = context.product;
     if !is_instance_name(name) {
         let expected = "a name of 1 to 32 characters a-z, 0-9, - and _".to_owned();
         errors.add(&node.place, "cloud", Problem::Unacceptable { found: quote(name), expected });
@@ -146,8 +149,8 @@ fn read_one(
     section.read("priority", &mut priority, whole("(smaller goes first)", 0..=1000));
     let nothing = Node::empty();
     let settings = section.node("settings").unwrap_or(&nothing);
-    let settings = Settings::read(&format!("{path}.settings"), settings, dir, overrides, errors);
-    let mapping = section.node("map").map(|node| mappings(&format!("{path}.map"), node, product, errors));
+    let settings = Settings::read(&format!("{path}.settings"), settings, context.dir, context.overrides, errors);
+    let mapping = section.node("map").map(|node| mappings(&format!("{path}.map"), node, context, errors));
     let mapping = mapping.unwrap_or_default();
     section.finish();
     for problem in document::collisions(product, &mapping) {
@@ -167,17 +170,21 @@ fn read_one(
 }
 
 /// `[cloud.<name>.map.<datapoint>]`; a parameter is `"<event or action>.<parameter>"` in quotes.
-fn mappings(path: &str, node: &Node, product: &Product, errors: &Errors) -> BTreeMap<String, Mapping> {
+fn mappings(path: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> BTreeMap<String, Mapping> {
     let Some(table) = node.table() else {
         let problem =
             Problem::Unacceptable { found: node.describe(), expected: "tables, one per datapoint".to_owned() };
         errors.add(&node.place, path, problem);
         return BTreeMap::new();
     };
-    let known = document::mappable(product);
+    let known = document::mappable(context.product);
     let mut mappings = BTreeMap::new();
     for (name, node) in table {
         let Some(kind) = known.get(name) else {
+            // It may be there and wrong, which has been said.
+            if !context.product_is_sound {
+                continue;
+            }
             let near = nearest(name, known.keys().map(String::as_str));
             let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             let sentence = format!("the product has no property, event or action of this name{near}");

@@ -131,6 +131,18 @@ impl Errors {
         self.0.borrow_mut().extend(errors);
     }
 
+    /// How many there are so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Whether there are none so far.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// `value` if nothing was wrong, else all errors, sorted, each once.
     ///
     /// # Errors
@@ -169,8 +181,13 @@ fn did_you_mean(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map_or(String::new(), |word| format!(", did you mean `{word}`?"))
 }
 
+/// Control characters of hostile keys do not reach the terminal.
 fn key_prefix(key: &str) -> String {
-    if key.is_empty() { String::new() } else { format!("{key}: ") }
+    match key {
+        "" => String::new(),
+        key if key.chars().any(char::is_control) => format!("{}: ", key.escape_debug()),
+        key => format!("{key}: "),
+    }
 }
 
 /// Levenshtein distance, with a swap of neighbours counted as one.

@@ -219,7 +219,7 @@ pub enum LinkKind {
 pub enum CommandPolicy {
     /// The later command.
     LastWriter,
-    /// The cloud with the smaller `priority`.
+    /// The cloud with the smaller `priority`, or the one that is written first.
     Priority,
     /// The local user, for a while.
     LocalFirst,

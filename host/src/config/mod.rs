@@ -57,7 +57,8 @@ pub struct LoadedProduct {
     pub product: Arc<Product>,
     /// How values are packed on the line, if the product file names a Gizwits datapoint file.
     pub layout: Option<polylink_p0::Schema>,
-    /// Every `[cloud.<name>]`, in order of name; a wrong one does not hinder the others.
+    /// Every `[cloud.<name>]`, the smaller `priority` first, then in order of place; a wrong one, which stands last, does
+    /// not hinder the others.
     pub clouds: Vec<Result<CloudInstance, CloudError>>,
 }
 
@@ -88,17 +89,30 @@ impl HostConfig {
     /// # Errors
     /// Everything that is wrong beyond single clouds.
     pub fn load_product(&self, key: &str) -> Result<LoadedProduct, ConfigErrors> {
+        match self.read_product(key) {
+            (Some(loaded), errors) if errors.0.is_empty() => Ok(loaded),
+            (_, errors) => Err(errors),
+        }
+    }
+
+    /// The same for who wants to look further in spite of errors. None: there is no such file, or it is no TOML.
+    #[must_use]
+    pub fn read_product(&self, key: &str) -> (Option<LoadedProduct>, ConfigErrors) {
         let errors = Errors::default();
-        let root = match self.product_tree(key, &errors) {
-            Some(root) => root,
-            // Read no further: one missing file would look like a dozen missing sections.
-            None => return Err(errors.into_errors()),
-        };
+        let Some(root) = self.product_tree(key, &errors) else { return (None, errors.into_errors()) };
         let host =
             HostConfig { dir: self.dir.clone(), overrides: self.overrides.clone(), ..Self::read(&root, &errors) };
+        let before = errors.len();
         let (product, layout) = product::read(&root, key, &errors);
-        let clouds = cloud::read_all(&root, &product, &self.dir, &self.overrides, &errors);
-        errors.finish(LoadedProduct { host, product: Arc::new(product), layout, clouds })
+        let context = cloud::Context {
+            product: &product,
+            product_is_sound: errors.len() == before,
+            dir: &self.dir,
+            overrides: &self.overrides,
+        };
+        let clouds = cloud::read_all(&root, &context, &errors);
+        let loaded = LoadedProduct { host, product: Arc::new(product), layout, clouds };
+        (Some(loaded), errors.into_errors())
     }
 
     /// The keys of all product files.
@@ -243,7 +257,7 @@ const MAX_LISTED: usize = 20;
 const MAX_DIRECTORY: usize = 1000;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 #[cfg(test)]
 mod shipped;

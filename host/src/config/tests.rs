@@ -8,9 +8,9 @@ use proptest::prelude::*;
 
 use super::*;
 
-const KEY: &str = "lamp-1";
+pub(crate) const KEY: &str = "lamp-1";
 
-const LAMP: &str = r#"[product]
+pub(crate) const LAMP: &str = r#"[product]
 key = "lamp-1"
 name = "Lamp"
 
@@ -34,10 +34,10 @@ labels = ["auto", "cool"]
 "#;
 
 /// A directory of configuration that is gone when the test ends.
-struct Dir(PathBuf);
+pub(crate) struct Dir(pub(crate) PathBuf);
 
 impl Dir {
-    fn of(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let dir = Self(std::env::temp_dir().join(format!("polylink-config-{}-{number}", std::process::id())));
@@ -51,7 +51,7 @@ impl Dir {
         dir
     }
 
-    fn allow(&self, name: &str, mode: u32) {
+    pub(crate) fn allow(&self, name: &str, mode: u32) {
         std::fs::set_permissions(self.0.join(name), std::fs::Permissions::from_mode(mode)).expect("our own file");
     }
 
@@ -64,7 +64,7 @@ impl Dir {
     }
 
     /// A message with this directory written as `<dir>`.
-    fn tidy(&self, message: &impl ToString) -> String {
+    pub(crate) fn tidy(&self, message: &impl ToString) -> String {
         message.to_string().replace(&*self.0.to_string_lossy(), "<dir>")
     }
 }
@@ -284,6 +284,25 @@ fn a_wrong_cloud_does_not_hinder_the_others() {
 }
 
 #[test]
+fn clouds_come_in_order_of_priority_and_then_as_they_are_written() {
+    let clouds =
+        "[cloud.z]\nplugin = \"deli\"\n[cloud.a]\nplugin = \"deli\"\n[cloud.m]\nplugin = \"deli\"\npriority = 1\n";
+    let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{clouds}"))]);
+    let loaded = dir.product(Overrides::default()).expect("right");
+    let names: Vec<String> = loaded.clouds.into_iter().flatten().map(|cloud| cloud.name).collect();
+    assert_eq!(names, ["m", "z", "a"]);
+}
+
+#[test]
+fn a_control_character_in_a_key_is_escaped() {
+    let cloud = "[cloud.\"\\u001b[2J\"]\nplugin = \"deli\"\n";
+    let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{cloud}"))]);
+    let loaded = dir.product(Overrides::default()).expect("the product is right");
+    let error = loaded.clouds.into_iter().find_map(Result::err).expect("the cloud is wrong").to_string();
+    assert!(!error.chars().any(|c| c.is_control() && c != '\n'), "{error:?}");
+}
+
+#[test]
 fn a_map_of_an_unknown_property_is_refused() {
     check_cloud(
         "[cloud.a]\nplugin = \"deli\"\n[cloud.a.map.powr]\nname = \"switch\"\n[cloud.a.map.mode]\nlabels = [\"0\"]\nscale = 1\n",
@@ -354,20 +373,22 @@ fn the_product_document_has_the_clouds_names_labels_and_shift() {
     assert_eq!(document["product_key"], "lamp-1");
 }
 
-const SCHEMA: &str = r#"{"type": "object", "required": ["serial"], "properties": {
+pub(crate) const SCHEMA: &str = r#"{"type": "object", "required": ["serial"], "properties": {
     "serial": {"type": "string", "minLength": 1, "maxLength": 8},
     "secret": {"type": "string", "minLength": 8, "x-secret": true},
     "scheme": {"enum": ["direct", "preregistered"]},
     "keepalive_s": {"type": "integer", "minimum": 5, "maximum": 600},
+    "pin": {"type": "integer"},
     "hosts": {"type": "array", "items": {"type": "string"}, "maxItems": 2}
 }}"#;
 
 #[test]
 fn settings_are_checked_against_the_plugins_schema_with_file_and_line() {
     let cloud = "[cloud.a]\nplugin = \"deli\"\n[cloud.a.settings]\nsecret = \"hunter2\"\nscheme = \"magic\"\n\
-                 keepalive_s = 601\nhosts = [1]\nserail = \"1\"\n";
+                 keepalive_s = 601\nhosts = [1]\nserail = \"1\"\npin = { env = \"PIN\" }\n";
     let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{cloud}"))]);
-    let cloud = only_cloud(dir.product(Overrides::default()).expect("right"));
+    let overrides = Overrides::new([("PIN".to_owned(), "4711".to_owned())], []);
+    let cloud = only_cloud(dir.product(overrides).expect("right"));
     assert_eq!(
         dir.tidy(&cloud.check_settings(SCHEMA).expect_err("wrong")),
         "<dir>/products/lamp-1.toml:24: cloud.a.settings.serial: missing, expected a text of 1 to 8 characters\n\
@@ -376,7 +397,8 @@ fn settings_are_checked_against_the_plugins_schema_with_file_and_line() {
          <dir>/products/lamp-1.toml:27: cloud.a.settings.keepalive_s: found 601, expected a whole number from 5 to 600\n\
          <dir>/products/lamp-1.toml:28: cloud.a.settings.hosts.0: found 1, expected a text\n\
          <dir>/products/lamp-1.toml:29: cloud.a.settings.serail: unknown key, did you mean `serial`?; accepted here: \
-         hosts, keepalive_s, scheme, secret, serial"
+         hosts, keepalive_s, pin, scheme, secret, serial\n\
+         <dir>/products/lamp-1.toml:30: cloud.a.settings.pin: found <secret>, expected a whole number"
     );
     assert_eq!(
         cloud.secrets_in_clear(SCHEMA).iter().map(|warning| dir.tidy(warning)).collect::<Vec<_>>(),
@@ -384,6 +406,45 @@ fn settings_are_checked_against_the_plugins_schema_with_file_and_line() {
             "<dir>/products/lamp-1.toml:25: cloud.a.settings.secret: a secret written in clear; better { file = \"…\" } or \
           { env = \"…\" }"
         ]
+    );
+}
+
+const DATAPOINTS: &str = r#"{"name": "Lamp", "product_key": "lamp-1", "protocolType": "standard",
+    "packetVersion": "0x00000004", "entities": [{"id": 0, "attrs": [
+    {"id": 0, "name": "power", "display_name": "Power", "data_type": "bool", "type": "status_writable",
+     "position": {"byte_offset": 0, "bit_offset": 0, "unit": "bit", "len": 1}}]}]}"#;
+
+#[test]
+fn a_datapoint_file_gives_the_properties_and_the_entries_describe_them() {
+    let product = "[product]\nkey = \"lamp-1\"\ngizwits_datapoints = \"lamp.json\"\n\
+                   [[property]]\nname = \"power\"\nunit = \"x\"\nhistory = \"all\"\nclass = \"alarm\"\n";
+    let dir = Dir::of(&[("products/lamp-1.toml", product), ("products/lamp.json", DATAPOINTS)]);
+    let loaded = dir.product(Overrides::default()).expect("right");
+    let [property] = &loaded.product.properties[..] else { panic!("one property") };
+    assert_eq!((property.field.title.as_str(), property.field.unit.as_str(), property.writable), ("Power", "x", true));
+    assert_eq!((property.history, property.class), (crate::product::History::All, crate::product::Class::Alarm));
+    assert_eq!(loaded.layout.map(|layout| layout.attributes().len()), Some(1));
+}
+
+#[test]
+fn a_wrong_datapoint_file_is_one_error_and_a_wrong_entry_another() {
+    let product = "[product]\nkey = \"lamp-1\"\ngizwits_datapoints = \"lamp.json\"\n\
+                   [[property]]\nname = \"powr\"\n[[property]]\nname = \"power\"\ntype = \"int\"\n";
+    check_product(
+        product,
+        "<dir>/products/lamp-1.toml:3: product.gizwits_datapoints: <dir>/products/lamp.json: no such file",
+    );
+    let dir = Dir::of(&[("products/lamp-1.toml", product), ("products/lamp.json", DATAPOINTS)]);
+    assert_eq!(
+        dir.tidy(&dir.product(Overrides::default()).expect_err("wrong")),
+        "<dir>/products/lamp-1.toml:5: property[0].name: the datapoint file has no `powr`; did you mean `power`?\n\
+         <dir>/products/lamp-1.toml:8: property[1].type: unknown key; accepted here: name, title, unit, history, class"
+    );
+    let dir =
+        Dir::of(&[("products/lamp-1.toml", product), ("products/lamp.json", &DATAPOINTS.replace("lamp-1", "fan"))]);
+    assert_eq!(
+        dir.tidy(&dir.product(Overrides::default()).expect_err("wrong")),
+        "<dir>/products/lamp-1.toml:3: product.gizwits_datapoints: <dir>/products/lamp.json is of product \"fan\""
     );
 }
 

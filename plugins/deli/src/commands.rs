@@ -149,7 +149,10 @@ mod tests {
     #[test]
     fn the_content_stands_in_payload_or_beside_cmd() {
         check(r#"{"cmd":"set","payload":{"a":512345678901234567}}"#, Some(("set", r#"{"a":512345678901234567}"#)));
-        check(r#"{"cmd":"checkin","org_id":"1","users":[{"user_id":9007199254740993}]}"#, Some(("checkin", r#"{"org_id":"1","users":[{"user_id":9007199254740993}]}"#)));
+        check(
+            r#"{"cmd":"checkin","org_id":"1","users":[{"user_id":9007199254740993}]}"#,
+            Some(("checkin", r#"{"org_id":"1","users":[{"user_id":9007199254740993}]}"#)),
+        );
         check(r#"{"cmd":"get"}"#, Some(("get", "{}")));
         check(r#"{"cmd":"get","payload":null}"#, Some(("get", "{}")));
     }
@@ -174,7 +177,7 @@ mod tests {
         stored.keep(Timestamp(0), "a".into(), plain_answer(0, ""));
         assert!(stored.find(Timestamp(KEPT_MS - 1), "a").is_some());
         assert!(stored.find(Timestamp(KEPT_MS), "a").is_none());
-        for n in 0..10_000 {
+        for n in 0..200 {
             stored.keep(Timestamp(KEPT_MS), n.to_string(), plain_answer(0, &"x".repeat(100_000)));
         }
         assert!(stored.answers.len() <= MAX_STORED && stored.bytes <= MAX_STORED_BYTES);

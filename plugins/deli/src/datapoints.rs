@@ -109,7 +109,9 @@ pub enum BadCommand {
 
 /// What an application's command (301) wants; `None` if nothing here is called so.
 pub fn wanted(
-    model: &ThingModel, settings: &Settings, instruction: &Instruction,
+    model: &ThingModel,
+    settings: &Settings,
+    instruction: &Instruction,
 ) -> Option<Result<Wanted, BadCommand>> {
     let Instruction { cmd, payload } = instruction;
     if *cmd == settings.set_cmd {
@@ -169,9 +171,7 @@ pub fn result(result: &OutcomeResult) -> (i64, String) {
 #[must_use]
 pub fn outcome_values(model: &ThingModel, kind: CommandKind, outcome: &Outcome) -> NamedValues {
     let mut values = match kind {
-        CommandKind::Properties => {
-            named(&outcome.values, |id| model.property(id).map(|property| &property.field))
-        }
+        CommandKind::Properties => named(&outcome.values, |id| model.property(id).map(|property| &property.field)),
         CommandKind::Action(action) => {
             let action = model.action(action);
             named(&outcome.values, |id| action.and_then(|action: &Action| action.returned(id)))
@@ -228,7 +228,8 @@ fn named<'a>(values: &Values, field: impl Fn(DatapointId) -> Option<&'a Field>) 
 }
 
 fn values<'a>(
-    members: &BTreeMap<String, &RawValue>, field: impl Fn(&str) -> Option<&'a Field>,
+    members: &BTreeMap<String, &RawValue>,
+    field: impl Fn(&str) -> Option<&'a Field>,
 ) -> Result<Values, BadCommand> {
     let one = |(name, json): (&String, &&RawValue)| {
         let field = field(name).ok_or_else(|| BadCommand::Unknown(shown(name)))?;

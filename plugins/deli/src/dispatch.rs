@@ -35,7 +35,10 @@ pub enum Handling {
 
 /// Judges a message. `asked` gives the action outstanding under a `mid`.
 pub fn classify(
-    envelope: &Envelope, identity: &Identity, settings: &Settings, asked: impl Fn(&str) -> Option<i64>,
+    envelope: &Envelope,
+    identity: &Identity,
+    settings: &Settings,
+    asked: impl Fn(&str) -> Option<i64>,
 ) -> Handling {
     if settings.check_to && !identity.is_addressed(&envelope.to) {
         return Handling::Drop;

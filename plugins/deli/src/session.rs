@@ -56,8 +56,10 @@ pub struct DeliSession {
     phase: Phase,
     endpoints: Endpoints,
     backoff: Backoff,
-    /// Times in a row that the broker or the platform did not believe who we are.
+    /// Times in a row that the broker did not believe who we are.
     refusals: u32,
+    /// When the platform last did not believe it (code 101).
+    signature_refused: Option<Timestamp>,
     timers: Timers<Timer>,
     random: Random,
     last_id: u64,
@@ -70,6 +72,8 @@ pub struct DeliSession {
     upgrade: Upgrade,
     answers: StoredAnswers,
     running: BTreeMap<RequestId, Running>,
+    /// True if the store holds messages of our own.
+    queue_stored: bool,
     /// Business messages wait until then, because the platform has blocked the device (code 105).
     blocked_until: Option<Timestamp>,
 
@@ -130,6 +134,7 @@ impl Session for DeliSession {
             model,
             phase: Phase::Idle,
             refusals: 0,
+            signature_refused: None,
             timers: Timers::new(),
             random,
             last_id: 0,
@@ -140,6 +145,7 @@ impl Session for DeliSession {
             upgrade: Upgrade::default(),
             answers: StoredAnswers::default(),
             running: BTreeMap::new(),
+            queue_stored: false,
             blocked_until: None,
             counters: Counters::default(),
             shown_counters: Counters::default(),
@@ -211,7 +217,10 @@ impl DeliSession {
     fn work(&mut self, now: Now) {
         self.send_requests(now);
         self.send_messages(now);
-        if self.uplink.take_own_changed() && self.timers.at(&Timer::SaveQueue).is_none() && !matches!(self.phase, Phase::Idle) {
+        if self.uplink.take_own_changed()
+            && self.timers.at(&Timer::SaveQueue).is_none()
+            && !matches!(self.phase, Phase::Idle)
+        {
             self.timers.set(Timer::SaveQueue, now.monotonic.after(SAVE_QUEUE_MS));
         }
         if !self.settled.is_empty() {
@@ -244,21 +253,11 @@ impl DeliSession {
 
     /// Publishes a message that nobody waits for by its publish id.
     fn send(&mut self, now: Now, mid: &Mid, to: &str, action: i64, data: Option<&RawValue>) {
-        let id = self.next_id();
-        self.publish(now, id, mid, to, action, data);
-    }
-
-    fn publish(&mut self, now: Now, id: RequestId, mid: &Mid, to: &str, action: i64, data: Option<&RawValue>) {
         let Phase::Online(Online { connection, .. }) = self.phase else { return };
         let time = self.clock.stamp(now);
-        let message = Outgoing { mid, from: &self.identity.device_id, to, time, action, data };
-        let message = mqtt::Message {
-            topic: topics::PUBLISH.to_owned(),
-            payload: message.encode(),
-            qos: self.settings.qos,
-            retain: false,
-        };
-        self.outputs.push(Output::Mqtt(mqtt::Request::Publish { connection, id, message }));
+        let payload = Outgoing { mid, from: &self.identity.device_id, to, time, action, data }.encode();
+        let id = self.next_id();
+        self.outputs.push(publish(connection, id, self.settings.qos, payload));
     }
 
     /// Answers a request of the platform. Without a `mid` there is nothing to answer to.
@@ -318,6 +317,11 @@ impl DeliSession {
     fn warn(&mut self, text: String) {
         self.log(Level::Warn, text);
     }
+}
+
+fn publish(connection: RequestId, id: RequestId, qos: u8, payload: Vec<u8>) -> Output {
+    let message = mqtt::Message { topic: topics::PUBLISH.to_owned(), payload, qos, retain: false };
+    Output::Mqtt(mqtt::Request::Publish { connection, id, message })
 }
 
 /// Delay before a changed queue of our own messages is written, so that many changes are one write (not documented;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::faults::{Dice, Faults, spoil};
 use super::frame::{CONTROL, Found, Frame, GET_INFO, HEARTBEAT, ILLEGAL, REPORT, RESTART, STATUS, Splitter};
@@ -44,6 +44,8 @@ pub struct McuSim {
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    /// Whether no report is under way or wanted.
+    at_rest: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -70,7 +72,8 @@ impl McuSim {
             rate: options.rate,
             report_wanted: false,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
+        let shared =
+            Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), at_rest: watch::channel(true).0 });
         let firmware = Firmware::new(options, counter, Arc::clone(&shared));
         Ok(Self { path, shared, task: tokio::spawn(firmware.run(pty)) })
     }
@@ -94,6 +97,13 @@ impl McuSim {
     pub fn set_rate(&self, rate: u32) {
         self.shared.lock().rate = rate;
         self.shared.changed.notify_one();
+    }
+
+    /// Waits until no report is under way or wanted; with a rate above zero that may be never.
+    pub async fn at_rest(&self) {
+        // What was ordered just now reaches the firmware with its next turn.
+        tokio::task::yield_now().await;
+        let _ = self.shared.at_rest.subscribe().wait_for(|at_rest| *at_rest).await;
     }
 
     /// What goes wrong on the line from now on.
@@ -181,6 +191,8 @@ impl Firmware {
         let mut paced_until = Instant::now();
         loop {
             self.tick(Instant::now());
+            let wanted = self.shared.lock().report_wanted;
+            self.shared.at_rest.send_replace(self.under_way.is_none() && !wanted);
             let due = tokio::time::Instant::from_std(self.due());
             let shared = Arc::clone(&self.shared);
             let chunk = self.out.front().map(|segment| segment.bytes[segment.written..].to_vec());

@@ -11,7 +11,7 @@ use super::*;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::{DatapointReport, HostStatus, PluginReport, SetOutcome, StatusReport, WatchEvent};
 
-struct Lamp(broadcast::Sender<WatchEvent>);
+pub(crate) struct Lamp(broadcast::Sender<WatchEvent>);
 
 #[async_trait]
 impl Control for Lamp {
@@ -42,7 +42,7 @@ impl Control for Lamp {
 }
 
 /// Runs `clients` against a served socket, on a thread of its own.
-fn check(clients: impl FnOnce(&Path, &broadcast::Sender<WatchEvent>)) {
+pub(crate) fn check(clients: impl FnOnce(&Path, &broadcast::Sender<WatchEvent>)) {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("polylink-control-{}-{number}", std::process::id()));

@@ -4,8 +4,10 @@
 //! followed by 0x55 on the wire, which neither length nor checksum count. So two 0xFF in a row are always a header, and
 //! the decoder finds the next frame after any noise. What the commands mean is left to the link.
 
+use std::fmt;
+
 /// One frame without header, stuffing and checksum.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Frame {
     /// What it is.
     pub command: u8,
@@ -100,6 +102,14 @@ impl Frame {
             }
         }
         wire
+    }
+}
+
+/// The payload is not shown: one that enters configuration may carry the user's network password.
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, sn, flags, payload } = self;
+        write!(f, "Frame {{ command: {command:#04x}, sn: {sn}, flags: {flags:#06x}, {} bytes }}", payload.len())
     }
 }
 

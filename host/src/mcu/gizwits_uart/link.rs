@@ -12,7 +12,7 @@ use polylink_plugin_api::{Cause, CommandBody, Now, ReportBody, Timestamp};
 
 use super::commands::*;
 use super::frame::{Decoder, Frame, FrameError, MAX_PAYLOAD};
-use super::p0_profile::Profile;
+use super::p0_profile::{Profile, Values};
 use super::requests::{ACK_MS, Ask, AskKind, Due, Purpose, Requests};
 use super::{answers, status};
 use crate::mcu::{Identity, Link, LinkInput, LinkOutput, LinkResult, ModuleState, UserEvent};
@@ -62,7 +62,7 @@ struct Online {
 #[derive(Debug)]
 struct Echo {
     ticket: u64,
-    values: Vec<(u8, Raw)>,
+    values: Values,
     until: Timestamp,
 }
 

@@ -10,6 +10,9 @@ use polylink_plugin_api::{DatapointId, Property, Value};
 
 use crate::product::{Field, Kind, Product};
 
+/// Attributes by id, with their values as they travel.
+pub(super) type Values = Vec<(u8, Raw)>;
+
 /// A product with the layout of its payloads.
 #[derive(Debug)]
 pub(super) struct Profile {
@@ -80,7 +83,7 @@ impl Profile {
     }
 
     /// The payload that sets these, and the values as they travel.
-    pub(super) fn control(&self, properties: &[Property]) -> Result<(Vec<u8>, Vec<(u8, Raw)>), String> {
+    pub(super) fn control(&self, properties: &[Property]) -> Result<(Vec<u8>, Values), String> {
         let mut values = Vec::with_capacity(properties.len());
         for property in properties {
             let attribute = self.attribute(property.id)?;

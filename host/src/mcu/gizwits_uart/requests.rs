@@ -5,10 +5,10 @@
 
 use std::collections::VecDeque;
 
-use polylink_p0::Raw;
 use polylink_plugin_api::{DatapointId, Timestamp};
 
 use super::frame::Frame;
+use super::p0_profile::Values;
 
 /// Why a request was sent.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(super) struct Ask {
 #[derive(Debug)]
 pub(super) enum AskKind {
     /// These values were set.
-    Control(Vec<(u8, Raw)>),
+    Control(Values),
     /// It carries these; none listed: all.
     Read(Vec<DatapointId>),
     /// The bytes arrived.

@@ -208,3 +208,32 @@ const MAX_REASON: usize = 200;
 
 /// The configuration mode when the MCU names none: SoftAP, which every module can.
 const SOFT_AP: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MANUAL: &str = include_str!("../../../../docs/protocols/mcu-jsonl.md");
+
+    /// The examples in the first column of a table of the manual.
+    fn examples(heading: &str) -> Vec<&'static str> {
+        let section = MANUAL.split("\n## ").find(|section| section.starts_with(heading)).unwrap();
+        let cells = section.lines().filter_map(|line| line.strip_prefix("| `{")?.split(" | ").next());
+        cells.flat_map(|cell| cell.split("`, `")).map(|text| text.trim_matches('`').trim_start_matches('{')).collect()
+    }
+
+    #[test]
+    fn every_line_that_the_manual_shows_is_understood() {
+        let examples = examples("What the MCU says");
+        assert_eq!(examples.len(), 9);
+        for example in examples {
+            let parsed = Message::parse(format!("{{{example}").as_bytes());
+            assert!(parsed.is_ok(), "{{{example}: {parsed:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_means_two_things_means_nothing() {
+        assert_eq!(Message::parse(br#"{"report":{},"done":1}"#).unwrap_err(), MessageError::Kind(2));
+    }
+}

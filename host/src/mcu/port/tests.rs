@@ -80,6 +80,12 @@ fn check<F: Future<Output = ()>>(test: F) {
     runtime.block_on(limited).expect("what the test waits for never came");
 }
 
+/// The pseudo-terminals that this process has open.
+fn open_ttys() -> Vec<PathBuf> {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+    links.filter(|path| path.starts_with("/dev/pts")).collect()
+}
+
 /// Answers the handshake of the Gizwits protocol on a stream, then returns it.
 async fn shake_hands(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> impl AsyncRead + AsyncWrite + Unpin {
     let (mut decoder, mut buffer, mut request) = (Decoder::default(), [0; 64], None);
@@ -111,6 +117,32 @@ fn a_unix_socket_is_opened_when_it_appears_and_opened_again_when_it_is_lost() {
         drop(stream);
         rig.end().await;
         std::fs::remove_file(path).unwrap();
+    });
+}
+
+#[test]
+fn a_tty_is_opened_raw_and_noticed_when_its_other_end_goes() {
+    check(async {
+        let before = open_ttys();
+        let (mcu, module) = SerialPort::pair().unwrap();
+        let path = open_ttys().into_iter().find(|path| !before.contains(path)).unwrap();
+        let mut rig = Rig::start(PortAddress::Tty(path), Box::new(GizwitsUart::new(115_200)));
+        let mut mcu = shake_hands(mcu).await;
+        rig.identified().await;
+        assert_eq!(rig.said().await, LinkOutput::Online(true));
+        // Bytes that a terminal in its ordinary mode would swallow or change.
+        let bytes = [0x03, 0x04, 0x0A, 0x0D, 0x11, 0x13, 0x1A, 0x7F, 0xFF];
+        mcu.write_all(&Frame::new(0x09, 1, bytes.to_vec()).encode()).await.unwrap();
+        let (mut decoder, mut buffer, mut answers) = (Decoder::default(), [0; 256], Vec::new());
+        while !answers.iter().any(|frame: &Frame| frame.command == 0x0A) {
+            let read = mcu.read(&mut buffer).await.unwrap();
+            decoder.push(&buffer[..read], |frame| answers.extend(frame));
+        }
+        assert_eq!(rig.said().await, LinkOutput::User(crate::mcu::UserEvent::Configure(3)));
+        drop((mcu, module));
+        assert_eq!(rig.said().await, LinkOutput::Online(false));
+        rig.fault("port_lost").await;
+        rig.end().await;
     });
 }
 

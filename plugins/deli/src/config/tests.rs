@@ -1,3 +1,4 @@
+use super::keys::DISCOVERY_URL;
 use super::*;
 
 const REQUIRED: &str =

@@ -34,7 +34,10 @@ fn check_wanted(raw: bool, cmd: &str, payload: &str, expected: Option<Result<Wan
     match (seen, expected) {
         (Some(Err(error)), Some(Err(says))) => assert!(error.to_string().contains(says), "{error}"),
         (seen, expected) => {
-            assert_eq!(seen.map(|seen| seen.map_err(|error| error.to_string())), expected.map(|result| result.map_err(str::to_owned)));
+            assert_eq!(
+                seen.map(|seen| seen.map_err(|error| error.to_string())),
+                expected.map(|result| result.map_err(str::to_owned))
+            );
         }
     }
 }
@@ -66,10 +69,8 @@ fn what_has_no_words_here_is_not_sent() {
 
 #[test]
 fn set_get_and_actions_are_told_apart_by_their_command() {
-    let set = Wanted::Set(vec![
-        (DatapointId(0), Value::Bool(false)),
-        (DatapointId(2), Value::Int(9_007_199_254_740_993)),
-    ]);
+    let set =
+        Wanted::Set(vec![(DatapointId(0), Value::Bool(false)), (DatapointId(2), Value::Int(9_007_199_254_740_993))]);
     check_wanted(false, "set", r#"{"count":9007199254740993,"switch":"off"}"#, Some(Ok(set)));
     check_wanted(false, "get", "{}", Some(Ok(Wanted::Get(Vec::new()))));
     let two = Wanted::Get(vec![DatapointId(0), DatapointId(1)]);

@@ -72,10 +72,9 @@ impl DeliSession {
             self.warn(format!("the platform answered action {action} with code {code}, given up"));
         }
         match answered.reaction {
-            Reaction::Ok => {
-                self.identity_accepted();
-                self.take_good_answer(now, action, envelope);
-            }
+            Reaction::Ok => self.take_good_answer(now, action, envelope),
+            // Unbinding is repeated whatever the code; and a time request that expired must not ask for the time.
+            Reaction::ResyncTime if action == requests::TIME => {}
             reaction if action != requests::UNBIND => self.react(now, reaction),
             _ => {}
         }

@@ -159,6 +159,8 @@ impl DeliSession {
     /// Local business data must go.
     pub(super) fn wipe(&mut self, now: Now) {
         let dropped = self.uplink.wipe();
+        // At once, so that nothing of the former organisation comes back after a power cut.
+        self.save_queue();
         self.info(format!("the organisation changed: local business data is wiped, {dropped} queued messages dropped"));
         self.bond.wiped = Some(self.clock.stamp(now));
         self.bond.login = None;
@@ -199,7 +201,9 @@ impl DeliSession {
 
     /// Factory reset of the module: what belongs to the owner is forgotten. An unbinding that the user asked for goes on.
     pub(super) fn reset(&mut self, now: Now) {
-        self.info("factory reset: organisation, applications, queued messages and firmware plan are forgotten".to_owned());
+        self.info(
+            "factory reset: organisation, applications, queued messages and firmware plan are forgotten".to_owned(),
+        );
         self.uplink.wipe();
         let had_applications = !self.bond.applications.is_empty();
         let unbinding = self.bond.unbinding;
@@ -208,6 +212,7 @@ impl DeliSession {
         for key in [storage::ORGANISATION, storage::NAME, storage::WIPE, storage::OTA, storage::QUEUE] {
             self.remove(key);
         }
+        self.queue_stored = false;
         self.timers.clear(&Timer::Wipe);
         if had_applications {
             self.tell_applications();

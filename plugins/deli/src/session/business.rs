@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 use super::answers::code_of;
 use super::connection::{Online, Phase};
 use super::control::{MAX_RUNNING, Purpose, Running};
-use super::DeliSession;
+use super::{DeliSession, publish};
 use crate::commands::{BAD_PARAMETER, FAILED, Instruction};
 use crate::datapoints::{self, CommandKind, Wanted};
-use crate::message::{Envelope, Mid};
+use crate::message::{Envelope, Mid, Outgoing};
 use crate::reaction::{Reaction, UNSUPPORTED};
 
 /// Why business messages wait.
@@ -98,9 +98,8 @@ impl DeliSession {
 
     pub(super) fn send_messages(&mut self, now: Now) {
         self.uplink.ripen(now.monotonic);
-        if self.hold(now).is_some() {
-            return;
-        }
+        let Some(connection) = self.phase.connection().filter(|_| self.hold(now).is_none()) else { return };
+        let time = self.clock.stamp(now);
         let unix_ms = self.clock.unix_ms(now);
         loop {
             let id = self.next_id();
@@ -108,10 +107,10 @@ impl DeliSession {
             let Some(message) = self.uplink.send_next(now.monotonic, id, || mids.next(unix_ms, now.monotonic.0)) else {
                 return;
             };
-            let (mid, to, data) = (message.mid.clone(), message.to.clone(), message.data.clone());
-            if let Some(mid) = mid {
-                self.publish(now, id, &mid, &to, MESSAGE, Some(&data));
-            }
+            let Some(mid) = message.mid.as_ref() else { continue };
+            let (from, to, data) = (&self.identity.device_id, &message.to, Some(&*message.data));
+            let payload = Outgoing { mid, from, to, time, action: MESSAGE, data }.encode();
+            self.outputs.push(publish(connection, id, self.settings.qos, payload));
         }
     }
 
@@ -123,8 +122,8 @@ impl DeliSession {
             self.counters.unmatched += 1;
             return;
         };
-        self.counters.messages_errors += 1;
         let reaction = Reaction::to(code);
+        self.counters.messages_errors += u64::from(reaction != Reaction::Ok);
         let is_answer = !message.to.is_empty();
         if let Some(delay) = message.retries.delay_ms(reaction) {
             self.uplink.put_off(now.monotonic.after(delay), message, !is_answer);
@@ -190,7 +189,10 @@ impl DeliSession {
 
     fn answer_application(&mut self, answer: &Answer, code: i64, msg: &str, values: &[(String, Box<RawValue>)]) {
         if answer.wanted {
-            let data = datapoints::answer(&answer.cmd, code, msg, values);
+            let mut data = datapoints::answer(&answer.cmd, code, msg, values);
+            if data.get().len() > MAX_DATA {
+                data = datapoints::answer(&answer.cmd, FAILED, "the answer is too large", &[]);
+            }
             self.uplink.take_own(answer.mid.clone(), answer.to.clone(), data);
         }
     }
@@ -216,7 +218,10 @@ pub struct Answer {
 /// By what the host recognises a message that comes a second time; empty if it has no name.
 pub fn message_id(envelope: &Envelope) -> String {
     // Only the sender keeps its names apart, so it is part of the id.
-    envelope.mid.as_ref().map_or_else(String::new, |mid| format!("{}:{}:{}", envelope.action, envelope.from, mid.as_str()))
+    envelope
+        .mid
+        .as_ref()
+        .map_or_else(String::new, |mid| format!("{}:{}:{}", envelope.action, envelope.from, mid.as_str()))
 }
 
 /// A text of the cloud, short enough for a log.

@@ -1,7 +1,7 @@
 //! Finding the broker, connecting, connecting again.
 
 use polylink_plugin_sdk::backoff::Backoff;
-use polylink_plugin_sdk::services::{Failure, Tls, http, mqtt};
+use polylink_plugin_sdk::services::{Failure, Reason, Tls, http, mqtt};
 use polylink_plugin_sdk::{Now, Output, RequestId, Timestamp};
 
 use super::{DeliSession, Timer};
@@ -173,12 +173,21 @@ impl DeliSession {
     pub(super) fn take_mqtt(&mut self, now: Now, event: mqtt::Event) {
         use mqtt::Event;
         match event {
-            Event::Connected { connection, .. } if self.phase.connection() == Some(connection) => self.connected(now, connection),
+            Event::Connected { connection, .. } if self.phase.connection() == Some(connection) => {
+                self.connected(now, connection)
+            }
             Event::Refused(connection, code) if self.phase.connection() == Some(connection) => self.refused(now, code),
             Event::Closed(connection, failure) if self.phase.connection() == Some(connection) => {
                 self.lost(now, &failure.text);
             }
             Event::Published(id, Ok(())) => self.settled.extend(self.uplink.acknowledged(now.monotonic, id)),
+            Event::Published(id, Err(failure)) if failure.reason == Reason::Invalid => {
+                if let Some(seq) = self.uplink.give_up(id) {
+                    self.counters.messages_refused += 1;
+                    self.warn(format!("the host does not take a business message: {}", failure.text));
+                    self.settled.extend(seq);
+                }
+            }
             Event::Published(id, Err(_)) => self.uplink.failed(now.monotonic, id),
             // A refused subscription is no error: the private topic needs none (our reading of the access document).
             Event::Subscribed(_, Ok(0x80)) => self.info("the gateway refused a broadcast topic".to_owned()),
@@ -195,6 +204,7 @@ impl DeliSession {
     fn connected(&mut self, now: Now, connection: RequestId) {
         self.phase = Phase::Online(Online { connection, open: false, messages_refused: false });
         self.note.clear();
+        self.refusals = 0;
         let endpoint = self.endpoints.current().map(ToString::to_string).unwrap_or_default();
         self.info(format!("connected to {endpoint} as {}", self.identity.device_id));
         self.backoff.connected(now.monotonic);
@@ -204,6 +214,7 @@ impl DeliSession {
             self.subscribe();
         }
         if self.bond.unbinding {
+            self.requests.clear();
             self.requests.want(Request::new(requests::UNBIND, None));
         } else {
             self.start_sequence(now);
@@ -257,17 +268,20 @@ impl DeliSession {
         self.timers.set(Timer::Reconnect, now.monotonic.after(delay));
     }
 
-    /// Code 101: connect anew once; the second time in a row it is a fault of the configuration.
+    /// Code 101: connect anew once; a second time within the hour it is a fault of the configuration.
     pub(super) fn signature_refused(&mut self, now: Now) {
         let Some(connection) = self.phase.connection() else { return };
         self.note = "the platform says that the signature is wrong (code 101)".to_owned();
+        self.warn(self.note.clone());
         self.outputs.push(Output::Mqtt(mqtt::Request::Disconnect(connection)));
-        self.refusals = if self.refusals == 0 { REFUSALS - 1 } else { REFUSALS };
         self.end_connection();
-        if self.refusals >= REFUSALS {
+        let again = self.signature_refused.is_some_and(|last| now.monotonic.since(last) < REFUSED_PAUSE_MS);
+        if again {
+            self.signature_refused = None;
             self.phase = Phase::Waiting { refused: true };
             self.timers.set(Timer::Reconnect, now.monotonic.after(REFUSED_PAUSE_MS));
         } else {
+            self.signature_refused = Some(now.monotonic);
             self.wait_to_reconnect(now);
         }
     }
@@ -308,11 +322,6 @@ impl DeliSession {
             self.timers.clear(&Timer::Reconnect);
             self.connect_or_discover(now);
         }
-    }
-
-    /// The platform believes who we are.
-    pub(super) const fn identity_accepted(&mut self) {
-        self.refusals = 0;
     }
 }
 

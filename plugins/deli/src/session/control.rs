@@ -109,7 +109,8 @@ impl DeliSession {
             .map(|(id, _)| *id)
             .collect();
         for id in late {
-            if let Some(Running { purpose: Purpose::Control { mid, to, cmd, key, .. }, .. }) = self.running.remove(&id) {
+            if let Some(Running { purpose: Purpose::Control { mid, to, cmd, key, .. }, .. }) = self.running.remove(&id)
+            {
                 let nothing = raw(&serde_json::json!({}));
                 self.end_control(now, mid, &to, &cmd, key, commands::FAILED, "timeout", &nothing);
             }
@@ -130,7 +131,15 @@ impl DeliSession {
 
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one answer")]
     fn end_control(
-        &mut self, now: Now, mid: Option<Mid>, to: &str, cmd: &str, key: String, code: i64, msg: &str, payload: &RawValue,
+        &mut self,
+        now: Now,
+        mid: Option<Mid>,
+        to: &str,
+        cmd: &str,
+        key: String,
+        code: i64,
+        msg: &str,
+        payload: &RawValue,
     ) {
         let answer = commands::control_answer(self.settings.dialect, code, msg, cmd, payload);
         self.reply(now, mid.as_ref(), to, CONTROL, &answer);

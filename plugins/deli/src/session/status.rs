@@ -33,7 +33,10 @@ pub struct Counters {
 impl DeliSession {
     /// Says where the session stands, if that changed. Numbers alone are said at most once a second.
     pub(super) fn tell_status(&mut self, now: Now, something_happened: bool) {
-        if self.counters != self.shown_counters && self.timers.at(&Timer::Status).is_none() && !matches!(self.phase, Phase::Idle) {
+        if self.counters != self.shown_counters
+            && self.timers.at(&Timer::Status).is_none()
+            && !matches!(self.phase, Phase::Idle)
+        {
             self.timers.set(Timer::Status, now.monotonic.after(COUNTERS_EVERY_MS));
         }
         // Reports and their acknowledgements are many, and change nothing that is shown.
@@ -55,11 +58,14 @@ impl DeliSession {
         if let Some(endpoint) = self.endpoints.current() {
             fact("endpoint", endpoint.to_string());
         }
-        fact("organisation", match self.bond.organisation.as_deref() {
-            None => "not known".to_owned(),
-            Some("") => "none".to_owned(),
-            Some(organisation) => organisation.to_owned(),
-        });
+        fact(
+            "organisation",
+            match self.bond.organisation.as_deref() {
+                None => "not known".to_owned(),
+                Some("") => "none".to_owned(),
+                Some(organisation) => organisation.to_owned(),
+            },
+        );
         if let Some(hold) = self.hold(now) {
             fact("business_messages", format!("waiting: {}", hold.text()));
         }
@@ -126,7 +132,8 @@ impl DeliSession {
             Phase::Discovering { .. } => (StatusPhase::Connecting, "asking where the cloud is".to_owned()),
             Phase::Connecting { .. } => (StatusPhase::Connecting, "connecting".to_owned()),
             Phase::Online(_) => {
-                let text = self.hold(now).map_or_else(|| "online".to_owned(), |hold| format!("online, {}", hold.text()));
+                let text =
+                    self.hold(now).map_or_else(|| "online".to_owned(), |hold| format!("online, {}", hold.text()));
                 (StatusPhase::Online, text)
             }
             Phase::Waiting { refused: true } => {

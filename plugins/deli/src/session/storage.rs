@@ -56,6 +56,7 @@ impl DeliSession {
             self.uplink.take_own(message.mid.map(Mid::Text), message.to, message.data);
         }
         self.uplink.take_own_changed();
+        self.queue_stored = stored.contains_key(QUEUE);
     }
 
     pub(super) fn save_queue(&mut self) {
@@ -68,11 +69,14 @@ impl DeliSession {
                 data: &message.data,
             })
             .collect();
-        if stored.is_empty() {
-            self.remove(QUEUE);
-        } else {
+        if !stored.is_empty() {
             let stored = serde_json::to_vec(&stored).expect("texts and checked JSON always become JSON");
             self.put(QUEUE, stored);
+            self.queue_stored = true;
+        } else if self.queue_stored {
+            // Most answers leave at once and never need the disk.
+            self.remove(QUEUE);
+            self.queue_stored = false;
         }
     }
 

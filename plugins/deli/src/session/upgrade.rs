@@ -51,7 +51,8 @@ impl DeliSession {
 
     /// Asks for the firmware if the version differs from what runs and from what is planned already.
     pub(super) fn consider_version(&mut self, offered: Option<&str>) {
-        if wants_query(self.version(), offered, self.settings.ota.only_newer) && matches!(self.phase, Phase::Online(_)) {
+        if wants_query(self.version(), offered, self.settings.ota.only_newer) && matches!(self.phase, Phase::Online(_))
+        {
             self.ask(Request::new(requests::FIRMWARE_QUERY, None));
         }
     }
@@ -65,7 +66,11 @@ impl DeliSession {
                 let random = &mut self.random;
                 let draw = |most: u32| u32::try_from(random.below(u64::from(most) + 1)).unwrap_or(most);
                 let mut plan = Plan::of(firmware, self.upgrade.plan.as_ref(), &self.settings.ota, draw);
-                plan.schedule(self.clock.unix_ms(now).map(|ms| ms.div_euclid(1000)), now.utc_offset_s, &self.settings.ota);
+                plan.schedule(
+                    self.clock.unix_ms(now).map(|ms| ms.div_euclid(1000)),
+                    now.utc_offset_s,
+                    &self.settings.ota,
+                );
                 if self.upgrade.plan.as_ref() != Some(&plan) {
                     self.info(format!("update {} available, waiting for the update engine", plan.version));
                     self.store_plan(plan);

@@ -71,7 +71,6 @@ impl Uplink {
         if self.in_flight.len() >= WINDOW || self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
-        self.paused_until = None;
         let mut message = match self.own.pop_front() {
             Some(message) => {
                 self.own_changed = true;
@@ -97,6 +96,11 @@ impl Uplink {
             self.paused_until = Some(now.after(PAUSE_MS));
             self.enqueue(message);
         }
+    }
+
+    /// The host will never take this publish: it is given up. Returns the report to settle.
+    pub fn give_up(&mut self, id: RequestId) -> Option<Option<u64>> {
+        self.in_flight.remove(&id).map(|message| message.seq)
     }
 
     /// The connection is gone: whatever was in flight goes again on the next one, under the same name.
@@ -139,6 +143,9 @@ impl Uplink {
 
     /// Moves what was put off until now back into the queues.
     pub fn ripen(&mut self, now: Timestamp) {
+        if self.paused_until.is_some_and(|until| until <= now) {
+            self.paused_until = None;
+        }
         while let Some(entry) = self.put_off.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -201,9 +208,7 @@ impl Uplink {
 
     fn unsettled(&self) -> usize {
         let open = |message: &&Message| message.seq.is_some();
-        self.reports.len()
-            + self.in_flight.values().filter(open).count()
-            + self.put_off.values().filter(open).count()
+        self.reports.len() + self.in_flight.values().filter(open).count() + self.put_off.values().filter(open).count()
     }
 
     /// Where it belongs: among the reports or among our own, by age.
