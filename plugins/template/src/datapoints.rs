@@ -187,3 +187,52 @@ fn to_vec(message: &impl Serialize) -> Vec<u8> {
 
 /// Characters of an unknown name that an answer repeats. Not documented; chosen by us.
 const NAME_SHOWN_MAX: usize = 40;
+
+#[cfg(test)]
+mod tests {
+    use polylink_plugin_sdk::{Cause, Value};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_in_the_result_under_the_clouds_names() {
+        let outcome = Outcome {
+            result: OutcomeResult::Done,
+            values: vec![(DatapointId(0), Value::Bool(true)), (DatapointId(9), Value::Bool(true))],
+            document: None,
+        };
+        let result = encode_result(&model(), "m1", &CommandBody::Get(Vec::new()), &outcome);
+        assert_eq!(result, br#"{"id":"m1","ok":true,"values":{"switch":true}}"#);
+    }
+
+    #[test]
+    fn raw_bytes_are_reported_as_hex() {
+        let body = ReportBody::Raw(vec![0x0A, 0xFF]);
+        let at = WallTime { unix_ms: 5, quality: ClockQuality::SYNCED };
+        let report = Report { seq: 1, at, device: 0, cause: Cause::Change, caused_by: None, body };
+        assert_eq!(encode_report(&model(), &report), Ok(br#"{"time":5,"raw":"0aff"}"#.to_vec()));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_can_panic_the_decoder(bytes: Vec<u8>, json in r#"[\[\]{}":,a-z0-9]*"#) {
+            let _ = (decode_command(&model(), &bytes), decode_command(&model(), json.as_bytes()));
+        }
+
+        #[test]
+        fn every_value_of_a_known_property_is_understood_or_refused_with_its_name(text: String) {
+            let json = serde_json::json!({"id": "m1", "set": {"switch": text}}).to_string();
+            if let Err(refused) = decode_command(&model(), json.as_bytes()) {
+                prop_assert_eq!(refused.id, "m1");
+                prop_assert!(refused.why.contains("`switch`"), "{}", refused.why);
+            }
+        }
+    }
+
+    fn model() -> ThingModel {
+        let product = r#"{"product_key":"pk","properties":[
+            {"id":0,"name":"power","cloud_name":"switch","type":"bool","writable":true}]}"#;
+        ThingModel::parse(product).expect("the test's document is right")
+    }
+}

@@ -262,6 +262,17 @@ fn connections_beyond_the_limit_are_refused_without_asking_the_host() {
 }
 
 #[test]
+fn a_stream_that_comes_in_beyond_the_limit_is_closed() {
+    let mut host = host();
+    let listen = tcp::Request::Listen { id: RequestId(3), address: String::new(), port: 80, max_streams: 0 };
+    ask(&mut host, [Output::Tcp(listen)].into_iter().chain((1..HANDLES_MAX as u64).map(connect)));
+    let (listener, _) = host.expect_tcp_listen();
+    let stream = host.tcp_accepted(listener, "192.0.2.7:5000");
+    assert_eq!(host.expect_tcp_close(), stream);
+    check(&[]);
+}
+
+#[test]
 fn commands_beyond_the_limit_are_refused_without_asking_the_host() {
     let mut host = host();
     let get = |id| Output::Submit(RequestId(id), Command::new(CommandBody::Get(Vec::new())));

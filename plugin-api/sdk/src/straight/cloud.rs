@@ -117,7 +117,7 @@ impl Cloud {
         .await
     }
 
-    /// Opens an MQTT connection. Its end comes with [`Self::next`].
+    /// Opens an MQTT connection. Its end comes with [`Self::next`]. Dropping the future before gives the attempt up.
     ///
     /// # Errors
     /// The broker refused it, or was not reached.
@@ -161,7 +161,8 @@ impl Cloud {
         self.ask(Output::Mqtt(mqtt::Request::Disconnect(connection)));
     }
 
-    /// Opens a TCP stream (with TLS if `tls` says so). Its bytes and its end come with [`Self::next`].
+    /// Opens a TCP stream (with TLS if `tls` says so). Its bytes and its end come with [`Self::next`]. Dropping the
+    /// future before gives the attempt up.
     ///
     /// # Errors
     /// It did not come to be.
@@ -245,16 +246,18 @@ impl Cloud {
 
     /// Asks, and awaits the input with the request's id.
     async fn answer(&self, output: impl FnOnce(RequestId) -> Output) -> Input {
-        let (id, is_http) = {
-            let mut is_http = false;
-            let id = self.shared.lock().ask_and_await(|id| {
-                let output = output(id);
-                is_http = matches!(output, Output::Http(..));
-                output
-            });
-            (id, is_http)
-        };
-        let mut awaiting = Awaiting { shared: &self.shared, id, cancel_http: is_http };
+        let mut give_up = None;
+        let id = self.shared.lock().ask_and_await(|id| {
+            let output = output(id);
+            give_up = match output {
+                Output::Http(..) => Some(Output::CancelHttp(id)),
+                Output::Mqtt(mqtt::Request::Connect(..)) => Some(Output::Mqtt(mqtt::Request::Disconnect(id))),
+                Output::Tcp(tcp::Request::Open { .. }) => Some(Output::Tcp(tcp::Request::Close(id))),
+                _ => None,
+            };
+            output
+        });
+        let mut awaiting = Awaiting { shared: &self.shared, id, give_up };
         let input = poll_fn(|context| {
             let mut shared = self.shared.lock();
             let Some(input) = shared.take_answer(id) else {
@@ -264,7 +267,7 @@ impl Cloud {
             Poll::Ready(input)
         })
         .await;
-        awaiting.cancel_http = false;
+        awaiting.give_up = None;
         input
     }
 }
@@ -285,15 +288,16 @@ impl Drop for Sleeping<'_> {
 struct Awaiting<'a> {
     shared: &'a SharedRef,
     id: RequestId,
-    cancel_http: bool,
+    /// What ends the request if nobody awaits it any more.
+    give_up: Option<Output>,
 }
 
 impl Drop for Awaiting<'_> {
     fn drop(&mut self) {
         let mut shared = self.shared.lock();
         shared.stop_awaiting(self.id);
-        if self.cancel_http {
-            shared.ask(Output::CancelHttp(self.id));
+        if let Some(output) = self.give_up.take() {
+            shared.ask(output);
         }
     }
 }

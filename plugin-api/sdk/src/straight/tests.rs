@@ -55,6 +55,14 @@ fn a_future_that_takes_too_long_is_dropped_and_its_request_given_up() {
 }
 
 #[test]
+fn a_connection_that_nobody_awaits_any_more_is_closed() {
+    let mut host = host("hasty");
+    let (connection, _) = host.expect_mqtt_connect();
+    host.advance(1000);
+    assert_eq!(host.expect_mqtt_disconnect(), connection);
+}
+
+#[test]
 fn an_answer_in_time_takes_the_sleep_back() {
     let mut host = host("impatient");
     let (request, _) = host.expect_http();
@@ -159,6 +167,7 @@ impl StraightLine for Player {
                 };
                 cloud.log(Level::Info, text);
             }
+            "hasty" => drop(cloud.within(1000, cloud.mqtt_connect(mqtt::Connect::default())).await),
             "command" => {
                 let outcome = cloud.submit(Command::new(CommandBody::Raw(vec![1]))).await;
                 cloud.log(Level::Info, format!("{:?}", outcome.result));
