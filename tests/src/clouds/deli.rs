@@ -157,3 +157,6 @@ pub const DEVICE: &str = "DL3785W_1234567890";
 pub const SECRET: &str = "a-secret-of-the-simulator";
 const APPLICATION: &str = "7000000000000000001";
 const USER: &str = "8000000000000000001";
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,7 @@
 
 pub mod deli;
 pub mod ledger;
+pub mod template;
 
 use std::io;
 use std::pin::Pin;
@@ -47,8 +48,17 @@ pub fn known(name: &str) -> Option<&'static Known> {
 }
 
 /// All clouds there are.
-pub const KNOWN: &[Known] = &[Known {
-    name: "deli",
-    package: "polylink-deli",
-    start: |counter| Box::pin(async move { Ok(Box::new(deli::Deli::start(counter)?) as Box<dyn SimCloud>) }),
-}];
+pub const KNOWN: &[Known] = &[
+    Known {
+        name: "deli",
+        package: "polylink-deli",
+        start: |counter| Box::pin(async move { Ok(Box::new(deli::Deli::start(counter)?) as Box<dyn SimCloud>) }),
+    },
+    Known {
+        name: "template",
+        package: "polylink-template",
+        start: |counter| {
+            Box::pin(async move { Ok(Box::new(template::Template::start(counter)?) as Box<dyn SimCloud>) })
+        },
+    },
+];

@@ -300,7 +300,11 @@ impl Firmware {
         let clean = frame.encode();
         let spoiled = &mut self.spoiled[usize::from(frame.cmd)];
         // A line that spoils every repetition loses commands by the protocol's own rules, and nobody could be blamed.
-        let bytes = if *spoiled < faults.in_a_row { spoil(&clean, &faults, &mut self.dice) } else { clean.clone() };
+        let bytes = if faults.spare == 0 || *spoiled < faults.spare {
+            spoil(&clean, &faults, &mut self.dice)
+        } else {
+            clean.clone()
+        };
         if faults.silent || self.out.len() >= MAX_SEGMENTS {
             return;
         }
