@@ -70,11 +70,12 @@ pub fn describe(info: &PluginInfo) -> Descriptor {
 
 /// The body of the exported `create`.
 pub fn create<S: Session>(info: &PluginInfo, host: HostBox, config: PluginConfig) -> CreateResult {
+    let instance = config.instance;
     let created = guard::run("create", || {
-        guard::adopt(&host);
+        guard::adopt(instance, &host);
         driver::create::<S>(host, config, info.services)
     });
-    created.and_then(|created| created).into()
+    created.and_then(|created| created).inspect_err(|_| guard::release(instance)).into()
 }
 
 /// Compiler, target and profile of this build.
