@@ -127,7 +127,8 @@ pub(super) fn list(
         }
     }
     if found.is_empty() {
-        writeln!(err, "no plugin file in {} directories", directories.len())?;
+        let searched: Vec<String> = directories.iter().map(|dir| dir.display().to_string()).collect();
+        writeln!(err, "no plugin file in {}", searched.join(", "))?;
     }
     Ok(exit)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::document::{self, Mapping};
 use super::error::{ConfigError, ConfigErrors, Errors, Place, Problem, nearest};
 use super::overrides::Overrides;
-use super::read::{Expected, Section, boolean, text, texts, whole};
+use super::read::{Expected, Section, boolean, dotted, text, texts, whole};
 use super::schema;
 use super::secrets::Settings;
 use super::tree::{Node, quote};
@@ -140,7 +140,7 @@ fn read_one(name: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> 
         let expected = "a name of 1 to 32 characters a-z, 0-9, - and _".to_owned();
         errors.add(&node.place, "cloud", Problem::Unacceptable { found: quote(name), expected });
     }
-    let path = format!("cloud.{name}");
+    let path = dotted("cloud", name);
     let mut section = Section::new(path.clone(), node, errors);
     let (mut enabled, mut plain_text, mut priority) = (true, false, DEFAULT_PRIORITY);
     let plugin = section.required("plugin", PLUGIN, plugin);
@@ -188,10 +188,10 @@ fn mappings(path: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> 
             let near = nearest(name, known.keys().map(String::as_str));
             let near = near.map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             let sentence = format!("the product has no property, event or action of this name{near}");
-            errors.add(&node.place, format!("{path}.{name}"), Problem::Other(sentence));
+            errors.add(&node.place, dotted(path, name), Problem::Other(sentence));
             continue;
         };
-        let mut section = Section::new(format!("{path}.{name}"), node, errors);
+        let mut section = Section::new(dotted(path, name), node, errors);
         let mut mapping = Mapping { name: section.optional("name", cloud_name), ..Mapping::default() };
         match kind {
             Some(Kind::Enum { labels }) => mapping.labels = section.optional("labels", cloud_labels(labels.len())),

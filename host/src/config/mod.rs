@@ -51,7 +51,7 @@ pub struct Config;
 /// What is known once the product is.
 #[derive(Debug)]
 pub struct LoadedProduct {
-    /// The host's sections again, with what the product file says of them.
+    /// The host's sections again.
     pub host: HostConfig,
     /// The thing model.
     pub product: Arc<Product>,
@@ -199,7 +199,7 @@ fn layers(dir: &Path, overrides: &Overrides, product: Option<SourceFile>, errors
         read(&host, &mut layers);
     }
     if let Some(product) = product {
-        forbid_early_sections(&product, errors);
+        forbid_host_sections(&product, errors);
         layers.push(Layer::File(product));
     }
     for path in toml_files(&dir.join(DROP_IN)) {
@@ -209,13 +209,13 @@ fn layers(dir: &Path, overrides: &Overrides, product: Option<SourceFile>, errors
     layers
 }
 
-/// A product file speaks too late for what is needed to find it.
-fn forbid_early_sections(file: &SourceFile, errors: &Errors) {
+/// A product file speaks too late for the host, which runs already when its product is named.
+fn forbid_host_sections(file: &SourceFile, errors: &Errors) {
     let present: BTreeSet<String> = file.values().into_keys().collect();
-    for section in EARLY_SECTIONS.iter().filter(|section| present.contains(**section)) {
+    for section in HostConfig::SECTIONS.iter().filter(|section| present.contains(**section)) {
         let problem = Problem::Other(format!(
-            "does not belong into a product file, which is read only when the MCU has named its product; put it into \
-             {HOST_FILE} or {DROP_IN}"
+            "does not belong into a product file, which is read when the host runs already; put it into {HOST_FILE} or \
+             {DROP_IN}"
         ));
         errors.add(&file.place(&[source::Step::Key(section)]), *section, problem);
     }
@@ -246,9 +246,6 @@ const DROP_IN: &str = "conf.d";
 
 /// Sections that describe a product and its clouds.
 const PRODUCT_SECTIONS: [&str; 5] = ["product", "property", "event", "action", "cloud"];
-
-/// Sections that must be known before the product is.
-const EARLY_SECTIONS: [&str; 5] = ["host", "log", "mcu", "plugins", "control"];
 
 /// Product files that an error message names.
 const MAX_LISTED: usize = 20;

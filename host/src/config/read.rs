@@ -128,11 +128,16 @@ impl<'a> Section<'a> {
     }
 
     fn key(&self, key: &str) -> String {
-        // Keys are shown as TOML would write them; hostile ones are cut.
-        let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        let shown = if plain && key.len() <= 64 { key.to_owned() } else { super::tree::quote(key) };
-        if self.path.is_empty() { shown } else { format!("{}.{shown}", self.path) }
+        dotted(&self.path, key)
     }
+}
+
+/// A key below another one, quoted where TOML would quote it. Hostile ones are cut.
+#[must_use]
+pub fn dotted(parent: &str, key: &str) -> String {
+    let plain = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+    let shown = if plain && key.len() <= 64 { key.to_owned() } else { super::tree::quote(key) };
+    if parent.is_empty() { shown } else { format!("{parent}.{shown}") }
 }
 
 /// The problem of a key that nobody reads.

@@ -11,6 +11,7 @@ use serde_json::{Map, Number, Value};
 
 use super::error::{Errors, Place, Problem};
 use super::overrides::Overrides;
+use super::read::dotted;
 use super::source;
 use super::tree::{Node, Shape};
 use crate::log::Redacted;
@@ -126,8 +127,9 @@ impl Reader<'_> {
                 .map(|(index, item)| self.value(&format!("{full}[{index}]"), &join(own, &index.to_string()), item))
                 .collect(),
             Shape::Table(table) => {
-                let members =
-                    table.iter().map(|(key, item)| (key.clone(), self.value(&join(full, key), &join(own, key), item)));
+                let members = table
+                    .iter()
+                    .map(|(key, item)| (key.clone(), self.value(&dotted(full, key), &join(own, key), item)));
                 Value::Object(members.collect())
             }
         }

@@ -27,16 +27,6 @@ struct ProductFile {
     /// Clouds, by a name of our own.
     #[schemars(default)]
     cloud: std::collections::BTreeMap<String, CloudEntry>,
-    /// As in host.toml.
-    journal: Option<host::JournalSection>,
-    /// As in host.toml.
-    commands: Option<host::CommandsSection>,
-    /// As in host.toml.
-    store: Option<host::StoreSection>,
-    /// As in host.toml.
-    time: Option<host::TimeSection>,
-    /// As in host.toml.
-    module: Option<host::ModuleSection>,
 }
 
 /// `[product]`

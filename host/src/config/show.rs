@@ -6,6 +6,7 @@ use std::path::Path;
 use super::cloud::{PluginChoice, plugin};
 use super::error::{Errors, Place};
 use super::overrides::Overrides;
+use super::read::dotted;
 use super::schema;
 use super::secrets::{Reference, Settings};
 use super::tree::{Node, Shape};
@@ -33,11 +34,11 @@ pub(super) fn show(
         match (key.as_str(), node.table()) {
             ("cloud", Some(clouds)) => {
                 for (name, cloud) in clouds {
-                    show_cloud(&format!("cloud.{name}"), cloud, dir, overrides, schema_of, &mut shown);
+                    show_cloud(&dotted("cloud", name), cloud, dir, overrides, schema_of, &mut shown);
                 }
             }
             ("cloud", None) => hide(key, node, &mut shown),
-            _ => show_node(key, node, &mut shown),
+            _ => show_node(&dotted("", key), node, &mut shown),
         }
     }
     shown
@@ -53,7 +54,7 @@ fn show_cloud(
 ) {
     let Some(table) = cloud.table() else { return hide(key, cloud, shown) };
     for (name, node) in table {
-        let full = format!("{key}.{name}");
+        let full = dotted(key, name);
         match name.as_str() {
             "plugin" | "enabled" | "plain_text" | "priority" | "map" => show_node(&full, node, shown),
             "settings" => {
@@ -88,7 +89,7 @@ fn show_settings(full: &str, own: &str, node: &Node, secret: Option<&BTreeSet<St
     match (&node.shape, secret) {
         (Shape::Table(table), _) => {
             for (key, node) in table {
-                show_settings(&format!("{full}.{key}"), &inner(key), node, secret, shown);
+                show_settings(&dotted(full, key), &inner(key), node, secret, shown);
             }
         }
         (Shape::List(items), _) => {
@@ -104,7 +105,7 @@ fn show_settings(full: &str, own: &str, node: &Node, secret: Option<&BTreeSet<St
 fn show_node(key: &str, node: &Node, shown: &mut Vec<Shown>) {
     let value = match &node.shape {
         Shape::Table(table) => {
-            return table.iter().for_each(|(name, node)| show_node(&format!("{key}.{name}"), node, shown));
+            return table.iter().for_each(|(name, node)| show_node(&dotted(key, name), node, shown));
         }
         Shape::List(items) if items.iter().any(|item| item.table().is_some()) => {
             return (0..)

@@ -113,9 +113,12 @@ fn an_empty_directory_gives_the_defaults() {
 #[test]
 fn later_layers_win_over_earlier_ones() {
     let dir = Dir::of(&[
-        ("host.toml", "[mcu]\nbaud = 1200\nport = \"/dev/a\"\n[store]\nmax_bytes = 5000\n[journal]\nmax_reports = 100"),
-        ("products/lamp-1.toml", &format!("{LAMP}[store]\nmax_bytes = 6000\n[journal]\nmax_reports = 200")),
-        ("conf.d/10.toml", "[mcu]\nbaud = 2400\n[journal]\nmax_reports = 300"),
+        (
+            "host.toml",
+            "[mcu]\nbaud = 1200\nport = \"/dev/a\"\n[store]\nmax_bytes = 5000\n[cloud.a]\nplugin = \"x\"\npriority = 1",
+        ),
+        ("products/lamp-1.toml", &format!("{LAMP}[cloud.a]\nplugin = \"y\"\npriority = 2\nplain_text = true")),
+        ("conf.d/10.toml", "[mcu]\nbaud = 2400\n[cloud.a]\npriority = 3"),
         ("conf.d/20.toml", "[mcu]\nbaud = 4800"),
     ]);
     let environment = [("POLYLINK__MCU__BAUD", "19200"), ("POLYLINK__LOG__LEVEL", "debug")];
@@ -127,7 +130,8 @@ fn later_layers_win_over_earlier_ones() {
     assert_eq!((host.mcu.baud, host.log.level, host.store.max_bytes), (38_400, LogLevel::Debug, 5000));
     assert_eq!(host.mcu.port, Port::Tty("/dev/a".into()));
     let loaded = host.load_product(KEY).expect("right");
-    assert_eq!((loaded.host.store.max_bytes, loaded.host.journal.max_reports), (6000, 300));
+    let cloud = only_cloud(loaded);
+    assert_eq!((cloud.plugin, cloud.priority, cloud.plain_text), (PluginChoice::Name("y".into()), 3, true));
 }
 
 #[test]
@@ -258,11 +262,11 @@ fn limits_keep_every_digit_and_refuse_those_that_do_not_fit() {
 }
 
 #[test]
-fn a_product_file_cannot_change_what_must_be_known_before_it() {
+fn a_product_file_cannot_change_the_hosts_own_sections() {
     check_product(
         &format!("{LAMP}[mcu]\nbaud = 1200\n"),
-        "<dir>/products/lamp-1.toml:22: mcu: does not belong into a product file, which is read only when the MCU has \
-         named its product; put it into host.toml or conf.d",
+        "<dir>/products/lamp-1.toml:22: mcu: does not belong into a product file, which is read when the host runs \
+         already; put it into host.toml or conf.d",
     );
 }
 

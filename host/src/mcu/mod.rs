@@ -6,6 +6,8 @@
 pub mod gizwits_uart;
 pub mod jsonl;
 pub mod port;
+#[cfg(test)]
+mod virtual_line;
 
 use std::sync::Arc;
 

@@ -27,9 +27,9 @@ pub(super) struct Face {
 }
 
 /// What an instance said last, and how much it may say.
-#[derive(Debug)]
 pub(super) struct Desk {
     said: Mutex<Said>,
+    on_phase: Box<dyn Fn() + Send + Sync>,
 }
 
 #[derive(Debug)]
@@ -41,9 +41,11 @@ struct Said {
 }
 
 impl Desk {
-    pub fn new() -> Self {
+    /// `on_phase` is told of each change of phase, on the thread that made it.
+    pub fn new(on_phase: impl Fn() + Send + Sync + 'static) -> Self {
         let rate = Rate::new(LINES_PER_SECOND, LINES_BURST);
-        Self { said: Mutex::new(Said { rate, suppressed: 0, suppressed_ever: 0, status: Status::default() }) }
+        let said = Said { rate, suppressed: 0, suppressed_ever: 0, status: Status::default() };
+        Self { said: Mutex::new(said), on_phase: Box::new(on_phase) }
     }
 
     /// The last status, and how many log lines were left out so far.
@@ -54,7 +56,18 @@ impl Desk {
 
     /// Forgets what the incarnation before said of itself.
     pub fn clear_status(&self) {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).status = Status::default();
+        self.say(Status::default());
+    }
+
+    fn say(&self, status: Status) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = said.status.phase != status.phase;
+        said.status = status;
+        drop(said);
+        if is_news {
+            (self.on_phase)();
+        }
+        is_news
     }
 }
 
@@ -113,11 +126,10 @@ impl Host for Face {
             let facts = facts
                 .map(|fact| (printable(&fact.0, FACT_NAME_MAX).into(), printable(&fact.1, FACT_MAX).into()).into());
             let status = Status { phase: status.phase, text, facts: facts.collect() };
-            let mut said = self.desk.said.lock().unwrap_or_else(PoisonError::into_inner);
-            if said.status.phase != status.phase {
-                debug!(target: "plugin", plugin = &*self.name, phase = status.phase.0, "cloud changed phase");
+            let phase = status.phase.0;
+            if self.desk.say(status) {
+                debug!(target: "plugin", plugin = &*self.name, phase, "cloud changed phase");
             }
-            said.status = status;
         });
     }
 

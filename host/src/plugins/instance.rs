@@ -74,6 +74,8 @@ impl Instance {
             }
         };
         let state = State { life, current: None, dropped_before: 0, stop: false, has_thread: false, slow_calls: 0 };
+        let (name, told) = (setup.name.clone(), Arc::clone(&around));
+        let on_phase = move || (told.on_event)(PluginEvent::Phase { cloud: name.clone() });
         Self {
             name: setup.name.as_str().into(),
             setup,
@@ -81,7 +83,7 @@ impl Instance {
             loaded,
             around,
             gauge: Gauge::default(),
-            desk: Arc::new(Desk::new()),
+            desk: Arc::new(Desk::new(on_phase)),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }

@@ -16,7 +16,7 @@ pub mod loader;
 mod runner;
 pub mod watchdog;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ pub struct PluginSettings {
 pub struct CloudSetup {
     /// Its name.
     pub name: String,
-    /// Its plugin.
+    /// Its plugin: a name, or the absolute path of a file.
     pub plugin: String,
     /// Its settings as a JSON object, with the secrets in it.
     pub settings: String,
@@ -80,6 +80,11 @@ pub trait ServiceHost: Send + Sync {
 pub enum PluginEvent {
     /// It works.
     Started {
+        /// The cloud's name.
+        cloud: String,
+    },
+    /// It stands otherwise with its cloud than before.
+    Phase {
         /// The cloud's name.
         cloud: String,
     },
@@ -169,7 +174,9 @@ impl Plugins {
         let around = Arc::new(Surroundings { hub, services, settings, watchdog, on_event });
         let instances = clouds.into_iter().map(|setup| {
             let cloud = around.hub.change(|bus, _| bus.declare(&setup.name));
-            let loaded = match found.files.get(&setup.plugin) {
+            let file = Path::new(&setup.plugin);
+            let path = if file.is_absolute() { Some(file) } else { found.files.get(&setup.plugin).map(PathBuf::as_path) };
+            let loaded = match path {
                 Some(path) => loader.load(path, around.services.offered()).map_err(|error| error.to_string()),
                 None => Err(not_found(&setup.plugin, &found, &around.settings.directories)),
             };

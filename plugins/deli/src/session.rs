@@ -1,7 +1,7 @@
 //! The Deli session: one device at the Deli cloud, as a pure state machine.
 //!
-//! Invariants: what only exists while connected lives in [`Online`]; business messages leave only while [`DeliSession::hold`]
-//! gives no reason to wait; every request of the platform that wants an answer gets one. Submodules by idea: `connection`
+//! Invariants: what only exists while connected lives in the phase that says so; business messages leave only while
+//! nothing holds them; every request of the platform that wants an answer gets one. Submodules by idea: `connection`
 //! finds and opens a connection · `incoming` hands messages to who knows them · `answers` the platform's answers to 1xx ·
 //! `bond` organisation, wipe and unbinding · `business` 300 and 301 · `control` 200 and 201 · `upgrade` firmware plans ·
 //! `storage` what survives a restart · `status` what operators see · `uplink`, `clock` smaller machines.
@@ -276,6 +276,8 @@ impl DeliSession {
     }
 
     fn stop(&mut self) {
+        // What the broker has not acknowledged yet is sent again after the restart, rather than lost.
+        self.uplink.disconnected();
         self.save_queue();
         if let Some(connection) = self.phase.connection() {
             self.outputs.push(Output::Mqtt(mqtt::Request::Disconnect(connection)));

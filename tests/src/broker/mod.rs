@@ -104,9 +104,11 @@ impl Broker {
         }
     }
 
-    /// Listens again on the same port.
+    /// Listens again on the same port; a broker that never went away stays as it is.
     pub fn come_back(&self) -> io::Result<()> {
-        self.accept(listen(self.addr)?);
+        if self.accepting.lock().unwrap_or_else(std::sync::PoisonError::into_inner).is_none() {
+            self.accept(listen(self.addr)?);
+        }
         Ok(())
     }
 

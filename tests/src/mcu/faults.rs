@@ -18,14 +18,24 @@ pub struct Faults {
     pub wrong_checksums: u8,
     /// The same frame twice.
     pub duplicates: u8,
+    /// Frames of one command that may be spoiled in a row; the next one is sent clean.
+    pub in_a_row: u8,
     /// Nothing is sent and nothing heard.
     pub silent: bool,
 }
 
 impl Faults {
-    /// A bad cable: every kind of noise at once, yet most frames get through.
+    /// A bad cable: every kind of noise at once, yet one of three sendings always gets through.
     pub fn noisy() -> Self {
-        Self { noise: 20, noise_inside: 5, half_frames: 5, wrong_checksums: 5, duplicates: 10, silent: false }
+        Self {
+            noise: 20,
+            noise_inside: 5,
+            half_frames: 5,
+            wrong_checksums: 5,
+            duplicates: 10,
+            in_a_row: 2,
+            silent: false,
+        }
     }
 }
 

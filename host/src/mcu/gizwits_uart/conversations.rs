@@ -4,11 +4,12 @@ mod histories;
 
 use std::sync::Arc;
 
-use polylink_plugin_api::{Cause, CommandBody, DatapointId, Now, Property, ReportBody, Timestamp, Value};
+use polylink_plugin_api::{CommandBody, DatapointId, Now, Property, Timestamp, Value};
 
 use super::GizwitsUart;
-use super::frame::Frame;
-use crate::mcu::{Link, LinkInput, LinkOutput, LinkResult, ModuleState, UserEvent};
+use super::frame::{Decoder, Frame};
+use crate::mcu::virtual_line::VirtualLine;
+use crate::mcu::{Link, LinkInput, ModuleState, UserEvent};
 use crate::product::gizwits_import::{Imported, import};
 
 /// An air conditioner with 2 writable attributes and a read-only one: status `04 | on | target | room`.
@@ -22,16 +23,14 @@ const AIR: &str = r#"{"product_key":"11111111111111111111111111111111","entities
      "position":{"byte_offset":2,"bit_offset":0,"unit":"byte","len":1},
      "uint_spec":{"ratio":1,"addition":-13,"min":0,"max":200}}]}]}"#;
 
-/// A link, the time, and what it said.
-struct Line {
-    link: GizwitsUart,
-    now: Now,
-}
+type Line = VirtualLine<GizwitsUart>;
 
 impl Line {
     /// The port was opened at 0; the link has asked who the MCU is.
     fn opened() -> (Self, Vec<String>) {
-        let mut line = Self { link: GizwitsUart::new(9600), now: Now::default() };
+        let link = GizwitsUart::new(9600);
+        let held = (GizwitsUart::queued_bytes as fn(&_) -> _, MOST_BYTES);
+        let mut line = Self { link, now: Now::default(), held, written };
         let said = line.input(LinkInput::Opened);
         (line, said)
     }
@@ -59,75 +58,26 @@ impl Line {
         self.input(LinkInput::Bytes(bytes))
     }
 
-    fn command(&mut self, ticket: u64, body: CommandBody) -> Vec<String> {
-        let deadline = self.now.monotonic.after(5000);
-        self.input(LinkInput::Command { ticket, device: 0, body, idempotent: false, deadline })
-    }
-
     fn set_target(&mut self, ticket: u64, mantissa: i64) -> Vec<String> {
         let value = Value::Decimal { mantissa, scale: 1 };
-        self.command(ticket, CommandBody::Set(vec![Property { id: DatapointId(1), value }].into()))
-    }
-
-    /// Lets the time pass up to `ms`, waking the link when it asks for it.
-    fn until(&mut self, ms: u64) -> Vec<String> {
-        let mut said = Vec::new();
-        while let Some(due) = self.link.next_timeout().filter(|due| due.0 <= ms) {
-            assert!(due > self.now.monotonic, "a timeout that is not over at {due:?}");
-            self.now.monotonic = due;
-            said.extend(self.input(LinkInput::Timeout).into_iter().map(|said| format!("{} {said}", due.0)));
-        }
-        self.now.monotonic = Timestamp(ms);
-        said
-    }
-
-    fn input(&mut self, input: LinkInput<'_>) -> Vec<String> {
-        self.link.handle(self.now, input);
-        let said: Vec<_> = std::iter::from_fn(|| self.link.poll()).map(shown).collect();
-        assert!(self.link.queued_bytes() <= 3 * 4200 + 16 * 4200 + 32 * 4200, "{}", self.link.queued_bytes());
-        let due = self.link.next_timeout();
-        assert!(due.is_none_or(|due| due > self.now.monotonic), "{due:?} is due at {:?}", self.now.monotonic);
-        said
+        self.command(ticket, CommandBody::Set(vec![Property { id: DatapointId(1), value }].into()), false)
     }
 }
 
-fn shown(output: LinkOutput) -> String {
-    match output {
-        LinkOutput::Write(bytes) => {
-            let mut shown = String::new();
-            super::frame::Decoder::default().push(&bytes, |frame| {
-                let frame = frame.unwrap();
-                let payload: String = frame.payload.iter().map(|byte| format!("{byte:02x}")).collect();
-                shown = format!("write {:02x} #{} {payload}", frame.command, frame.sn).trim_end().to_owned();
-            });
-            shown
-        }
-        LinkOutput::Identified(identity) => format!("identified {}", &identity.product_key[..2]),
-        LinkOutput::Online(online) => format!("online {online}"),
-        LinkOutput::Report { device: 0, cause: Cause::CHANGE, ticket, body } => {
-            let body = match body {
-                ReportBody::Properties(properties) => properties_shown(&properties),
-                ReportBody::Raw(bytes) => format!("raw {:?}", bytes.to_vec()),
-                other => format!("{other:?}"),
-            };
-            let cause = ticket.map_or_else(String::new, |ticket| format!(" for {ticket}"));
-            format!("report {body}{cause}")
-        }
-        LinkOutput::Outcome { ticket, result } => match result {
-            LinkResult::Done(values) => format!("{ticket} done {}", properties_shown(&values)).trim_end().to_owned(),
-            LinkResult::Refused(why) => format!("{ticket} refused: {why}"),
-            result => format!("{ticket} {result:?}"),
-        },
-        LinkOutput::User(event) => format!("user {event:?}"),
-        LinkOutput::Fault { counter, .. } => format!("fault {counter}"),
-        other => format!("{other:?}"),
-    }
+fn written(bytes: &[u8]) -> String {
+    let mut shown = Vec::new();
+    Decoder::default().push(bytes, |frame| {
+        let frame = frame.unwrap();
+        let payload: String = frame.payload.iter().map(|byte| format!("{byte:02x}")).collect();
+        shown.push(format!("write {:02x} #{} {payload}", frame.command, frame.sn).trim_end().to_owned());
+    });
+    assert_eq!(shown.len(), 1, "one frame in each write");
+    shown.remove(0)
 }
 
-fn properties_shown(properties: &[Property]) -> String {
-    let shown: Vec<_> = properties.iter().map(|property| format!("{}={}", property.id.0, property.value)).collect();
-    shown.join(" ")
-}
+/// The most a link holds: 16 reports, 32 waiting commands and the outstanding one (stuffed), a frame that comes, one that
+/// came.
+const MOST_BYTES: usize = (16 + 32 + 2 + 2) * 4110;
 
 /// Device information with a product key of this digit.
 fn information(digit: char) -> Vec<u8> {
@@ -143,7 +93,7 @@ fn the_handshake_makes_the_mcu_known_and_tells_it_the_module_status() {
     let (mut line, said) = Line::opened();
     assert_eq!(said, ["write 01 #0"]);
     let said = line.mcu(0x02, 0, &information('1'));
-    assert_eq!(said, ["identified 11", "online true", "write 0d #1 0000"]);
+    assert_eq!(said, ["identified 1111 03000001", "online true", "write 0d #1 0000"]);
     assert_eq!(line.mcu(0x0E, 1, &[]), [""; 0]);
 }
 
@@ -355,7 +305,7 @@ fn what_the_protocol_or_the_product_cannot_carry_is_refused_before_the_line() {
         ),
     ];
     for (body, why) in cases {
-        assert_eq!(line.command(1, body), [format!("1 refused: {why}")]);
+        assert_eq!(line.command(1, body, false), [format!("1 refused: {why}")]);
     }
     let get = CommandBody::Get(vec![].into());
     let deadline = Timestamp(5000);
@@ -366,11 +316,11 @@ fn what_the_protocol_or_the_product_cannot_carry_is_refused_before_the_line() {
 #[test]
 fn a_read_is_answered_with_what_was_asked_and_reports_nothing() {
     let mut line = Line::online();
-    assert_eq!(line.command(50, CommandBody::Get(vec![DatapointId(2)].into())), ["write 03 #2 02"]);
+    assert_eq!(line.command(50, CommandBody::Get(vec![DatapointId(2)].into()), false), ["write 03 #2 02"]);
     assert_eq!(line.mcu(0x04, 2, &[0x03, 1, 23, 38]), ["50 done 2=25"]);
-    line.command(51, CommandBody::Get(vec![].into()));
+    line.command(51, CommandBody::Get(vec![].into()), false);
     assert_eq!(line.mcu(0x04, 3, &[0x03, 1, 23, 38]), ["51 done 0=true 1=21.5 2=25"]);
-    line.command(52, CommandBody::Get(vec![].into()));
+    line.command(52, CommandBody::Get(vec![].into()), false);
     let why = "the MCU's answer: the payload is empty; it begins with an action code";
     assert_eq!(line.mcu(0x04, 4, &[]), ["fault p0".to_owned(), format!("52 refused: {why}")]);
 }
@@ -381,10 +331,10 @@ fn uninterpreted_bytes_pass_in_both_directions_if_the_product_declares_them() {
     assert_eq!(line.mcu(0x05, 1, &[0x06, 0xFF, 0]), ["fault raw", "write 06 #1"]);
     line.learn(true);
     assert_eq!(line.mcu(0x05, 2, &[0x06, 0xFF, 0]), ["report raw [255, 0]", "write 06 #2"]);
-    assert_eq!(line.command(50, CommandBody::Raw(vec![0xFF, 0].into())), ["write 03 #2 05ff00"]);
+    assert_eq!(line.command(50, CommandBody::Raw(vec![0xFF, 0].into()), false), ["write 03 #2 05ff00"]);
     assert_eq!(line.mcu(0x04, 2, &[]), ["50 done"]);
     let long = CommandBody::Raw(vec![0; 4096].into());
-    assert_eq!(line.command(51, long), ["51 refused: more bytes than a frame of the serial protocol holds"]);
+    assert_eq!(line.command(51, long, false), ["51 refused: more bytes than a frame of the serial protocol holds"]);
 }
 
 #[test]
@@ -487,7 +437,7 @@ fn an_mcu_that_comes_back_is_told_again_only_if_it_is_another() {
     assert_eq!(line.mcu(0x05, 1, &REPORT)[0], "report 0=true 1=21.5 2=25", "the product is still known");
     line.input(LinkInput::Closed);
     line.input(LinkInput::Opened);
-    assert_eq!(line.mcu(0x02, 4, &information('2'))[..2], ["identified 22", "online true"]);
+    assert_eq!(line.mcu(0x02, 4, &information('2'))[..2], ["identified 2222 03000001", "online true"]);
     assert_eq!(line.mcu(0x05, 1, &REPORT), ["write 06 #1"], "held: its product is not known yet");
     assert_eq!(line.set_target(50, 215), ["50 refused: the product is not known yet"]);
 }

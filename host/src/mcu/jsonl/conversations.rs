@@ -2,23 +2,21 @@
 
 use std::sync::Arc;
 
-use polylink_plugin_api::{ClockQuality, CommandBody, DatapointId, Now, Property, ReportBody, Timestamp, Value};
+use polylink_plugin_api::{ClockQuality, CommandBody, DatapointId, Now, Property, Value};
 use proptest::prelude::*;
 
 use super::JsonLines;
-use crate::mcu::{Link, LinkInput, LinkOutput, LinkResult, ModuleState};
+use crate::mcu::virtual_line::VirtualLine;
+use crate::mcu::{LinkInput, ModuleState};
 use crate::product::{self, Action, Class, Event, Field, History, Kind, Product};
 
-/// A link, the time, and what it said.
-struct Line {
-    link: JsonLines,
-    now: Now,
-}
+type Line = VirtualLine<JsonLines>;
 
 impl Line {
     /// The port was opened at 0; the link has asked who the MCU is.
     fn opened() -> (Self, Vec<String>) {
-        let mut line = Self { link: JsonLines::new(), now: Now::default() };
+        let held = (JsonLines::queued_bytes as fn(&_) -> _, MOST_BYTES);
+        let mut line = Self { link: JsonLines::new(), now: Now::default(), held, written };
         let said = line.input(LinkInput::Opened);
         (line, said)
     }
@@ -35,72 +33,21 @@ impl Line {
         self.input(LinkInput::Bytes(format!("{text}\n").as_bytes()))
     }
 
-    fn command(&mut self, ticket: u64, body: CommandBody, idempotent: bool) -> Vec<String> {
-        let deadline = self.now.monotonic.after(5000);
-        self.input(LinkInput::Command { ticket, device: 0, body, idempotent, deadline })
-    }
-
     fn set_power(&mut self, ticket: u64) -> Vec<String> {
         let power = Property { id: DatapointId(0), value: Value::Bool(true) };
         self.command(ticket, CommandBody::Set(vec![power].into()), false)
     }
-
-    /// Lets the time pass up to `ms`, waking the link when it asks for it.
-    fn until(&mut self, ms: u64) -> Vec<String> {
-        let mut said = Vec::new();
-        while let Some(due) = self.link.next_timeout().filter(|due| due.0 <= ms) {
-            assert!(due > self.now.monotonic, "a timeout that is not over at {due:?}");
-            self.now.monotonic = due;
-            said.extend(self.input(LinkInput::Timeout).into_iter().map(|said| format!("{} {said}", due.0)));
-        }
-        self.now.monotonic = Timestamp(ms);
-        said
-    }
-
-    fn input(&mut self, input: LinkInput<'_>) -> Vec<String> {
-        self.link.handle(self.now, input);
-        let said: Vec<_> = std::iter::from_fn(|| self.link.poll()).map(shown).collect();
-        assert!(self.link.queued_bytes() <= 3 * 65_536 + 36 * 65_536, "{}", self.link.queued_bytes());
-        let due = self.link.next_timeout();
-        assert!(due.is_none_or(|due| due > self.now.monotonic), "{due:?} is due at {:?}", self.now.monotonic);
-        said
-    }
 }
 
-fn shown(output: LinkOutput) -> String {
-    match output {
-        LinkOutput::Write(bytes) => {
-            let text = String::from_utf8(bytes).unwrap();
-            let line = text.strip_suffix('\n').unwrap();
-            assert!(!line.contains('\n'));
-            let _: serde::de::IgnoredAny = serde_json::from_str(line).unwrap();
-            line.to_owned()
-        }
-        LinkOutput::Identified(identity) => format!("identified {} {}", identity.product_key, identity.software),
-        LinkOutput::Online(online) => format!("online {online}"),
-        LinkOutput::Report { ticket, body, .. } => {
-            let body = match body {
-                ReportBody::Properties(properties) => properties_shown(&properties),
-                ReportBody::Event { id, params } => format!("event {} {}", id.0, properties_shown(&params)),
-                ReportBody::Raw(bytes) => format!("raw {:?}", bytes.to_vec()),
-            };
-            let cause = ticket.map_or_else(String::new, |ticket| format!(" for {ticket}"));
-            format!("report {body}{cause}")
-        }
-        LinkOutput::Outcome { ticket, result } => match result {
-            LinkResult::Done(values) => format!("{ticket} done {}", properties_shown(&values)).trim_end().to_owned(),
-            LinkResult::Refused(why) => format!("{ticket} refused: {why}"),
-            result => format!("{ticket} {result:?}"),
-        },
-        LinkOutput::User(event) => format!("user {event:?}"),
-        LinkOutput::Fault { counter, .. } => format!("fault {counter}"),
-    }
+fn written(bytes: &[u8]) -> String {
+    let line = std::str::from_utf8(bytes).unwrap().strip_suffix('\n').unwrap();
+    assert!(!line.contains('\n'));
+    let _: serde::de::IgnoredAny = serde_json::from_str(line).unwrap();
+    line.to_owned()
 }
 
-fn properties_shown(properties: &[Property]) -> String {
-    let shown: Vec<_> = properties.iter().map(|property| format!("{}={}", property.id.0, property.value)).collect();
-    shown.join(" ")
-}
+/// The most a link holds: a line that comes, one that came, held ones, 36 commands.
+const MOST_BYTES: usize = (3 + 36) * 65_536;
 
 fn field(name: &str, kind: Kind) -> Field {
     Field { name: name.into(), title: String::new(), unit: String::new(), kind }

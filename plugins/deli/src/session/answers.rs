@@ -35,19 +35,18 @@ impl DeliSession {
         struct Info<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
             name: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            product_version: Option<&'a str>,
+            /// The one member that is not optional: empty as long as no version is known.
+            product_version: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             properties: Option<&'a serde_json::Map<String, serde_json::Value>>,
         }
         let info = Info {
             name: self.bond.adopted_name.as_deref().or(self.settings.device_name.as_deref()),
-            product_version: Some(self.version()).filter(|version| !version.is_empty()),
+            product_version: self.version(),
             properties: self.settings.properties.as_ref(),
         };
-        let says_something = info.name.is_some() || info.product_version.is_some() || info.properties.is_some();
-        let data = says_something.then(|| raw(&info));
-        self.ask(Request::new(requests::DEVICE_INFO, data));
+        let data = raw(&info);
+        self.ask(Request::new(requests::DEVICE_INFO, Some(data)));
     }
 
     /// Asks for what the platform knows of the device, and plans the next time.

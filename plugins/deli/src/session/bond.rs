@@ -199,7 +199,8 @@ impl DeliSession {
         self.remove(storage::WIPE);
     }
 
-    /// Factory reset of the module: what belongs to the owner is forgotten. An unbinding that the user asked for goes on.
+    /// Factory reset of the module: what belongs to the owner is forgotten. An unbinding that the user asked for goes
+    /// on.
     pub(super) fn reset(&mut self, now: Now) {
         self.info(
             "factory reset: organisation, applications, queued messages and firmware plan are forgotten".to_owned(),

@@ -80,7 +80,7 @@ impl Endpoints {
         self.list.get(self.next)
     }
 
-    /// Where to ask for endpoints, if it is time to: none is known, or all failed, and the last time is long enough ago.
+    /// Where to ask for endpoints, if it is time to: none is known or all failed, and the last time is long enough ago.
     fn to_discover(&self, now: Timestamp) -> Option<&str> {
         let rested = self.discovered.is_none_or(|last| now.since(last) >= DISCOVERY_PAUSE_MS);
         self.discovery_url.as_deref().filter(|_| self.current().is_none() && rested)
@@ -99,8 +99,8 @@ impl Endpoints {
     }
 }
 
-/// 1 s doubling to 300 s, 20 % jitter (not documented; chosen by us). A connection counts as good only after a minute: two
-/// devices with the same id, which take the connection from each other, must not do so every second.
+/// 1 s doubling to 300 s, 20 % jitter (not documented; chosen by us). A connection counts as good only after a minute:
+/// two devices with the same id, which take the connection from each other, must not do so every second.
 pub fn backoff() -> Backoff {
     Backoff::exponential(1_000, 300_000).reset_after(STABLE_MS)
 }

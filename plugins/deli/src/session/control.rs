@@ -52,9 +52,10 @@ impl DeliSession {
             let answer = commands::plain_answer(commands::BAD_PARAMETER, "bad parameter");
             return self.reply(now, envelope.mid.as_ref(), &envelope.from, CONTROL, &answer);
         };
-        let runs_already = self.running.values().any(
-            |running| matches!(&running.purpose, Purpose::Control { key: other, .. } if *other == key && !key.is_empty()),
-        );
+        let is_this = |running: &Running| {
+            matches!(&running.purpose, Purpose::Control { key: other, .. } if *other == key && !key.is_empty())
+        };
+        let runs_already = self.running.values().any(is_this);
         if runs_already {
             return;
         }

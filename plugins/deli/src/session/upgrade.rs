@@ -21,8 +21,8 @@ pub struct Upgrade {
 }
 
 impl Upgrade {
-    /// A forced upgrade makes the device "not usable" until it is done. As long as nothing can do it, that is obeyed only
-    /// where the settings say so.
+    /// A forced upgrade makes the device "not usable" until it is done. As long as nothing can do it, that is obeyed
+    /// only where the settings say so.
     pub fn holds_messages(&self, settings: &OtaSettings) -> bool {
         settings.force_holds_reports && self.plan.as_ref().is_some_and(|plan| plan.forced)
     }

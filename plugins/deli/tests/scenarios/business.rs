@@ -175,6 +175,20 @@ fn an_answer_that_could_not_be_sent_survives_a_restart() {
 }
 
 #[test]
+fn an_answer_that_was_not_acknowledged_is_sent_again_after_a_restart() {
+    let mut cloud = Cloud::online(json!({}));
+    cloud.say(command("a1", json!({"cmd": "get"})));
+    let (id, _) = cloud.host.expect_submit();
+    cloud.host.command_done(id);
+    let sent = cloud.expect(300);
+    cloud.host.stop();
+    cloud.host.restart();
+    cloud.accept();
+    cloud.answer_start_and_keep();
+    assert_eq!(cloud.expect(300)["mid"], sent["mid"]);
+}
+
+#[test]
 fn an_event_is_a_message_of_its_own() {
     let mut cloud = Cloud::online(json!({}));
     let seq = cloud.host.report_event(DatapointId(0), []);

@@ -105,6 +105,15 @@ fn the_record_and_the_time_are_asked_again_about_once_a_day() {
 }
 
 #[test]
+fn a_version_that_is_not_known_yet_is_told_as_empty() {
+    let mut setup = setup(json!({}));
+    setup.facts.mcu_software.clear();
+    let mut cloud = Cloud::started(setup);
+    cloud.accept();
+    assert_eq!(cloud.expect(101)["data"], json!({"product_version": ""}));
+}
+
+#[test]
 fn a_changed_version_is_told_at_once() {
     let mut cloud = Cloud::online(json!({}));
     let facts = module::Facts { mcu_software: "1.1".into(), mcu_online: true, ..Default::default() };

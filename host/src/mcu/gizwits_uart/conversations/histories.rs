@@ -47,7 +47,7 @@ proptest! {
                     said.into_iter().map(|said| said.split_once(' ').unwrap().1.to_owned()).collect()
                 }
                 Step::Set(mantissa) => { ticket += 1; line.set_target(ticket, mantissa) }
-                Step::Get => { ticket += 1; line.command(ticket, CommandBody::Get(vec![].into())) }
+                Step::Get => { ticket += 1; line.command(ticket, CommandBody::Get(vec![].into()), false) }
                 Step::Reopen => [line.input(LinkInput::Closed), line.input(LinkInput::Opened)].concat(),
                 Step::Learn => line.learn(true),
             });
