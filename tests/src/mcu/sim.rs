@@ -75,8 +75,7 @@ impl McuSim {
             report_wanted: false,
             under_way: false,
         };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), turns: watch::channel(0).0 });
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), turns: watch::channel(0).0 });
         let firmware = Firmware::new(options, counter, Arc::clone(&shared));
         Ok(Self { path, shared, task: tokio::spawn(firmware.run(pty)) })
     }
