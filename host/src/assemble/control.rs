@@ -89,9 +89,8 @@ impl Control for HostControl {
             ..CloudStatus::default()
         }));
         clouds.sort_by(|a, b| a.name.cmp(&b.name));
-        let (datapoints, counters, online, (reports, bytes)) = self.hub.look(|bus| {
-            (watch::datapoints(bus), bus.counters(), bus.is_online(), bus.journal_usage())
-        });
+        let (datapoints, counters, online, (reports, bytes)) =
+            self.hub.look(|bus| (watch::datapoints(bus), bus.counters(), bus.is_online(), bus.journal_usage()));
         let (state, product) = self.clouds.state();
         let identity = self.module.identity().unwrap_or_default();
         let identity = [
@@ -170,7 +169,8 @@ impl Control for HostControl {
         if !outcomes.is_empty() {
             // All or none: a half-set device is not what was asked for.
             let fine = values.iter().filter(|(name, _)| !outcomes.iter().any(|outcome| outcome.name == *name));
-            let left: Vec<_> = fine.map(|(name, _)| refused(name, "not set, because another one is wrong".into())).collect();
+            let left: Vec<_> =
+                fine.map(|(name, _)| refused(name, "not set, because another one is wrong".into())).collect();
             outcomes.extend(left);
             return outcomes;
         }

@@ -13,10 +13,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use polylink_plugin_api::Extension;
 use polylink_plugin_api::Now;
 use polylink_plugin_api::services::Module;
 use polylink_plugin_api::services::module::{BIND_WINDOW, CHANGED, RESET, UNBIND};
-use polylink_plugin_api::Extension;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -211,7 +211,10 @@ fn announce_user(services: &Services, module: &ModuleSide, event: UserEvent) {
             services.announce(&module_event(BIND_WINDOW, seconds.into()));
         }
         UserEvent::Configure(_) | UserEvent::ProductionTest | UserEvent::Restart => {
-            tracing::warn!(?event, "the MCU asks for something that this host does not do: the network is not its task");
+            tracing::warn!(
+                ?event,
+                "the MCU asks for something that this host does not do: the network is not its task"
+            );
         }
     }
 }

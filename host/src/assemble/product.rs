@@ -15,9 +15,7 @@ use crate::config::{CloudInstance, HostConfig, LoadedProduct, PluginChoice};
 use crate::mcu::ModuleState;
 use crate::mcu::port::PortMessage;
 use crate::plugins::discover::discover;
-use crate::plugins::{
-    CloudSetup, InstanceStatus, Loader, Patience, PluginEvent, PluginSettings, Plugins, ServiceHost,
-};
+use crate::plugins::{CloudSetup, InstanceStatus, Loader, Patience, PluginEvent, PluginSettings, Plugins, ServiceHost};
 use crate::services::{EventSink, InstanceSetup, Services};
 
 /// The product that runs now, with its plugins. Starts empty; a new product replaces the old one whole.
@@ -87,7 +85,11 @@ impl Clouds {
         if let Some(set) = &self.config.mcu.product_key
             && set.as_str() != key
         {
-            tracing::warn!(said = key, set = set.as_str(), "the MCU names another product than the configuration; the configuration counts");
+            tracing::warn!(
+                said = key,
+                set = set.as_str(),
+                "the MCU names another product than the configuration; the configuration counts"
+            );
             return;
         }
         if self.lock().key.as_deref() == Some(key) {
@@ -159,7 +161,9 @@ impl Clouds {
         let mut setups = Vec::new();
         for cloud in loaded.clouds {
             match cloud {
-                Ok(cloud) if !cloud.enabled => refused.push((cloud.name, "switched off by `enabled = false`".to_owned())),
+                Ok(cloud) if !cloud.enabled => {
+                    refused.push((cloud.name, "switched off by `enabled = false`".to_owned()))
+                }
                 Ok(cloud) => match self.checked(&cloud, &found.files) {
                     Ok(()) => {
                         self.services.allow_plain_text(&cloud.name, cloud.plain_text);
@@ -212,7 +216,11 @@ impl Clouds {
 
     /// Holds the settings against the plugin's own schema. A plugin that is missing or does not load is left to
     /// [`Plugins::load`], which says so.
-    fn checked(&self, cloud: &CloudInstance, files: &std::collections::BTreeMap<String, PathBuf>) -> Result<(), String> {
+    fn checked(
+        &self,
+        cloud: &CloudInstance,
+        files: &std::collections::BTreeMap<String, PathBuf>,
+    ) -> Result<(), String> {
         let file = match &cloud.plugin {
             PluginChoice::Name(name) => files.get(name),
             PluginChoice::File(path) => Some(path),

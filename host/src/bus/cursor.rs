@@ -1,7 +1,7 @@
 //! One cloud's place in the journal: what waits for it, what was handed over, what it lost.
 //!
-//! Invariant: a sequence number is in `held` as long as it is either in `waiting` or in `unsettled`, and in `newest`
-//! only while it waits. Methods return the numbers that this cloud no longer holds; the journal releases them.
+//! Invariant: a sequence number is either in `waiting` or in `unsettled`, and in `by_weight` and `newest` only while it
+//! waits. Methods return the numbers that this cloud no longer holds; the journal releases them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -32,9 +32,10 @@ pub(super) struct Cursor {
     waiting: BTreeMap<u64, Vec<DatapointId>>,
     /// Handed over, each with the properties that were left out.
     unsettled: BTreeMap<u64, Vec<DatapointId>>,
-    /// All of these by weight.
-    held: [BTreeSet<u64>; 3],
-    held_bytes: usize,
+    /// What waits, by weight.
+    by_weight: [BTreeSet<u64>; 3],
+    /// Of everything here.
+    bytes: usize,
     /// The waiting report with the newest value of each `latest` datapoint.
     newest: HashMap<(u32, DatapointId), u64>,
     /// The newest settled report of each `latest` datapoint, while older ones are unsettled.
@@ -49,7 +50,7 @@ impl Cursor {
 
     pub fn retire(&mut self) -> Vec<u64> {
         self.retired = true;
-        let gone = self.held.iter().flatten().copied().collect();
+        let gone = self.waiting.keys().chain(self.unsettled.keys()).copied().collect();
         self.clear();
         gone
     }
@@ -84,8 +85,8 @@ impl Cursor {
             }
         }
         self.waiting.insert(seq, Vec::new());
-        self.held[entry.record.weight as usize].insert(seq);
-        self.held_bytes += entry.bytes;
+        self.by_weight[entry.record.weight as usize].insert(seq);
+        self.bytes += entry.bytes;
         gone
     }
 
@@ -99,7 +100,7 @@ impl Cursor {
         while batch.len() < n {
             let Some((seq, left_out)) = self.waiting.pop_first() else { break };
             let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
-            self.forget_newest(seq, entry);
+            self.no_longer_waits(seq, entry);
             batch.push(entry.hand(seq, &left_out));
             self.unsettled.insert(seq, left_out);
         }
@@ -110,7 +111,7 @@ impl Cursor {
     pub fn settle(&mut self, seq: u64, entries: &BTreeMap<u64, Entry>) -> bool {
         let Some(left_out) = self.unsettled.remove(&seq) else { return false };
         let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
-        self.unhold(seq, entry);
+        self.bytes -= entry.bytes;
         if self.unsettled.first_key_value().is_none_or(|(&oldest, _)| oldest > seq) {
             // In order, the usual case: nothing older is under way that this one could overtake.
             self.settled.retain(|_, newest| *newest > seq);
@@ -130,6 +131,7 @@ impl Cursor {
         let mut gone = Vec::new();
         for seq in self.waiting.keys().copied().collect::<Vec<_>>() {
             let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
+            self.by_weight[entry.record.weight as usize].insert(seq);
             for &id in &entry.record.latest {
                 if self.waiting.get(&seq).is_none_or(|left_out| left_out.contains(&id)) {
                     continue;
@@ -153,21 +155,23 @@ impl Cursor {
 
     /// How much this cloud holds: reports, or bytes.
     pub fn holds(&self, count_reports: bool) -> usize {
-        if count_reports { self.held.iter().map(BTreeSet::len).sum() } else { self.held_bytes }
+        if count_reports { self.waiting.len() + self.unsettled.len() } else { self.bytes }
     }
 
-    /// Gives up the oldest report of the least weight.
+    /// Gives up the oldest waiting report of the least weight; if none waits, the oldest that was handed over. What is
+    /// handed over comes last, so that the plugin, which still has it, is not given more in its place.
     pub fn lose_one(&mut self, entries: &BTreeMap<u64, Entry>) -> Option<u64> {
-        let seq = self.held.iter().find_map(|of_weight| of_weight.first().copied())?;
+        let waits = self.by_weight.iter().find_map(|of_weight| of_weight.first().copied());
+        let seq = waits.or_else(|| self.unsettled.first_key_value().map(|(&seq, _)| seq))?;
         let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
         if self.waiting.remove(&seq).is_some() {
-            self.forget_newest(seq, entry);
+            self.no_longer_waits(seq, entry);
             *self.counter(entry.record.weight) += 1;
         } else {
             self.unsettled.remove(&seq);
             self.losses.unconfirmed += 1;
         }
-        self.unhold(seq, entry);
+        self.bytes -= entry.bytes;
         Some(seq)
     }
 
@@ -184,22 +188,19 @@ impl Cursor {
             return false;
         }
         self.waiting.remove(&seq);
-        self.unhold(seq, entry);
+        self.by_weight[entry.record.weight as usize].remove(&seq);
+        self.bytes -= entry.bytes;
         true
     }
 
-    fn forget_newest(&mut self, seq: u64, entry: &Entry) {
+    fn no_longer_waits(&mut self, seq: u64, entry: &Entry) {
+        self.by_weight[entry.record.weight as usize].remove(&seq);
         for &id in &entry.record.latest {
             let key = (entry.record.device, id);
             if self.newest.get(&key) == Some(&seq) {
                 self.newest.remove(&key);
             }
         }
-    }
-
-    fn unhold(&mut self, seq: u64, entry: &Entry) {
-        self.held[entry.record.weight as usize].remove(&seq);
-        self.held_bytes -= entry.bytes;
     }
 
     fn counter(&mut self, weight: Weight) -> &mut u64 {

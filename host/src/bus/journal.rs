@@ -16,9 +16,9 @@ pub struct CloudId(pub usize);
 
 /// How much the journal holds, for all clouds together.
 ///
-/// When it is full, the cloud that holds most gives up its oldest report of the least weight, until there is room:
-/// first values of which only the latest counts, then values with history and events, alarms and faults last. A cloud
-/// that keeps up is not touched by one that does not.
+/// When it is full, the cloud that holds most gives up its oldest waiting report of the least weight, until there is
+/// room: first values of which only the latest counts, then values with history and events, then alarms and faults; what
+/// was handed over goes last. A cloud that keeps up is not touched by one that does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalLimits {
     /// Reports.

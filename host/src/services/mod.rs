@@ -27,8 +27,8 @@ use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
 
-use registry::Instance;
 pub use network::interfaces;
+use registry::Instance;
 pub use registry::{HANDLES_MAX, HTTP_AT_ONCE_MAX, Usage};
 
 /// An event on its way to a plugin, owning what [`polylink_plugin_api::Event`] borrows.
