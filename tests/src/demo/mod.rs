@@ -294,7 +294,7 @@ const TICK: Duration = Duration::from_millis(100);
 const COMMAND_EVERY: Duration = Duration::from_secs(1);
 /// The same noise in each run.
 const SEED: u64 = 2;
-/// A plugin that panics on request.
+/// A plugin that panics on request: here with every batch of reports, so after each restart again.
 const PANICKING: &str = "polylink-fixture-misbehaving";
 const PANICKING_SECTION: &str =
-    "[cloud.panicking]\nplugin = \"misbehaving\"\nsettings = { panic_in = \"timeout\", every_ms = 1000 }\n";
+    "[cloud.panicking]\nplugin = \"fixture-misbehaving\"\nsettings = { do = \"panic\", in = \"reports\" }\n";
