@@ -1,9 +1,41 @@
 //! What the host does for plugins: sockets, HTTP, storage, facts. Each service is a table of functions (see
 //! [`polylink_plugin_api::services`]) that find the calling instance by its id and return at once; completions go to the
 //! instance's [`EventSink`].
+//!
+//! Invariants: a table function never blocks and never panics; the work runs on the one I/O runtime. Everything an
+//! instance opened is an entry of its handle table ([`registry`]), so closing the instance closes all of it. Reconnect
+//! policy is left to the plugins, delivery across restarts to the bus.
 
+pub mod clock;
+mod dial;
+mod http;
+mod module;
+mod mqtt;
+mod network;
+mod registry;
+mod resolve;
+mod store;
+mod tcp;
+mod tls;
+mod udp;
+
+use std::collections::HashMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use polylink_plugin_api::services::module::Facts;
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
+use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
+
+use self::clock::Clock;
+use self::dial::Dialer;
+use self::registry::{Instance, locked};
+use self::store::Storage;
+
+pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
 
 /// An event on its way to a plugin, owning what [`polylink_plugin_api::Event`] borrows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,3 +65,147 @@ pub trait EventSink: Send + Sync {
     /// Puts news that must not be lost, such as stream bytes; waits for room, which stops the reading of the socket.
     fn deliver<'a>(&'a self, event: OwnedEvent) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
+
+/// What the `module` table asks of the rest of the host. Called on any thread; must not block.
+pub trait ModuleHooks: Send + Sync {
+    /// What is known of the module and the MCU.
+    fn facts(&self) -> Facts;
+
+    /// An instance asks for a restart of the module; false: not offered here.
+    fn request_restart(&self, instance: &str, reason: &str) -> bool;
+
+    /// An instance offers the time of its cloud.
+    fn offer_time(&self, instance: &str, unix_ms: i64);
+
+    /// So many applications watch the device through this instance.
+    fn applications(&self, instance: &str, count: u32);
+}
+
+/// What all instances of one host share.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Where sockets and files are worked on; its I/O and time must be enabled. Two to four blocking threads with a
+    /// short keep-alive suffice: they look up names and write stores.
+    pub runtime: tokio::runtime::Handle,
+    /// Judges certificates, so that a module whose clock was never set can still use TLS once a cloud gave it the time.
+    pub clock: Clock,
+}
+
+/// One plugin instance, as services see it.
+pub struct InstanceSetup {
+    /// Name of the `[cloud.<name>]` section.
+    pub name: String,
+    /// Where its events go.
+    pub sink: Arc<dyn EventSink>,
+    /// The directory of its store; made when first written to.
+    pub store_dir: PathBuf,
+    /// Most bytes of keys and values in its store.
+    pub store_max_bytes: usize,
+    /// True: connections without TLS are allowed.
+    pub plain_text: bool,
+    /// The rest of the host.
+    pub module: Arc<dyn ModuleHooks>,
+}
+
+/// The services of one host. Clones share everything.
+#[derive(Clone)]
+pub struct Services {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: ServiceOptions,
+    dialer: Arc<Dialer>,
+    instances: Mutex<Vec<InstanceId>>,
+    /// Kept while the host runs, so that what could not be written yet outlives a restart of the instance, and so that
+    /// two lives of an instance never write the same files. One for each configured cloud.
+    stores: Mutex<HashMap<PathBuf, Arc<Storage>>>,
+}
+
+impl Services {
+    /// Ids of the tables that [`Services::table`] has.
+    pub const OFFERED: &[&str] = &[Mqtt::ID, Tcp::ID, Udp::ID, Http::ID, Store::ID, Network::ID, Module::ID];
+
+    /// Services that work on this runtime.
+    #[must_use]
+    pub fn new(options: ServiceOptions) -> Self {
+        let dialer = Arc::new(Dialer::new(options.clock.clone()));
+        let shared = Shared { options, dialer, instances: Mutex::default(), stores: Mutex::default() };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Watches the network and announces its changes to all instances; ends with the last clone of these services.
+    pub fn watch_network(&self) {
+        let shared = Arc::downgrade(&self.shared);
+        let announce = move || shared.upgrade().map(|shared| Self { shared }.announce(network::changed())).is_some();
+        self.shared.options.runtime.spawn(network::watch(announce));
+    }
+
+    /// Registers an instance under a fresh id and reads its store.
+    #[must_use]
+    pub fn open(&self, setup: InstanceSetup) -> InstanceId {
+        let storage = self.storage(&setup);
+        let runtime = self.shared.options.runtime.clone();
+        let id = registry::insert(|id| Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage));
+        locked(&self.shared.instances).push(id);
+        id
+    }
+
+    /// Closes everything the instance has open, at once; no event follows. Writes of its store are still finished.
+    pub fn close(&self, id: InstanceId) {
+        locked(&self.shared.instances).retain(|known| *known != id);
+        registry::remove(id);
+    }
+
+    /// Lets what the instance asked for go out, for `grace` at most, then closes it: queued messages and bytes are sent,
+    /// connections end in good order, requests get their answers, the store is written.
+    pub async fn drain(&self, id: InstanceId, grace: Duration) {
+        if let Some(instance) = registry::find(id) {
+            instance.wind_down();
+            let quiet = async {
+                instance.until_nothing_is_open().await;
+                instance.storage.flushed().await;
+            };
+            let _ = tokio::time::timeout(grace, quiet).await;
+        }
+        self.close(id);
+    }
+
+    /// The table of this id.
+    #[must_use]
+    pub fn table(id: &str) -> Option<ExtensionRef> {
+        Some(match id {
+            Mqtt::ID => ExtensionRef::new(&mqtt::TABLE),
+            Tcp::ID => ExtensionRef::new(&tcp::TABLE),
+            Udp::ID => ExtensionRef::new(&udp::TABLE),
+            Http::ID => ExtensionRef::new(&http::TABLE),
+            Store::ID => ExtensionRef::new(&store::TABLE),
+            Network::ID => ExtensionRef::new(&network::TABLE),
+            Module::ID => ExtensionRef::new(&module::TABLE),
+            _ => return None,
+        })
+    }
+
+    /// What an instance uses now; nothing for one that is closed.
+    #[must_use]
+    pub fn usage(&self, id: InstanceId) -> Usage {
+        registry::find(id).map(|instance| instance.usage()).unwrap_or_default()
+    }
+
+    /// Puts an event into the inbox of every instance of this host.
+    pub fn announce(&self, event: OwnedEvent) {
+        let instances = locked(&self.shared.instances).clone();
+        for instance in instances.into_iter().filter_map(registry::find) {
+            instance.sink.complete(event.clone());
+        }
+    }
+
+    fn storage(&self, setup: &InstanceSetup) -> Arc<Storage> {
+        let mut stores = locked(&self.shared.stores);
+        let open = || Arc::new(Storage::open(&setup.name, &setup.store_dir));
+        Arc::clone(stores.entry(setup.store_dir.clone()).or_insert_with(open))
+    }
+}
+
+#[cfg(test)]
+mod testing;
