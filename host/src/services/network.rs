@@ -4,8 +4,8 @@
 //! again; where there is no such socket the interfaces are looked at every half minute.
 
 use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use polylink_plugin_api::services::Network;
 use polylink_plugin_api::services::network::{CHANGED, Interface, RESOLVED};
 use polylink_plugin_api::{Extension, InstanceId};
 use rustix::net::netlink::SocketAddrNetlink;
-use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType};
-use tokio::io::unix::AsyncFd;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::net::UdpSocket;
 use tracing::{debug, info};
 
 use super::OwnedEvent;
@@ -62,32 +62,32 @@ pub(super) async fn watch(announce: impl Fn() -> bool + Send) {
 }
 
 /// Waits until it is worth while to look again; a socket that breaks is given up.
-async fn next_hint(hints: Option<AsyncFd<OwnedFd>>) -> Option<AsyncFd<OwnedFd>> {
+async fn next_hint(hints: Option<UdpSocket>) -> Option<UdpSocket> {
     let Some(hints) = hints else {
         tokio::time::sleep(POLL).await;
         return None;
     };
-    let mut ready = hints.readable().await.ok()?;
+    hints.readable().await.ok()?;
     // An interface that comes up says so many times in a row.
     tokio::time::sleep(SETTLE).await;
     let mut message = [0; 4096];
     for _ in 0..HINTS_MAX {
-        let received = rustix::net::recv(hints.get_ref(), &mut message, RecvFlags::DONTWAIT);
-        if received == Err(rustix::io::Errno::WOULDBLOCK) {
-            ready.clear_ready();
-            break;
+        match hints.try_recv(&mut message) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // Also when the kernel says that hints were lost: what counts is the look that follows.
+            Ok(_) | Err(_) => {}
         }
     }
-    drop(ready);
     Some(hints)
 }
 
-fn listen() -> std::io::Result<AsyncFd<OwnedFd>> {
+/// A netlink socket, held as what it is to the runtime: a socket of datagrams.
+fn listen() -> io::Result<UdpSocket> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     // No protocol is protocol 0, which is NETLINK_ROUTE.
     let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
     rustix::net::bind(&socket, &SocketAddrNetlink::new(0, RTMGRP))?;
-    Ok(AsyncFd::register(socket)?)
+    UdpSocket::from_std(socket.into())
 }
 
 /// The interfaces, without what changes all the time.
