@@ -4,9 +4,13 @@
 //! ABI → [`services`] (sockets). The way down: services → plugins → ABI → [`bus::arbiter`] → mcu. [`assemble`] wires it.
 
 pub mod admin;
+pub mod assemble;
 pub mod bus;
+pub mod cli;
 pub mod config;
+pub mod log;
 pub mod mcu;
+pub mod notify;
 pub mod plugins;
 pub mod product;
 pub mod services;

@@ -64,7 +64,8 @@ pub struct Descriptor {
 pub struct PluginRoot {
     /// `[any-thread]` What this plugin is.
     pub describe: extern "C" fn() -> Descriptor,
-    /// `[any-thread]` Makes an instance. Does no I/O and asks nothing of the host yet but tables and log lines.
+    /// `[any-thread]` Makes an instance. Does no I/O; asks nothing of the host yet but tables, log lines, and what the
+    /// tables know at once (stored values, facts of the module, interfaces).
     #[sabi(last_prefix_field)]
     pub create: extern "C" fn(HostBox, PluginConfig) -> RResult<PluginBox, Fault>,
 }

@@ -1,1 +1,11 @@
+//! The testbed: simulators written from the protocol documents, and a rig that runs the real binary against them.
+//!
+//! Invariant: nothing here shares a codec with the host or the SDK; a mistake made twice would go unseen.
 
+pub mod broker;
+pub mod clouds;
+pub mod demo;
+pub mod faulty_net;
+pub mod http;
+pub mod mcu;
+pub mod rig;

@@ -3,8 +3,15 @@
 //! A link opens no port and reads no clock. It acknowledges a report to the MCU only when it hands the report over, so
 //! what the MCU was told is safe has reached the host.
 
+pub mod gizwits_uart;
+pub mod jsonl;
+pub mod port;
+#[cfg(test)]
+mod virtual_line;
+
 use std::sync::Arc;
 
+use polylink_p0::Schema;
 use polylink_plugin_api::{Cause, CommandBody, Now, Property, ReportBody, Timestamp};
 
 use crate::product::Product;
@@ -34,7 +41,12 @@ pub enum LinkInput<'a> {
     /// The time has come.
     Timeout,
     /// The product is known; reports that waited for it follow now.
-    Product(Arc<Product>),
+    Product {
+        /// Its thing model.
+        product: Arc<Product>,
+        /// How its payloads are laid out, for a link that speaks P0; properties and attributes are matched by name.
+        layout: Option<Arc<Schema>>,
+    },
     /// A checked command; an [`LinkOutput::Outcome`] with this ticket follows. The arbiter has at most 32 under way.
     Command {
         /// Names it.
@@ -50,6 +62,8 @@ pub enum LinkInput<'a> {
     },
     /// How the module stands, for MCUs that want to know.
     Module(ModuleState),
+    /// Restart the MCU, if the protocol can say so.
+    RestartMcu,
 }
 
 /// What a link wants done, or has to say.

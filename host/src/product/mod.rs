@@ -2,6 +2,8 @@
 //!
 //! Pure: no I/O, no clock.
 
+pub mod gizwits_import;
+
 use polylink_plugin_api::Value;
 
 /// One kind of device.
@@ -249,4 +251,82 @@ impl Product {
 
 fn on_grid(value: i64, min: i64, max: i64, step: i64) -> bool {
     value >= min && value <= max && (i128::from(value) - i128::from(min)) % i128::from(step.max(1)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: Kind, accepted: &[Value], refused: &[(Value, &str)]) {
+        let field = Field { name: "x".into(), title: String::new(), unit: String::new(), kind };
+        for value in accepted {
+            assert_eq!(field.check(value), Ok(()), "{value:?}");
+        }
+        for (value, message) in refused {
+            assert_eq!(field.check(value).unwrap_err().to_string(), format!("`x` takes {message}"), "{value:?}");
+        }
+    }
+
+    fn decimal(mantissa: i64, scale: u8) -> Value {
+        Value::Decimal { mantissa, scale }
+    }
+
+    #[test]
+    fn a_number_is_within_its_limits_and_on_its_step_counted_from_the_least() {
+        check(
+            Kind::Int { min: 1, max: 9, step: 4 },
+            &[Value::Int(1), Value::Int(5), Value::Int(9)],
+            &[
+                (Value::Int(4), "1 to 9 in steps of 4, not 4"),
+                (Value::Int(-3), "1 to 9 in steps of 4, not -3"),
+                (Value::Int(13), "1 to 9 in steps of 4, not 13"),
+                (decimal(50, 1), "int, not decimal"),
+            ],
+        );
+    }
+
+    #[test]
+    fn limits_at_the_ends_of_64_bits_do_not_overflow() {
+        let whole = Kind::Int { min: i64::MIN, max: i64::MAX, step: 2 };
+        check(whole, &[Value::Int(i64::MIN), Value::Int(i64::MAX - 1)], &[]);
+    }
+
+    #[test]
+    fn a_decimal_has_exactly_the_digits_of_its_field() {
+        check(
+            Kind::Decimal { scale: 1, min: 160, max: 300, step: 5 },
+            &[decimal(160, 1), decimal(215, 1), decimal(300, 1)],
+            &[
+                (decimal(2150, 2), "16.0 to 30.0 in steps of 0.5, not 21.50"),
+                (decimal(213, 1), "16.0 to 30.0 in steps of 0.5, not 21.3"),
+                (Value::Int(20), "decimal, not int"),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_enum_is_an_index_of_its_labels() {
+        let kind = Kind::Enum { labels: vec!["auto".into(), "cool".into()] };
+        check(kind, &[Value::Enum(0), Value::Enum(1)], &[(Value::Enum(2), "one of auto, cool, not 2")]);
+    }
+
+    #[test]
+    fn lengths_count_bytes_and_messages_do_not_repeat_the_content() {
+        let long = Value::text("grüner");
+        check(Kind::Text { max_bytes: 6 }, &[Value::text("grün")], &[(long, "at most 6 bytes of text, not 7 bytes")]);
+        let bytes = Value::bytes([1, 0, 0]);
+        check(Kind::Bytes { max_bytes: 2 }, &[Value::bytes([1, 0])], &[(bytes, "at most 2 bytes, not 3 bytes")]);
+        let json = Value::json("[1,2]");
+        check(Kind::Json { max_bytes: 4 }, &[Value::json("[1]")], &[(json, "at most 4 bytes of JSON, not 5 bytes")]);
+    }
+
+    #[test]
+    fn a_bool_is_nothing_else() {
+        check(
+            Kind::Bool,
+            &[Value::Bool(true)],
+            &[(Value::Int(1), "bool, not int"), (Value::text("true"), "bool, not text")],
+        );
+    }
 }

@@ -87,12 +87,15 @@ impl Clock {
         Now { monotonic, wall, utc_offset_s: self.shared.zone.offset_s(wall.unix_seconds()) }
     }
 
-    /// Takes the time of a trustworthy cloud, Unix milliseconds; used while the system's own clock is worse. Nonsense
-    /// is ignored.
-    pub fn offer(&self, unix_ms: i64) {
-        if (EARLIEST_MS..LATEST_MS).contains(&unix_ms) {
-            self.shared.offset_ms.store(unix_ms.saturating_sub(system_wall_ms()), Ordering::Relaxed);
+    /// Takes the time of a trustworthy cloud, Unix milliseconds; used while the system's own clock is worse. False: it
+    /// is nonsense, or the system's clock is better, and nothing changed.
+    pub fn offer(&self, unix_ms: i64) -> bool {
+        let is_sane = (EARLIEST_MS..LATEST_MS).contains(&unix_ms);
+        if !is_sane || self.now().wall.quality == ClockQuality::SYNCED {
+            return false;
         }
+        self.shared.offset_ms.store(unix_ms.saturating_sub(system_wall_ms()), Ordering::Relaxed);
+        true
     }
 
     fn offset(&self) -> Option<i64> {
@@ -201,11 +204,11 @@ mod tests {
     fn an_offered_time_is_kept_unless_it_is_nonsense() {
         let clock = Clock::new(Zone::Fixed(0));
         for nonsense in [0, -1, i64::MIN, i64::MAX] {
-            clock.offer(nonsense);
+            assert!(!clock.offer(nonsense), "{nonsense}");
             assert_eq!(clock.offset(), None, "{nonsense}");
         }
-        clock.clone().offer(IN_2026);
-        assert!(clock.offset().is_some());
+        let taken = clock.clone().offer(IN_2026);
+        assert_eq!(clock.offset().is_some(), taken, "only a disciplined clock refuses a time");
     }
 
     #[test]

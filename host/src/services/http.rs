@@ -236,6 +236,3 @@ const BODY_MAX: usize = 1024 * 1024;
 
 /// Longest headers of an answer; longer ones fail the request. Not documented; chosen by us.
 const HEADERS_MAX: usize = 32 * 1024;
-
-#[cfg(test)]
-mod tests;

@@ -35,6 +35,7 @@ use self::dial::Dialer;
 use self::registry::{Instance, locked};
 use self::store::Storage;
 
+pub use self::network::interfaces;
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
 
 /// An event on its way to a plugin, owning what [`polylink_plugin_api::Event`] borrows.
@@ -137,7 +138,7 @@ impl Services {
     /// Watches the network and announces its changes to all instances; ends with the last clone of these services.
     pub fn watch_network(&self) {
         let shared = Arc::downgrade(&self.shared);
-        let announce = move || shared.upgrade().map(|shared| Self { shared }.announce(network::changed())).is_some();
+        let announce = move || shared.upgrade().map(|shared| Self { shared }.announce(&network::changed())).is_some();
         self.shared.options.runtime.spawn(network::watch(announce));
     }
 
@@ -193,7 +194,7 @@ impl Services {
     }
 
     /// Puts an event into the inbox of every instance of this host.
-    pub fn announce(&self, event: OwnedEvent) {
+    pub fn announce(&self, event: &OwnedEvent) {
         let instances = locked(&self.shared.instances).clone();
         for instance in instances.into_iter().filter_map(registry::find) {
             instance.sink.complete(event.clone());
@@ -206,6 +207,3 @@ impl Services {
         Arc::clone(stores.entry(setup.store_dir.clone()).or_insert_with(open))
     }
 }
-
-#[cfg(test)]
-mod testing;

@@ -24,10 +24,10 @@ use super::OwnedEvent;
 use super::registry::{Instance, Port, with_instance, with_token};
 
 /// The table.
-pub(super) static TABLE: Network = Network { interfaces, resolve };
+pub(super) static TABLE: Network = Network { interfaces: told_interfaces, resolve };
 
-extern "C" fn interfaces(id: InstanceId) -> RVec<Interface> {
-    with_instance(id, RVec::new(), |_| look().into())
+extern "C" fn told_interfaces(id: InstanceId) -> RVec<Interface> {
+    with_instance(id, RVec::new(), |_| interfaces().into())
 }
 
 extern "C" fn resolve(id: InstanceId, host: RStr<'_>) -> u64 {
@@ -92,15 +92,17 @@ fn listen() -> io::Result<UdpSocket> {
 
 /// The interfaces, without what changes all the time.
 fn facts() -> Vec<Interface> {
-    let mut interfaces = look();
+    let mut interfaces = interfaces();
     for interface in &mut interfaces {
         interface.signal_dbm = 0;
     }
     interfaces
 }
 
-/// The interfaces that are up and have an address.
-fn look() -> Vec<Interface> {
+/// The interfaces that are up and have an address, without loopback, in the system's order. Empty where the system does
+/// not tell.
+#[must_use]
+pub fn interfaces() -> Vec<Interface> {
     let wireless = fs::read_to_string("/proc/net/wireless").unwrap_or_default();
     let mut found: Vec<Interface> = Vec::new();
     for address in if_addrs::get_if_addrs().unwrap_or_default() {
@@ -226,7 +228,7 @@ wlan1: 0000   50   216   0        0      0      0      0      0        0
 
     #[test]
     fn loopback_is_not_told() {
-        assert!(look().iter().all(|interface| interface.name.as_str() != "lo"));
+        assert!(interfaces().iter().all(|interface| interface.name.as_str() != "lo"));
     }
 
     #[tokio::test]

@@ -53,7 +53,9 @@ impl Schema {
 }
 
 fn attribute(attr: Attr<'_>) -> Result<Attribute, SchemaError> {
-    let id = number(attr.id, &attr.name, "id", 0, 255)?;
+    let place = shorten(&attr.name);
+    let name = place.as_str();
+    let id = number(attr.id, name, "id", 0, 255)?;
     let access = match attr.access.as_str() {
         "status_writable" => Access::Writable,
         "status_readonly" => Access::ReadOnly,
@@ -61,11 +63,10 @@ fn attribute(attr: Attr<'_>) -> Result<Attribute, SchemaError> {
         "fault" => Access::Fault,
         other => {
             let accepted = "status_writable, status_readonly, alert, fault";
-            return Err(SchemaError::Unknown { place: attr.name, what: "type", found: shorten(other), accepted });
+            return Err(SchemaError::Unknown { place, what: "type", found: shorten(other), accepted });
         }
     };
     let position = attr.position;
-    let name = attr.name.as_str();
     let (unit, width) = match attr.data_type.as_str() {
         "bool" => ("bit", Some(1)),
         "enum" => ("bit", None),
@@ -76,7 +77,7 @@ fn attribute(attr: Attr<'_>) -> Result<Attribute, SchemaError> {
         other => {
             let accepted = "bool, enum, uint8, uint16, uint32, binary";
             let found = shorten(other);
-            return Err(SchemaError::Unknown { place: attr.name, what: "data_type", found, accepted });
+            return Err(SchemaError::Unknown { place, what: "data_type", found, accepted });
         }
     };
     if let Some(found) = position.unit.as_deref().filter(|found| *found != unit) {
@@ -139,7 +140,7 @@ fn number(raw: &RawValue, place: &str, what: &'static str, least: u32, most: u32
         Some(number) if (least..=most).contains(&number) => Ok(number),
         _ => {
             let accepted = if least == most { least.to_string() } else { format!("{least} to {most}") };
-            Err(SchemaError::Bounds { place: shorten(place), what, found: shorten(raw.get()), accepted })
+            Err(SchemaError::Bounds { place: place.into(), what, found: shorten(raw.get()), accepted })
         }
     }
 }
@@ -150,7 +151,7 @@ fn unquoted(raw: &RawValue) -> &str {
 }
 
 fn shorten(text: &str) -> String {
-    text.chars().take(40).collect()
+    text.chars().take(64).collect()
 }
 
 #[derive(Deserialize)]

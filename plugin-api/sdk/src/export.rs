@@ -24,7 +24,7 @@ pub struct PluginInfo {
 
 /// Makes a loadable plugin of a [`Session`] and a constant [`PluginInfo`]. Once per library, at the root of the crate.
 ///
-/// ```ignore
+/// ```text
 /// polylink_plugin_sdk::export_plugin!(session::MySession, INFO);
 ///
 /// const INFO: PluginInfo = PluginInfo { name: "my-cloud", version: env!("CARGO_PKG_VERSION"), .. };
@@ -79,3 +79,18 @@ pub fn create<S: Session>(info: &PluginInfo, host: HostBox, config: PluginConfig
 
 /// Compiler, target and profile of this build.
 const BUILD: &str = env!("POLYLINK_SDK_BUILD");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_descriptor_says_what_the_plugin_says_and_which_build_it_is() {
+        let info = PluginInfo { name: "lamp", services: &["a/1", "b/2"], ..PluginInfo::default() };
+        let descriptor = describe(&info);
+        assert_eq!(descriptor.name, "lamp");
+        assert_eq!(descriptor.services.iter().map(|id| id.as_str()).collect::<Vec<_>>(), ["a/1", "b/2"]);
+        assert_eq!(descriptor.build.split(", ").count(), 3, "{}", descriptor.build);
+        assert!(descriptor.build.starts_with("rustc 1."), "{}", descriptor.build);
+    }
+}

@@ -6,17 +6,25 @@
 //!
 //! Module map: [`session`] the trait and its vocabulary · [`value`] values, reports, commands · [`thing_model`] what the
 //! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
-//! panic leaves · [`export`] what makes a library of it · [`timers`], [`backoff`], [`bytes`], [`secret`], [`random`] small tools · [`straight`] `async` for those
+//! panic leaves · [`export`] what makes a library of it · [`timers`], [`backoff`], [`bytes`], [`secret`], [`random`],
+//! [`settings`] small tools · [`straight`] `async` for those
 //! who prefer straight-line code · `testing` (feature) virtual time and scripted services.
 
+pub mod backoff;
+pub mod bytes;
 pub mod driver;
 pub mod export;
 pub mod guard;
+pub mod random;
 pub mod secret;
 pub mod services;
 pub mod session;
+pub mod settings;
+pub mod straight;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod thing_model;
+pub mod timers;
 pub mod value;
 
 pub use polylink_plugin_api as api;
@@ -25,3 +33,8 @@ pub use export::PluginInfo;
 pub use polylink_plugin_api::{Advice, ClockQuality, Fault, FaultCode, Now, Timestamp, WallTime};
 pub use session::{Context, Input, Output, RequestId, Session};
 pub use value::{Cause, Command, CommandBody, DatapointId, Outcome, OutcomeResult, Report, ReportBody, Value};
+
+/// Keeps the example of the guide compiling.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/PLUGIN-GUIDE.md")]
+struct Guide;

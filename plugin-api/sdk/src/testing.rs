@@ -9,7 +9,7 @@
 //! types of the ABI, where the ids that a test sees are the host's tokens and not the session's own. The same test works
 //! with both if it takes the ids from what it expected.
 //!
-//! ```ignore
+//! ```text
 //! let mut host = VirtualHost::new::<MySession>(Setup::new(settings, product));
 //! host.start();
 //! let (connection, connect) = host.expect_mqtt_connect();
@@ -23,9 +23,12 @@
 mod abi;
 mod answer;
 mod expect;
-mod record;
-mod tables;
+pub(crate) mod record;
+pub(crate) mod tables;
 mod transcript;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -106,7 +109,8 @@ pub struct VirtualHost {
 
 /// What the host drives.
 trait Subject {
-    fn handle(&mut self, now: Now, input: Input) -> Result<Vec<Output>, Fault>;
+    /// What was asked, also before a fault.
+    fn handle(&mut self, now: Now, input: Input) -> (Vec<Output>, Result<(), Fault>);
     fn next_timeout(&self) -> Option<Timestamp>;
     /// Whether it answers for full streams by itself from now on.
     fn set_full(&mut self, stream: RequestId, full: bool) -> bool;
@@ -226,10 +230,9 @@ impl VirtualHost {
             self.transcript.input(self.now, &input);
             self.note_closed(&input);
             let subject = self.subject.as_mut().expect("the session was started and has not ended");
-            let handled = subject
-                .handle(self.now, input)
-                .and_then(|outputs| outputs.into_iter().try_for_each(|output| self.take(output, &mut inputs)));
-            if let Err(fault) = handled {
+            let (outputs, handled) = subject.handle(self.now, input);
+            let taken = outputs.into_iter().try_for_each(|output| self.take(output, &mut inputs));
+            if let Err(fault) = handled.and(taken) {
                 self.transcript.fault(self.now, &fault);
                 self.subject = None;
                 return Err(fault);
@@ -394,8 +397,11 @@ impl Drop for VirtualHost {
 struct Alone<S>(S);
 
 impl<S: Session> Subject for Alone<S> {
-    fn handle(&mut self, now: Now, input: Input) -> Result<Vec<Output>, Fault> {
-        self.0.handle_input(now, input)
+    fn handle(&mut self, now: Now, input: Input) -> (Vec<Output>, Result<(), Fault>) {
+        match self.0.handle_input(now, input) {
+            Ok(outputs) => (outputs, Ok(())),
+            Err(fault) => (Vec::new(), Err(fault)),
+        }
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {

@@ -35,6 +35,10 @@ use tickets::Tickets;
 /// # Errors
 /// A table in `required` is missing, or the session refuses its settings or product.
 pub fn create<S: Session>(host: HostBox, config: PluginConfig, required: &[&str]) -> Result<PluginBox, Fault> {
+    assemble::<S>(host, config, required).map(|driver| PluginBox::from_value(driver, TD_Opaque))
+}
+
+fn assemble<S: Session>(host: HostBox, config: PluginConfig, required: &[&str]) -> Result<Driver<S>, Fault> {
     let tables = Tables::find(&host);
     tables.require(&host, required)?;
     let port = Port {
@@ -47,8 +51,7 @@ pub fn create<S: Session>(host: HostBox, config: PluginConfig, required: &[&str]
     };
     let context = port.context(config);
     let session = guard::run("create", || S::new(context))??;
-    let driver = Driver { session: Some(session), port, next_timeout: None };
-    Ok(PluginBox::from_value(driver, TD_Opaque))
+    Ok(Driver { session: Some(session), port, next_timeout: None })
 }
 
 /// A session with its way to the host.

@@ -40,7 +40,7 @@ pub enum Request {
     Disconnect(RequestId),
 }
 
-/// How to connect.
+/// How to connect. The default is MQTT 3.1.1 without TLS, user or will, with a clean session and 60 s of silence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connect {
     /// Host name or address.
@@ -65,6 +65,24 @@ pub struct Connect {
     pub timeout_ms: u32,
     /// Will.
     pub will: Option<Message>,
+}
+
+impl Default for Connect {
+    fn default() -> Self {
+        Self {
+            host: String::new(),
+            port: 1883,
+            tls: None,
+            protocol_level: 4,
+            client_id: String::new(),
+            username: None,
+            password: None,
+            clean_session: true,
+            keepalive_s: 60,
+            timeout_ms: 0,
+            will: None,
+        }
+    }
 }
 
 /// One message to publish.

@@ -112,15 +112,14 @@ impl ThroughAbi {
 }
 
 impl Subject for ThroughAbi {
-    fn handle(&mut self, now: Now, input: Input) -> Result<Vec<Output>, Fault> {
+    fn handle(&mut self, now: Now, input: Input) -> (Vec<Output>, Result<(), Fault>) {
         let mut called = self.call(now, input);
         for _ in 0..WAKES_MAX {
             let token = self.host.world().wakes.pop_first();
             let (Some(token), Ok(())) = (token, &called) else { break };
             called = self.event(now, &Record::new(WAKE, 0, RequestId(token)));
         }
-        called?;
-        Ok(std::mem::take(&mut self.host.world().outputs))
+        (std::mem::take(&mut self.host.world().outputs), called)
     }
 
     fn next_timeout(&self) -> Option<Timestamp> {

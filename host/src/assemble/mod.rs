@@ -1,0 +1,241 @@
+//! Puts the host together and runs it: the one place that knows all parts.
+//!
+//! One I/O thread runs this module's tasks, the port, all sockets and the control socket. The order of a start: control
+//! socket, line to the MCU, product file (when the MCU has named its product, or at once if the key is set), plugins.
+
+mod control;
+mod files;
+mod module;
+mod product;
+mod watch;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use polylink_plugin_api::Extension;
+use polylink_plugin_api::Now;
+use polylink_plugin_api::services::Module;
+use polylink_plugin_api::services::module::{BIND_WINDOW, CHANGED, RESET, UNBIND};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+pub use files::RealPluginFiles;
+
+use crate::admin::server::ControlSocket;
+use crate::bus::hub::Hub;
+use crate::bus::{ArbiterSettings, Bus, JournalLimits, LinkCommand, Policy};
+use crate::config::{CommandPolicy, HostConfig, LinkKind, Zone};
+use crate::mcu::gizwits_uart::GizwitsUart;
+use crate::mcu::jsonl::JsonLines;
+use crate::mcu::port::{self, McuHandler, PortMessage, PortSettings};
+use crate::mcu::{Identity, Link, LinkOutput, UserEvent};
+use crate::notify::Notifier;
+use crate::services::clock::{self, Clock};
+use crate::services::{OwnedEvent, ServiceOptions, Services};
+use control::HostControl;
+use module::ModuleSide;
+use product::Clouds;
+
+/// Runs the host until it is told to stop.
+pub fn run(config: HostConfig) -> ExitCode {
+    if let Err(error) = crate::log::start(config.log.level, config.log.format) {
+        eprintln!("polylink: logging does not start: {error}");
+        return ExitCode::FAILURE;
+    }
+    // Blocking threads serve look-ups and the store only; they go away when there is nothing to do.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        .thread_keep_alive(Duration::from_secs(2))
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "the I/O thread does not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let exit = runtime.block_on(host(config));
+    // A look-up that hangs must not hold up the end.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    exit
+}
+
+/// What the port's task passes on, because it takes longer than that task may wait.
+enum News {
+    Identified(Identity),
+    Online(bool),
+    User(UserEvent),
+}
+
+async fn host(config: HostConfig) -> ExitCode {
+    let socket = match ControlSocket::bind(&config.control.socket) {
+        Ok(socket) => socket,
+        Err(error) => {
+            tracing::error!(%error, "the host does not start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let stop = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = stop else {
+        tracing::error!("signals cannot be caught");
+        return ExitCode::FAILURE;
+    };
+    let notifier = Notifier::from_environment();
+    let clock = Clock::new(match config.time.zone {
+        Zone::System => clock::Zone::system(),
+        Zone::Fixed(seconds) => clock::Zone::Fixed(seconds),
+    });
+    let services = Services::new(ServiceOptions { runtime: tokio::runtime::Handle::current(), clock: clock.clone() });
+    services.watch_network();
+    let (to_port, mailbox) = mpsc::channel(PORT_MAILBOX);
+    let hub = make_hub(&config, &clock, to_port.clone());
+    tokio::spawn(Arc::clone(&hub).keep_deadlines());
+    let module = Arc::new(ModuleSide::new(&config, clock.clone()));
+    let (to_host, mut news) = mpsc::channel(NEWS_MAX);
+    let handler = Handler { hub: Arc::clone(&hub), module: Arc::clone(&module), news: to_host };
+    let settings = PortSettings { address: port_address(&config), baud: config.mcu.baud };
+    let clock_of_port = clock.clone();
+    let port = port::run(settings, link(&config), move || clock_of_port.now(), mailbox, Arc::new(handler));
+    tokio::spawn(port);
+
+    let clouds = Clouds::new(config.clone(), Arc::clone(&hub), services.clone(), Arc::clone(&module), to_port);
+    let control = HostControl::new(&config, Arc::clone(&hub), Arc::clone(&module), Arc::clone(&clouds));
+    tokio::spawn(async move { socket.serve(Arc::new(control)).await });
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "polylink runs");
+    clouds.start_with_set_key().await;
+    notifier.ready();
+
+    let beat = notifier.watchdog_interval().unwrap_or(STATE_EVERY).min(STATE_EVERY);
+    let exit = loop {
+        tokio::select! {
+            _ = terminate.recv() => break ExitCode::SUCCESS,
+            _ = interrupt.recv() => break ExitCode::SUCCESS,
+            Some(news) = news.recv() => match news {
+                News::Identified(identity) => {
+                    module.identified(identity.clone());
+                    clouds.start(&identity.product_key).await;
+                    services.announce(&module_event(CHANGED, 0));
+                }
+                News::Online(online) => {
+                    notifier.status(if online { "the MCU answers" } else { "the MCU is silent" });
+                    services.announce(&module_event(CHANGED, 0));
+                }
+                News::User(UserEvent::Restart) => {
+                    tracing::info!("the MCU asks for a restart; the host ends with status {RESTART_STATUS}");
+                    break ExitCode::from(RESTART_STATUS);
+                }
+                News::User(event) => announce_user(&services, &module, event),
+            },
+            () = clouds.changed.notified() => {}
+            () = module.changed.notified() => {}
+            () = tokio::time::sleep(beat) => notifier.alive(),
+        }
+        // The MCU learns of a cloud that comes or goes at once, of the network within `STATE_EVERY`.
+        clouds.tell_state();
+    };
+    notifier.stopping();
+    tracing::info!("polylink stops");
+    clouds.stop().await;
+    exit
+}
+
+fn make_hub(config: &HostConfig, clock: &Clock, to_port: mpsc::Sender<PortMessage>) -> Arc<Hub> {
+    let limits = JournalLimits { max_reports: config.journal.max_reports, max_bytes: config.journal.max_bytes };
+    let policy = match config.commands.policy {
+        CommandPolicy::LastWriter => Policy::LastWriter,
+        CommandPolicy::Priority => Policy::Priority,
+        CommandPolicy::LocalFirst => Policy::LocalFirst,
+        CommandPolicy::LockOut => Policy::LockOut,
+        CommandPolicy::Lease => Policy::Lease,
+    };
+    let deadline_ms = u32::try_from(config.commands.deadline.as_millis()).unwrap_or(u32::MAX);
+    let clock = clock.clone();
+    let send = move |LinkCommand { ticket, device, body, idempotent, deadline }| {
+        to_port.try_send(PortMessage::Command { ticket, device, body, idempotent, deadline }).is_ok()
+    };
+    Hub::new(Bus::new(limits, ArbiterSettings { policy, deadline_ms }), Arc::new(move || clock.now()), Box::new(send))
+}
+
+fn link(config: &HostConfig) -> Box<dyn Link> {
+    match config.mcu.link {
+        LinkKind::GizwitsUart => Box::new(GizwitsUart::new(config.mcu.baud)),
+        LinkKind::Jsonl => Box::new(JsonLines::new()),
+    }
+}
+
+fn port_address(config: &HostConfig) -> port::PortAddress {
+    match &config.mcu.port {
+        crate::config::Port::Tty(path) => port::PortAddress::Tty(path.clone()),
+        crate::config::Port::Unix(path) => port::PortAddress::Unix(path.clone()),
+        crate::config::Port::Tcp { host, port } => port::PortAddress::Tcp(format!("{host}:{port}")),
+    }
+}
+
+/// On the I/O thread, inside the port's task: everything here returns at once.
+struct Handler {
+    hub: Arc<Hub>,
+    module: Arc<ModuleSide>,
+    news: mpsc::Sender<News>,
+}
+
+impl McuHandler for Handler {
+    fn output(&self, now: Now, output: LinkOutput) {
+        let news = match output {
+            LinkOutput::Identified(identity) => News::Identified(identity),
+            LinkOutput::User(event) => News::User(event),
+            LinkOutput::Fault { counter, .. } => return self.module.count(counter),
+            LinkOutput::Online(online) => {
+                let is_news = self.module.mcu_online(online);
+                self.hub.link_output(now, LinkOutput::Online(online));
+                if !is_news {
+                    return;
+                }
+                News::Online(online)
+            }
+            output => return self.hub.link_output(now, output),
+        };
+        if self.news.try_send(news).is_err() {
+            self.module.count("news_dropped");
+        }
+    }
+}
+
+fn announce_user(services: &Services, module: &ModuleSide, event: UserEvent) {
+    match event {
+        UserEvent::Reset => services.announce(&module_event(RESET, 0)),
+        UserEvent::Unbind => services.announce(&module_event(UNBIND, 0)),
+        UserEvent::Bind => {
+            let seconds = module.identity().and_then(|identity| identity.bind_window_s).unwrap_or(0);
+            services.announce(&module_event(BIND_WINDOW, seconds.into()));
+        }
+        UserEvent::Configure(_) | UserEvent::ProductionTest | UserEvent::Restart => {
+            tracing::warn!(
+                ?event,
+                "the MCU asks for something that this host does not do: the network is not its task"
+            );
+        }
+    }
+}
+
+fn module_event(kind: u32, code: i64) -> OwnedEvent {
+    OwnedEvent { source: Module::ID, kind, code, ..OwnedEvent::default() }
+}
+
+/// Messages to the port that wait: the arbiter has 32 commands at the link at most, the rest is for the module's state.
+/// A command beyond it ends as unreachable.
+const PORT_MAILBOX: usize = 64;
+
+/// News of the port that wait. Further ones are dropped and counted as `news_dropped`: an MCU that says so much means
+/// none of it.
+const NEWS_MAX: usize = 64;
+
+/// How often the MCU is told how the network stands, at least. Chosen by us: the serial protocol repeats by itself.
+const STATE_EVERY: Duration = Duration::from_secs(30);
+
+/// Name look-ups and writes of stores at once. Chosen by us.
+const BLOCKING_THREADS_MAX: usize = 4;
+
+/// Exit status that asks the service manager for a new start (`EX_TEMPFAIL` of sysexits.h).
+const RESTART_STATUS: u8 = 75;

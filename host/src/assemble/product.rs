@@ -1,0 +1,317 @@
+//! From the product file to running plugins, and back when the product changes.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use polylink_plugin_api::{ExtensionRef, InstanceId, StatusPhase};
+use tokio::runtime::Handle as Runtime;
+use tokio::sync::{Notify, mpsc};
+
+use super::module::ModuleSide;
+use crate::bus::hub::Hub;
+use crate::config::{CloudInstance, HostConfig, LoadedProduct, PluginChoice};
+use crate::mcu::ModuleState;
+use crate::mcu::port::PortMessage;
+use crate::plugins::discover::discover;
+use crate::plugins::{CloudSetup, InstanceStatus, Loader, Patience, PluginEvent, PluginSettings, Plugins, ServiceHost};
+use crate::services::{EventSink, InstanceSetup, Services};
+
+/// The product that runs now, with its plugins. Starts empty; a new product replaces the old one whole.
+pub struct Clouds {
+    config: HostConfig,
+    hub: Arc<Hub>,
+    services: Arc<HostServices>,
+    module: Arc<ModuleSide>,
+    to_port: mpsc::Sender<PortMessage>,
+    loader: Loader,
+    running: Mutex<Running>,
+    /// Some plugin's state changed.
+    pub changed: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct Running {
+    key: Option<String>,
+    plugins: Option<Arc<Plugins>>,
+    /// Clouds that do not run because their section is wrong, and why.
+    refused: Vec<(String, String)>,
+    /// In one or two words.
+    state: String,
+    told: Option<ModuleState>,
+}
+
+impl Clouds {
+    pub fn new(
+        config: HostConfig,
+        hub: Arc<Hub>,
+        services: Services,
+        module: Arc<ModuleSide>,
+        to_port: mpsc::Sender<PortMessage>,
+    ) -> Arc<Self> {
+        let services = Arc::new(HostServices {
+            services,
+            runtime: Runtime::current(),
+            module: Arc::clone(&module),
+            store_dir: config.host.state_dir.join("store"),
+            store_max_bytes: config.store.max_bytes,
+            plain_text: Mutex::default(),
+        });
+        let running = Running { state: "waiting for the MCU".to_owned(), ..Running::default() };
+        Arc::new(Self {
+            config,
+            hub,
+            services,
+            module,
+            to_port,
+            loader: Loader::default(),
+            running: Mutex::new(running),
+            changed: Arc::new(Notify::new()),
+        })
+    }
+
+    /// Begins with the product key of the configuration, if there is one.
+    pub async fn start_with_set_key(&self) {
+        if let Some(key) = self.config.mcu.product_key.clone() {
+            self.module.is_product(key.as_str());
+            self.start(key.as_str()).await;
+        }
+    }
+
+    /// Begins with this product, unless it runs already or the configuration sets another one. An error is logged and
+    /// shown in the status; what ran before is stopped all the same, because it belongs to another device.
+    pub async fn start(&self, key: &str) {
+        if let Some(set) = &self.config.mcu.product_key
+            && set.as_str() != key
+        {
+            tracing::warn!(
+                said = key,
+                set = set.as_str(),
+                "the MCU names another product than the configuration; the configuration counts"
+            );
+            return;
+        }
+        if self.lock().key.as_deref() == Some(key) {
+            return;
+        }
+        self.stop().await;
+        let loaded = match self.config.load_product(key) {
+            Ok(loaded) => loaded,
+            Err(errors) => {
+                tracing::error!("product {key} does not run:\n{errors}");
+                self.lock().state = "the product file is wrong".to_owned();
+                return;
+            }
+        };
+        self.run(key, loaded);
+    }
+
+    /// Stops all plugins, orderly.
+    pub async fn stop(&self) {
+        let (plugins, grace) = {
+            let mut running = self.lock();
+            running.key = None;
+            (running.plugins.take(), self.config.plugins.stop_grace + STOP_MARGIN)
+        };
+        if let Some(plugins) = plugins {
+            // The plugins' threads need this one for their last words.
+            let stopped = tokio::task::spawn_blocking(move || plugins.stop(grace)).await;
+            if let Ok(late) = stopped
+                && !late.is_empty()
+            {
+                tracing::warn!(clouds = late.join(", "), "some plugins were left behind");
+            }
+        }
+    }
+
+    /// How the clouds stand, and those that do not run at all with the reason.
+    pub fn status(&self) -> (Vec<InstanceStatus>, Vec<(String, String)>) {
+        let running = self.lock();
+        let plugins = running.plugins.as_ref().map(|plugins| plugins.status()).unwrap_or_default();
+        (plugins, running.refused.clone())
+    }
+
+    /// The host's state in one or two words, and the product key; empty while it is not known.
+    pub fn state(&self) -> (String, String) {
+        let running = self.lock();
+        (running.state.clone(), running.key.clone().unwrap_or_default())
+    }
+
+    /// The services, for their figures.
+    pub fn usage(&self, instance: InstanceId) -> crate::services::Usage {
+        self.services.services.usage(instance)
+    }
+
+    /// Tells the MCU how the module stands, if that is news. True: it was.
+    pub fn tell_state(&self) -> bool {
+        let online = self.status().0.iter().any(|cloud| cloud.said.phase == StatusPhase::ONLINE);
+        let state = self.module.state(online);
+        let mut running = self.lock();
+        if running.told.as_ref() == Some(&state) || self.to_port.try_send(PortMessage::Module(state.clone())).is_err() {
+            return false;
+        }
+        running.told = Some(state);
+        true
+    }
+
+    fn run(&self, key: &str, loaded: LoadedProduct) {
+        let mut refused = Vec::new();
+        let found = discover(&loaded.host.plugins.directories);
+        let mut setups = Vec::new();
+        for cloud in loaded.clouds {
+            match cloud {
+                Ok(cloud) if !cloud.enabled => {
+                    refused.push((cloud.name, "switched off by `enabled = false`".to_owned()))
+                }
+                Ok(cloud) => match self.checked(&cloud, &found.files) {
+                    Ok(()) => {
+                        self.services.allow_plain_text(&cloud.name, cloud.plain_text);
+                        setups.push((cloud.priority, setup(cloud)));
+                    }
+                    Err(why) => {
+                        tracing::error!("cloud `{}` does not run:\n{why}", cloud.name);
+                        refused.push((cloud.name, why));
+                    }
+                },
+                Err(error) => {
+                    tracing::error!("{error}");
+                    refused.push((error.name.clone(), error.errors.to_string()));
+                }
+            }
+        }
+        // The order of declaration is that of the policy `priority`.
+        setups.sort_by_key(|(priority, _)| *priority);
+        self.hub.change(|bus, _| bus.set_product(Arc::clone(&loaded.product)));
+        let layout = loaded.layout.map(Arc::new);
+        let told = self.to_port.try_send(PortMessage::Product { product: loaded.product, layout });
+        if told.is_err() {
+            tracing::error!("the line to the MCU takes no product; its reports cannot be read");
+        }
+        let changed = Arc::clone(&self.changed);
+        let plugins = Plugins::load(
+            settings(&loaded.host),
+            setups.into_iter().map(|(_, setup)| setup).collect(),
+            &self.loader,
+            Arc::clone(&self.hub),
+            Arc::clone(&self.services) as Arc<dyn ServiceHost>,
+            move |_event: PluginEvent| changed.notify_one(),
+        );
+        let mut running = self.lock();
+        running.key = Some(key.to_owned());
+        running.refused = refused;
+        match plugins {
+            Ok(plugins) => {
+                plugins.start_all();
+                running.plugins = Some(Arc::new(plugins));
+                running.state = "running".to_owned();
+                tracing::info!(product = key, "the product runs");
+            }
+            Err(error) => {
+                running.state = "no plugin runs".to_owned();
+                tracing::error!(%error, "the plugins do not start");
+            }
+        }
+    }
+
+    /// Holds the settings against the plugin's own schema. A plugin that is missing or does not load is left to
+    /// [`Plugins::load`], which says so.
+    fn checked(
+        &self,
+        cloud: &CloudInstance,
+        files: &std::collections::BTreeMap<String, PathBuf>,
+    ) -> Result<(), String> {
+        let file = match &cloud.plugin {
+            PluginChoice::Name(name) => files.get(name),
+            PluginChoice::File(path) => Some(path),
+        };
+        let Some(Ok(descriptor)) = file.map(|file| self.loader.inspect(file)) else { return Ok(()) };
+        cloud.check_settings(&descriptor.settings_schema).map_err(|errors| errors.to_string())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn setup(cloud: CloudInstance) -> CloudSetup {
+    CloudSetup {
+        name: cloud.name,
+        plugin: cloud.plugin.to_string(),
+        settings: cloud.settings.expose().clone(),
+        product: cloud.product_document,
+    }
+}
+
+fn settings(config: &HostConfig) -> PluginSettings {
+    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let plugins = &config.plugins;
+    PluginSettings {
+        directories: plugins.directories.clone(),
+        call_warn_ms: ms(plugins.call_warn),
+        call_quarantine_ms: ms(plugins.call_quarantine),
+        patience: Patience {
+            backoff_first_ms: ms(plugins.backoff_first),
+            backoff_max_ms: ms(plugins.backoff_max),
+            faults_max: u32::try_from(plugins.faults_max).unwrap_or(u32::MAX),
+            faults_window_ms: ms(plugins.faults_window),
+        },
+        stop_grace_ms: ms(plugins.stop_grace),
+    }
+}
+
+/// The services with what the configuration says of each cloud.
+struct HostServices {
+    services: Services,
+    runtime: Runtime,
+    module: Arc<ModuleSide>,
+    store_dir: PathBuf,
+    store_max_bytes: usize,
+    plain_text: Mutex<HashMap<String, bool>>,
+}
+
+impl HostServices {
+    fn allow_plain_text(&self, cloud: &str, allowed: bool) {
+        self.plain_text.lock().unwrap_or_else(PoisonError::into_inner).insert(cloud.to_owned(), allowed);
+    }
+}
+
+impl ServiceHost for HostServices {
+    fn open(&self, name: &str, sink: Arc<dyn EventSink>) -> InstanceId {
+        let allowed = self.plain_text.lock().unwrap_or_else(PoisonError::into_inner);
+        self.services.open(InstanceSetup {
+            name: name.to_owned(),
+            sink,
+            store_dir: self.store_dir.join(name),
+            store_max_bytes: self.store_max_bytes,
+            plain_text: allowed.get(name).copied().unwrap_or(false),
+            module: Arc::clone(&self.module) as _,
+        })
+    }
+
+    fn close(&self, instance: InstanceId) {
+        self.services.close(instance);
+    }
+
+    fn drain(&self, instance: InstanceId, grace: Duration) {
+        let services = self.services.clone();
+        // The timers of a drain live on the I/O thread; this one only waits.
+        let (done, wait) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move {
+            services.drain(instance, grace).await;
+            let _ = done.send(());
+        });
+        let _ = wait.recv_timeout(grace + STOP_MARGIN);
+    }
+
+    fn table(&self, id: &str) -> Option<ExtensionRef> {
+        Services::table(id)
+    }
+
+    fn offered(&self) -> &'static [&'static str] {
+        Services::OFFERED
+    }
+}
+
+/// Beyond the grace that the configuration gives, for the threads themselves. Chosen by us.
+const STOP_MARGIN: Duration = Duration::from_millis(500);

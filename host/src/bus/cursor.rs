@@ -1,0 +1,220 @@
+//! One cloud's place in the journal: what waits for it, what was handed over, what it lost.
+//!
+//! Invariant: a sequence number is in `held` as long as it is either in `waiting` or in `unsettled`, and in `newest`
+//! only while it waits. Methods return the numbers that this cloud no longer holds; the journal releases them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use polylink_plugin_api::DatapointId;
+
+use super::journal::{Entry, Handed, UNSETTLED_MAX, Weight};
+
+/// What one cloud has lost, because it was too slow or away for too long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses {
+    /// Reports of values of which only the latest counts.
+    pub values: u64,
+    /// Reports of values with history, and events.
+    pub history: u64,
+    /// Reports with an alarm or a fault of the device.
+    pub alarms: u64,
+    /// Reports that were handed over and forgotten before they were settled: they may or may not have arrived.
+    pub unconfirmed: u64,
+    /// Values that a newer one replaced while they waited. Not a loss, as the product asked for it.
+    pub replaced: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Cursor {
+    retired: bool,
+    /// Not handed over yet, each with the properties that a newer report has replaced.
+    waiting: BTreeMap<u64, Vec<DatapointId>>,
+    /// Handed over, each with the properties that were left out.
+    unsettled: BTreeMap<u64, Vec<DatapointId>>,
+    /// All of these by weight.
+    held: [BTreeSet<u64>; 3],
+    held_bytes: usize,
+    /// The waiting report with the newest value of each `latest` datapoint.
+    newest: HashMap<(u32, DatapointId), u64>,
+    /// The newest settled report of each `latest` datapoint, while older ones are unsettled.
+    settled: HashMap<(u32, DatapointId), u64>,
+    pub losses: Losses,
+    pub n_settled: u64,
+}
+
+impl Cursor {
+    pub fn is_retired(&self) -> bool {
+        self.retired
+    }
+
+    pub fn retire(&mut self) -> Vec<u64> {
+        self.retired = true;
+        let gone = self.held.iter().flatten().copied().collect();
+        self.clear();
+        gone
+    }
+
+    pub fn admit(&mut self) {
+        self.retired = false;
+    }
+
+    pub fn clear(&mut self) {
+        let (retired, losses, n_settled) = (self.retired, self.losses, self.n_settled);
+        *self = Self { retired, losses, n_settled, ..Self::default() };
+    }
+
+    /// Counts a report that could not even enter the journal.
+    pub fn miss(&mut self, weight: Weight) {
+        if !self.retired {
+            *self.counter(weight) += 1;
+        }
+    }
+
+    pub fn push(&mut self, seq: u64, entry: &Entry, entries: &BTreeMap<u64, Entry>) -> Vec<u64> {
+        let mut gone = Vec::new();
+        if self.retired {
+            return gone;
+        }
+        for &id in &entry.record.latest {
+            if let Some(older) = self.newest.insert((entry.record.device, id), seq).filter(|&older| older != seq) {
+                self.losses.replaced += 1;
+                if self.leave_out(older, id, entries) {
+                    gone.push(older);
+                }
+            }
+        }
+        self.waiting.insert(seq, Vec::new());
+        self.held[entry.record.weight as usize].insert(seq);
+        self.held_bytes += entry.bytes;
+        gone
+    }
+
+    pub fn has_more(&self) -> bool {
+        !self.waiting.is_empty() && self.unsettled.len() < UNSETTLED_MAX
+    }
+
+    pub fn take(&mut self, max: usize, entries: &BTreeMap<u64, Entry>) -> Vec<Handed> {
+        let n = max.min(UNSETTLED_MAX - self.unsettled.len()).min(self.waiting.len());
+        let mut batch = Vec::with_capacity(n);
+        while batch.len() < n {
+            let Some((seq, left_out)) = self.waiting.pop_first() else { break };
+            let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
+            self.forget_newest(seq, entry);
+            batch.push(entry.hand(seq, &left_out));
+            self.unsettled.insert(seq, left_out);
+        }
+        batch
+    }
+
+    /// Whether the number was handed over and is now released.
+    pub fn settle(&mut self, seq: u64, entries: &BTreeMap<u64, Entry>) -> bool {
+        let Some(left_out) = self.unsettled.remove(&seq) else { return false };
+        let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
+        self.unhold(seq, entry);
+        self.n_settled += 1;
+        if self.unsettled.first_key_value().is_none_or(|(&oldest, _)| oldest > seq) {
+            // In order, the usual case: nothing older is under way that this one could overtake.
+            self.settled.retain(|_, newest| *newest > seq);
+            return true;
+        }
+        for &id in entry.record.latest.iter().filter(|id| !left_out.contains(id)) {
+            let newest = self.settled.entry((entry.record.device, id)).or_insert(seq);
+            *newest = seq.max(*newest);
+        }
+        true
+    }
+
+    pub fn rewind(&mut self, entries: &BTreeMap<u64, Entry>) -> Vec<u64> {
+        let settled = std::mem::take(&mut self.settled);
+        self.waiting.append(&mut self.unsettled);
+        self.newest.clear();
+        let mut gone = Vec::new();
+        for seq in self.waiting.keys().copied().collect::<Vec<_>>() {
+            let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
+            for &id in &entry.record.latest {
+                if self.waiting.get(&seq).is_none_or(|left_out| left_out.contains(&id)) {
+                    continue;
+                }
+                let key = (entry.record.device, id);
+                if settled.get(&key).is_some_and(|&newest| newest > seq) {
+                    self.losses.replaced += 1;
+                    if self.leave_out(seq, id, entries) {
+                        gone.push(seq);
+                    }
+                } else if let Some(older) = self.newest.insert(key, seq).filter(|&older| older != seq) {
+                    self.losses.replaced += 1;
+                    if self.leave_out(older, id, entries) {
+                        gone.push(older);
+                    }
+                }
+            }
+        }
+        gone
+    }
+
+    /// How much this cloud holds: reports, or bytes.
+    pub fn holds(&self, count_reports: bool) -> usize {
+        if count_reports { self.held.iter().map(BTreeSet::len).sum() } else { self.held_bytes }
+    }
+
+    /// Gives up the oldest report of the least weight.
+    pub fn lose_one(&mut self, entries: &BTreeMap<u64, Entry>) -> Option<u64> {
+        let seq = self.held.iter().find_map(|of_weight| of_weight.first().copied())?;
+        let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
+        if self.waiting.remove(&seq).is_some() {
+            self.forget_newest(seq, entry);
+            *self.counter(entry.record.weight) += 1;
+        } else {
+            self.unsettled.remove(&seq);
+            self.losses.unconfirmed += 1;
+        }
+        self.unhold(seq, entry);
+        Some(seq)
+    }
+
+    /// The oldest report that is not settled.
+    pub fn oldest(&self) -> Option<u64> {
+        let (waiting, unsettled) = (self.waiting.keys().next(), self.unsettled.keys().next());
+        waiting.into_iter().chain(unsettled).min().copied()
+    }
+
+    pub fn backlog(&self) -> (usize, usize) {
+        (self.waiting.len(), self.unsettled.len())
+    }
+
+    /// Leaves a property out of a waiting report; true if nothing of the report is left and it is not held any more.
+    fn leave_out(&mut self, seq: u64, id: DatapointId, entries: &BTreeMap<u64, Entry>) -> bool {
+        let Some(left_out) = self.waiting.get_mut(&seq) else { return false };
+        let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
+        if left_out.len() + 1 < entry.n_properties() {
+            left_out.push(id);
+            return false;
+        }
+        self.waiting.remove(&seq);
+        self.unhold(seq, entry);
+        true
+    }
+
+    fn forget_newest(&mut self, seq: u64, entry: &Entry) {
+        for &id in &entry.record.latest {
+            let key = (entry.record.device, id);
+            if self.newest.get(&key) == Some(&seq) {
+                self.newest.remove(&key);
+            }
+        }
+    }
+
+    fn unhold(&mut self, seq: u64, entry: &Entry) {
+        self.held[entry.record.weight as usize].remove(&seq);
+        self.held_bytes -= entry.bytes;
+    }
+
+    fn counter(&mut self, weight: Weight) -> &mut u64 {
+        match weight {
+            Weight::Latest => &mut self.losses.values,
+            Weight::History => &mut self.losses.history,
+            Weight::Alarm => &mut self.losses.alarms,
+        }
+    }
+}

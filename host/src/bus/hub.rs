@@ -1,0 +1,221 @@
+//! The bus as everybody shares it: [`Bus`] behind a lock, and what carries its effects out.
+//!
+//! The lock is held for the bus's own work only, never while a plugin, the link or a watcher is told something.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use polylink_plugin_api::{Command, CommandOutcome, InstanceId, Now};
+use tokio::sync::{Notify, broadcast, oneshot};
+use tracing::{debug, warn};
+
+use super::rate::Rate;
+use super::{Bus, CloudId, Effect, Handover, LinkCommand, WatchEvent};
+use crate::mcu::{LinkOutput, LinkResult};
+
+/// Reads the clock.
+pub type NowSource = Arc<dyn Fn() -> Now + Send + Sync>;
+
+/// Gives a command to the link's task; false: there is no room or nobody there.
+pub type LinkSender = Box<dyn Fn(LinkCommand) -> bool + Send + Sync>;
+
+/// Wakes the thread of one plugin instance.
+pub trait Waker: Send + Sync {
+    /// The bus has something for it. Must not block, and must not call the hub.
+    fn wake(&self);
+}
+
+/// See the module. Every method may be called from any thread.
+pub struct Hub {
+    bus: Mutex<Bus>,
+    now: NowSource,
+    link: LinkSender,
+    wakers: Mutex<HashMap<InstanceId, Arc<dyn Waker>>>,
+    answers: Mutex<HashMap<u64, oneshot::Sender<CommandOutcome>>>,
+    watchers: broadcast::Sender<Arc<WatchEvent>>,
+    complaints: Mutex<Rate>,
+    deadline: Notify,
+}
+
+impl Hub {
+    /// A hub over this bus.
+    #[must_use]
+    pub fn new(bus: Bus, now: NowSource, link: LinkSender) -> Arc<Self> {
+        Arc::new(Self {
+            bus: Mutex::new(bus),
+            now,
+            link,
+            wakers: Mutex::default(),
+            answers: Mutex::default(),
+            watchers: broadcast::Sender::new(WATCH_BACKLOG),
+            complaints: Mutex::new(Rate::new(COMPLAINTS_PER_SECOND, COMPLAINTS_BURST)),
+            deadline: Notify::new(),
+        })
+    }
+
+    /// The current time, as the bus sees it.
+    #[must_use]
+    pub fn now(&self) -> Now {
+        (self.now)()
+    }
+
+    /// Looks at the bus, briefly.
+    pub fn look<R>(&self, look: impl FnOnce(&Bus) -> R) -> R {
+        look(&self.lock())
+    }
+
+    /// Changes the bus, and carries out what follows.
+    pub fn change<R>(&self, change: impl FnOnce(&mut Bus, &mut Vec<Effect>) -> R) -> R {
+        let mut effects = Vec::new();
+        let (result, before, after) = {
+            let mut bus = self.lock();
+            let before = bus.next_timeout();
+            let result = change(&mut bus, &mut effects);
+            (result, before, bus.next_timeout())
+        };
+        self.carry_out(effects);
+        if after.is_some_and(|after| before.is_none_or(|before| after < before)) {
+            self.deadline.notify_one();
+        }
+        result
+    }
+
+    /// What the link says and the bus cares about; the rest is for the caller.
+    pub fn link_output(&self, now: Now, output: LinkOutput) {
+        match output {
+            LinkOutput::Report { device, cause, ticket, body } => {
+                self.change(|bus, effects| bus.report(now, device, cause, ticket, body, effects));
+            }
+            LinkOutput::Outcome { ticket, result } => {
+                self.change(|bus, effects| bus.answered(now, ticket, result, effects));
+            }
+            LinkOutput::Online(online) => self.change(|bus, effects| bus.set_online(online, effects)),
+            _ => {}
+        }
+    }
+
+    /// Asks the device for something, from the command line.
+    pub fn submit_locally(&self, command: &Command) -> oneshot::Receiver<CommandOutcome> {
+        let (sender, receiver) = oneshot::channel();
+        let now = self.now();
+        // The answer may come before the ticket is known here, so its slot is made under the bus's lock.
+        self.change(|bus, effects| {
+            let ticket = bus.submit_locally(now, command, effects);
+            let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.insert(ticket, sender);
+        });
+        receiver
+    }
+
+    /// Everything that happens from now on. A slow watcher misses events and is told how many.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<Arc<WatchEvent>> {
+        self.watchers.subscribe()
+    }
+
+    /// An instance begins to work for a cloud.
+    pub fn attach(&self, cloud: CloudId, instance: InstanceId, waker: Arc<dyn Waker>) {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).insert(instance, waker);
+        self.change(|bus, effects| bus.attach(cloud, instance, effects));
+    }
+
+    /// It works no longer; with `for_good`, nothing is kept for its cloud.
+    pub fn detach(&self, cloud: CloudId, instance: InstanceId, for_good: bool) {
+        self.change(|bus, _| bus.detach(cloud, instance));
+        if for_good {
+            self.change(|bus, _| bus.retire(cloud));
+        }
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner).remove(&instance);
+    }
+
+    /// See [`Bus::submit`].
+    pub fn submit(&self, from: InstanceId, commands: &[Command]) -> u64 {
+        let now = self.now();
+        self.change(|bus, effects| bus.submit(now, from, commands, effects))
+    }
+
+    /// See [`Bus::settle`].
+    pub fn settle(&self, instance: InstanceId, seqs: &[u64]) {
+        self.change(|bus, effects| bus.settle(instance, seqs, effects));
+    }
+
+    /// See [`Bus::take`].
+    #[must_use]
+    pub fn take(&self, instance: InstanceId) -> Handover {
+        let now = self.now();
+        self.lock().take(now, instance)
+    }
+
+    /// Ends commands that are past their deadline, for ever. One task of the I/O runtime.
+    pub async fn keep_deadlines(self: Arc<Self>) {
+        loop {
+            match self.look(Bus::next_timeout) {
+                None => self.deadline.notified().await,
+                Some(due) => {
+                    let wait = std::time::Duration::from_millis(due.since(self.now().monotonic));
+                    if tokio::time::timeout(wait, self.deadline.notified()).await.is_err() {
+                        let now = self.now().monotonic;
+                        self.change(|bus, effects| bus.timeout(now, effects));
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out(&self, effects: Vec<Effect>) {
+        let mut effects = VecDeque::from(effects);
+        while let Some(effect) = effects.pop_front() {
+            match effect {
+                Effect::Wake(instance) => {
+                    let waker = self.wakers.lock().unwrap_or_else(PoisonError::into_inner).get(&instance).cloned();
+                    waker.inspect(|waker| waker.wake());
+                }
+                Effect::Send(command) => {
+                    let ticket = command.ticket;
+                    debug!(ticket, device = command.device, "command goes to the MCU");
+                    if !(self.link)(command) {
+                        let mut further = Vec::new();
+                        self.lock().answered(self.now(), ticket, LinkResult::Unreachable, &mut further);
+                        effects.extend(further);
+                    }
+                }
+                Effect::Answer(outcome) => {
+                    let slot = self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.ticket);
+                    if let Some(slot) = slot {
+                        // The asker may have gone; then nobody misses the answer.
+                        let _ = slot.send(outcome);
+                    }
+                }
+                Effect::Watch(event) => {
+                    if let WatchEvent::Outcome { ticket, kind, reason, .. } = &event {
+                        debug!(ticket, kind, reason, "command is over");
+                    }
+                    if self.watchers.receiver_count() > 0 {
+                        // Only the last watcher's leaving in between makes this fail.
+                        let _ = self.watchers.send(Arc::new(event));
+                    }
+                }
+                Effect::Complain(text) => {
+                    let now = self.now().monotonic;
+                    if self.complaints.lock().unwrap_or_else(PoisonError::into_inner).allow(now) {
+                        warn!("{text}");
+                    }
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Bus> {
+        // The bus keeps its invariants at every point where it could panic, so a poisoned one is still sound.
+        self.bus.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Events kept for a slow watcher. Not documented; chosen by us.
+const WATCH_BACKLOG: usize = 256;
+
+/// Lines about misfitting reports a second on average, and at once; all of them are counted. Not documented; chosen by
+/// us.
+const COMPLAINTS_PER_SECOND: u32 = 1;
+/// See [`COMPLAINTS_PER_SECOND`].
+const COMPLAINTS_BURST: u32 = 10;

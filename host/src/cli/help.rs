@@ -1,0 +1,183 @@
+//! What `--help` says.
+
+use std::io::{self, Write};
+
+/// Writes the help of a command, or of all.
+///
+/// # Errors
+/// The writer's.
+pub fn write(topic: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
+    let topics: Vec<&(&str, &str)> = match topic {
+        Some(topic) => {
+            TOPICS.iter().filter(|(name, _)| *name == topic || name.starts_with(&format!("{topic} "))).collect()
+        }
+        None => Vec::new(),
+    };
+    if topics.is_empty() {
+        return out.write_all(OVERVIEW.as_bytes());
+    }
+    for (_, text) in topics {
+        out.write_all(text.as_bytes())?;
+    }
+    out.write_all(OPTIONS.as_bytes())
+}
+
+const OVERVIEW: &str = "\
+polylink connects the MCU of a device to several IoT clouds at once.
+
+Usage: polylink COMMAND [options]
+
+  run                    be the host: talk to the MCU and the clouds until SIGTERM
+  check                  say everything that is wrong with the configuration
+  config show            show what holds, and with --origin where it comes from
+  plugin list            list the plugin files
+  plugin inspect FILE    say all about one plugin file, its settings above all
+  product import FILE    write a product file for a Gizwits datapoint file
+  status                 how the running host, its MCU and its clouds stand
+  get [NAME...]          last known values
+  set NAME=VALUE...      set datapoints, as the local user
+  watch                  show reports, commands and outcomes as they happen
+
+Options:
+  --config-dir DIR       where host.toml is (/etc/polylink)
+  --set SECTION.KEY=V    override one setting; may be repeated
+  --socket PATH          control socket of the running host
+  -h, --help             this help, or that of a command
+  -V, --version          the version
+
+Exit status: 0 done; 1 not done, or something is wrong; 2 wrong command line;
+3 no running polylink answers; 4 the configuration is wrong.
+";
+
+const OPTIONS: &str = "\nOptions of every command: --config-dir DIR, --set SECTION.KEY=VALUE, --socket PATH\n";
+
+const TOPICS: [(&str, &str); 10] = [
+    (
+        "run",
+        "Usage: polylink run
+
+Talks to the MCU and the clouds until SIGTERM or SIGINT. Logs to standard error.
+
+Examples:
+  polylink run
+  polylink run --config-dir ./configs --set mcu.port=/dev/ttyUSB0 --set log.level=debug
+",
+    ),
+    (
+        "check",
+        "Usage: polylink check [--product KEY]
+
+Reads host.toml, conf.d and every product file (or the one named), looks into every plugin, compares
+settings with the plugins' schemas, looks up secrets, and says everything that is wrong at once.
+Exit status 1 if anything is.
+
+Examples:
+  polylink check
+  polylink check --config-dir ./configs --product lamp-1
+",
+    ),
+    (
+        "plugin list",
+        "Usage: polylink plugin list
+
+Lists the plugin files of the configured directories, and says why others cannot be loaded.
+
+Example:
+  polylink plugin list --set 'plugins.directories=[\"/opt/plugins\"]'
+",
+    ),
+    (
+        "plugin inspect",
+        "Usage: polylink plugin inspect FILE
+
+Says what a plugin is, what it needs of the host, and which settings it takes.
+
+Example:
+  polylink plugin inspect /usr/lib/polylink/plugins/libdeli.so
+",
+    ),
+    (
+        "product import",
+        "Usage: polylink product import FILE
+
+Writes to standard output a product file for a datapoint file in JSON, as the Gizwits console exports it.
+
+Example:
+  polylink product import lamp.datapoints.json > /etc/polylink/products/KEY.toml
+",
+    ),
+    (
+        "status",
+        "Usage: polylink status [--watch] [--json]
+
+How the running host, its MCU, its clouds and its datapoints stand. --watch shows it every second.
+
+Examples:
+  polylink status
+  polylink status --json | jq '.clouds[] | {name, session}'
+",
+    ),
+    (
+        "get",
+        "Usage: polylink get [NAME...] [--json]
+
+The last known values. With one NAME, the value alone. Exit status 1 if a named value is not known.
+
+Examples:
+  polylink get
+  polylink get power
+",
+    ),
+    (
+        "set",
+        "Usage: polylink set NAME=VALUE...
+
+Sets datapoints as the local user and waits for the MCU. Bytes are typed as hex, an enum as its label.
+Exit status 1 unless all were set.
+
+Example:
+  polylink set power=on target=21.5
+",
+    ),
+    (
+        "watch",
+        "Usage: polylink watch [--json]
+
+Shows reports, commands and outcomes as they happen, until Ctrl-C.
+
+Example:
+  polylink watch --json
+",
+    ),
+    (
+        "config show",
+        "Usage: polylink config show [--origin] [--product KEY]
+
+Shows every setting that holds, with --origin also the file and line, variable or option it comes from.
+Secrets are shown as <secret>; texts that might be one, because their plugin is not there, as <hidden>.
+
+Example:
+  polylink config show --origin --product lamp-1
+",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::super::arguments::COMMANDS;
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_help_with_an_example() {
+        for command in COMMANDS {
+            let mut text = Vec::new();
+            write(Some(command), &mut text).expect("memory takes everything");
+            let text = String::from_utf8(text).expect("text");
+            assert!(
+                text.starts_with(&format!("Usage: polylink {command}")) && text.contains("Example"),
+                "{command}: {text}"
+            );
+            assert!(OVERVIEW.contains(&format!("\n  {command} ")), "{command}");
+        }
+    }
+}

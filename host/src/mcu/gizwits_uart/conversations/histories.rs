@@ -1,0 +1,65 @@
+//! Arbitrary histories of a link: whatever bytes, commands, pauses and reopenings come, in whatever order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What may happen to a link, for the test of arbitrary histories.
+#[derive(Clone, Debug)]
+enum Step {
+    Bytes(Vec<u8>),
+    Frame(u8, u8, Vec<u8>),
+    Pass(u64),
+    Set(i64),
+    Get,
+    Reopen,
+    Learn,
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let payload = prop::collection::vec(prop_oneof![Just(0xFF), Just(0x55), Just(0x04), any::<u8>()], 0..80);
+    prop_oneof![
+        payload.clone().prop_map(Step::Bytes),
+        (0..0x30_u8, 0..6_u8, payload).prop_map(|(command, sn, payload)| Step::Frame(command, sn, payload)),
+        (0..6_u8).prop_map(|sn| Step::Frame(0x02, sn, information('1'))),
+        (1..200_000_u64).prop_map(Step::Pass),
+        (100..400_i64).prop_map(Step::Set),
+        Just(Step::Get),
+        Just(Step::Reopen),
+        Just(Step::Learn),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_each_command_has_one_outcome_and_memory_is_bounded(
+        steps in prop::collection::vec(any_step(), 0..60)
+    ) {
+        let (mut line, _) = Line::opened();
+        let (mut ticket, mut ended) = (0, Vec::new());
+        let mut said = Vec::new();
+        for step in steps {
+            said.extend(match step {
+                Step::Bytes(bytes) => line.bytes(&bytes),
+                Step::Frame(command, sn, payload) => line.mcu(command, sn, &payload),
+                Step::Pass(ms) => {
+                    let said = line.until(line.now.monotonic.0 + ms);
+                    said.into_iter().map(|said| said.split_once(' ').unwrap().1.to_owned()).collect()
+                }
+                Step::Set(mantissa) => { ticket += 1; line.set_target(ticket, mantissa) }
+                Step::Get => { ticket += 1; line.command(ticket, CommandBody::Get(vec![].into()), false) }
+                Step::Reopen => [line.input(LinkInput::Closed), line.input(LinkInput::Opened)].concat(),
+                Step::Learn => line.learn(true),
+            });
+        }
+        said.extend(line.input(LinkInput::Closed));
+        for said in said {
+            if let Some(Ok(ticket)) = said.split(' ').next().map(str::parse::<u64>) {
+                ended.push(ticket);
+            }
+        }
+        ended.sort_unstable();
+        prop_assert_eq!(ended, (1..=ticket).collect::<Vec<_>>());
+        prop_assert_eq!(line.link.next_timeout(), None);
+    }
+}

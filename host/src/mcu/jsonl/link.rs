@@ -1,0 +1,542 @@
+//! [`JsonLines`]: the conversation with the MCU, as a state machine.
+//!
+//! Whatever the MCU says makes it online; 60 s of silence make it offline. The host asks who it is until it says hello.
+//! News with an id are acknowledged after they were handed over, and the same news with the same id are not acted upon
+//! twice. A command is sent once; only one that may be carried out twice is repeated.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use polylink_plugin_api::{Cause, CommandBody, DatapointId, Now, ReportBody, Timestamp};
+
+use super::lines::{Lines, MAX_LINE_BYTES};
+use super::message::{Message, MessageError, News, module_line, shorten};
+use super::values::{self, Members};
+use crate::mcu::{Identity, Link, LinkInput, LinkOutput, LinkResult, ModuleState};
+use crate::product::{Action, Event, Field, Product, Property};
+
+/// A [`Link`] to an MCU that speaks JSON lines.
+#[derive(Debug, Default)]
+pub struct JsonLines {
+    lines: Lines,
+    open: Option<Open>,
+    said_online: Option<bool>,
+    identity: Option<Identity>,
+    product: Option<Arc<Product>>,
+    /// Lines with news that came before the product was known, see [`HELD_LINES`].
+    held: VecDeque<Vec<u8>>,
+    /// The last news that had an id, to recognise their repeat.
+    last_news: Option<(Timestamp, Vec<u8>)>,
+    /// Commands not yet sent, see [`WAITING`].
+    waiting: Vec<Job>,
+    /// Commands sent and not answered, see [`UNDER_WAY`].
+    under_way: Vec<Job>,
+    /// Numbers and tickets of commands done lately, see [`REMEMBERED`].
+    done: VecDeque<(u64, u64)>,
+    next_number: u32,
+    module: ModuleState,
+    module_due: bool,
+    outputs: VecDeque<LinkOutput>,
+}
+
+#[derive(Debug)]
+struct Open {
+    heard: Option<Timestamp>,
+    pinged: Timestamp,
+    /// When to ask who it is; none: it said.
+    next_who: Option<Timestamp>,
+    who_pause_ms: u64,
+    module_repeat: Timestamp,
+}
+
+#[derive(Debug)]
+struct Job {
+    ticket: u64,
+    number: u64,
+    line: String,
+    answer: Answer,
+    deadline: Timestamp,
+    /// When to send it again; none: never.
+    repeat: Option<Timestamp>,
+    idempotent: bool,
+    sends: u8,
+}
+
+#[derive(Debug)]
+enum Answer {
+    Nothing,
+    Properties(Vec<DatapointId>),
+    Returns(DatapointId),
+}
+
+impl JsonLines {
+    /// A closed link.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Bytes held between inputs; bounded whatever the MCU sends.
+    #[must_use]
+    pub fn queued_bytes(&self) -> usize {
+        let held: usize = self.held.iter().map(Vec::len).sum();
+        let last = self.last_news.as_ref().map_or(0, |(_, line)| line.len());
+        let jobs: usize = self.waiting.iter().chain(&self.under_way).map(|job| job.line.len()).sum();
+        self.lines.queued_bytes() + held + last + jobs
+    }
+}
+
+impl Link for JsonLines {
+    fn handle(&mut self, now: Now, input: LinkInput<'_>) {
+        let at = now.monotonic;
+        match input {
+            LinkInput::Opened => {
+                self.end_commands();
+                self.lines = Lines::default();
+                self.last_news = None;
+                self.open = Some(Open {
+                    heard: None,
+                    pinged: at,
+                    next_who: Some(at),
+                    who_pause_ms: FIRST_WHO_MS,
+                    module_repeat: at,
+                });
+            }
+            LinkInput::Closed => {
+                self.end_commands();
+                self.say_online(false);
+                self.open = None;
+            }
+            LinkInput::Bytes(bytes) if self.open.is_some() => {
+                let mut found = Vec::new();
+                self.lines.push(bytes, |line| found.push(line));
+                for line in found {
+                    match line {
+                        Ok(line) => self.line(at, line),
+                        Err(error) => self.fault("line_too_long", error.to_string()),
+                    }
+                }
+            }
+            LinkInput::Bytes(_) | LinkInput::Timeout => {}
+            LinkInput::Product { product, layout: _ } => {
+                self.product = Some(product);
+                for line in std::mem::take(&mut self.held) {
+                    if let Ok(Message::News { command, news, .. }) = Message::parse(&line) {
+                        self.news(command, news);
+                    }
+                }
+            }
+            LinkInput::Command { ticket, device, body, idempotent, deadline } => {
+                match self.job(ticket, device, &body, idempotent, deadline) {
+                    Ok(job) => self.waiting.push(job),
+                    Err(result) => self.outputs.push_back(LinkOutput::Outcome { ticket, result }),
+                }
+            }
+            LinkInput::Module(module) => {
+                let steady = ModuleState { signal_percent: self.module.signal_percent, ..module.clone() };
+                let signal_moved = module.signal_percent.abs_diff(self.module.signal_percent) >= SIGNAL_MOVE;
+                if steady != self.module || signal_moved {
+                    self.module = module;
+                    self.module_due = true;
+                }
+            }
+            LinkInput::RestartMcu if self.open.is_some() => self.write(r#"{"restart":1}"#),
+            LinkInput::RestartMcu => {}
+        }
+        self.go_on(now);
+    }
+
+    fn poll(&mut self) -> Option<LinkOutput> {
+        self.outputs.pop_front()
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        let open = self.open.as_ref()?;
+        let alive = open.heard.map(|heard| {
+            let beat = heard.max(open.pinged).after(PING_MS);
+            beat.min(heard.after(DEAD_MS)).min(open.module_repeat)
+        });
+        let jobs = self.waiting.iter().chain(&self.under_way);
+        let jobs = jobs.flat_map(|job| [Some(job.deadline), job.repeat]).flatten();
+        jobs.chain(alive).chain(open.next_who).min()
+    }
+}
+
+/// What became due, and what is sent next.
+impl JsonLines {
+    fn go_on(&mut self, now: Now) {
+        let at = now.monotonic;
+        self.overdue(at);
+        let Some(open) = &mut self.open else { return };
+        if open.heard.is_some_and(|heard| at >= heard.after(DEAD_MS)) {
+            open.heard = None;
+            open.next_who = Some(at);
+            open.who_pause_ms = FIRST_WHO_MS;
+            self.fault("silent", format!("nothing came from the MCU for {} s", DEAD_MS / 1000));
+            self.end_commands();
+            self.say_online(false);
+        }
+        let Some(open) = &mut self.open else { return };
+        let mut lines = Vec::new();
+        let mut silent = false;
+        if open.next_who.is_some_and(|due| due <= at) {
+            silent = open.heard.is_none() && open.who_pause_ms > FIRST_WHO_MS;
+            open.next_who = Some(at.after(open.who_pause_ms));
+            open.who_pause_ms = (2 * open.who_pause_ms).min(LONGEST_WHO_MS);
+            lines.push(r#"{"who":1}"#.to_owned());
+        }
+        if let Some(heard) = open.heard {
+            if self.module_due || open.module_repeat <= at {
+                self.module_due = false;
+                open.module_repeat = at.after(MODULE_REPEAT_MS);
+                lines.push(module_line(&self.module, now));
+            }
+            if heard.max(open.pinged).after(PING_MS) <= at {
+                open.pinged = at;
+                lines.push(r#"{"ping":1}"#.to_owned());
+            }
+        }
+        for line in lines {
+            self.write(&line);
+        }
+        if silent {
+            self.say_online(false);
+        }
+        self.send_jobs(at);
+    }
+
+    fn overdue(&mut self, at: Timestamp) {
+        let mut outcomes = Vec::new();
+        let late = |job: &mut Job| job.deadline <= at;
+        outcomes.extend(self.under_way.extract_if(.., late).map(|job| (job.ticket, LinkResult::TimedOut)));
+        outcomes.extend(self.waiting.extract_if(.., late).map(|job| (job.ticket, LinkResult::Unreachable)));
+        for (ticket, result) in outcomes {
+            self.outputs.push_back(LinkOutput::Outcome { ticket, result });
+        }
+    }
+
+    fn send_jobs(&mut self, at: Timestamp) {
+        for job in self.under_way.iter_mut().filter(|job| job.repeat.is_some_and(|due| due <= at)) {
+            self.outputs.push_back(LinkOutput::Write(line_of(&job.line)));
+            job.sent(at);
+        }
+        let free = UNDER_WAY.saturating_sub(self.under_way.len()).min(self.waiting.len());
+        for mut job in self.waiting.drain(..free) {
+            self.outputs.push_back(LinkOutput::Write(line_of(&job.line)));
+            job.sent(at);
+            self.under_way.push(job);
+        }
+    }
+
+    /// Commands that were sent may have been obeyed, those that wait were not.
+    fn end_commands(&mut self) {
+        let sent = self.under_way.drain(..).map(|job| (job.ticket, LinkResult::TimedOut));
+        let waiting = self.waiting.drain(..).map(|job| (job.ticket, LinkResult::Unreachable));
+        let outcomes = sent.chain(waiting).map(|(ticket, result)| LinkOutput::Outcome { ticket, result });
+        self.outputs.extend(outcomes);
+        self.done.clear();
+    }
+
+    fn say_online(&mut self, online: bool) {
+        if self.said_online != Some(online) {
+            self.said_online = Some(online);
+            self.outputs.push_back(LinkOutput::Online(online));
+        }
+    }
+
+    fn write(&mut self, line: &str) {
+        self.outputs.push_back(LinkOutput::Write(line_of(line)));
+    }
+
+    fn fault(&mut self, counter: &'static str, detail: String) {
+        self.outputs.push_back(LinkOutput::Fault { counter, detail });
+    }
+}
+
+/// What comes from the MCU.
+impl JsonLines {
+    fn line(&mut self, at: Timestamp, line: Vec<u8>) {
+        let message = match Message::parse(&line) {
+            Ok(message) => message,
+            Err(error) => {
+                let counter = if matches!(error, MessageError::Json(_)) { "json" } else { "message" };
+                return self.fault(counter, error.to_string());
+            }
+        };
+        if let Some(open) = &mut self.open {
+            open.heard = Some(at);
+        }
+        self.say_online(true);
+        match message {
+            Message::Hello(identity) => self.hello(identity),
+            Message::Ping => self.write(r#"{"pong":1}"#),
+            Message::Pong => {}
+            Message::Refused { command, reason } => self.end(command, |_, _| LinkResult::Refused(reason)),
+            Message::Done { command, values } => {
+                let mut problems = Vec::new();
+                self.end(command, |product, answer| {
+                    LinkResult::Done(answer.read(product, &values, |problem| problems.push(problem)))
+                });
+                for problem in problems {
+                    self.fault("report_value", problem);
+                }
+            }
+            Message::News { id, command, news } => {
+                let repeated = id.is_some()
+                    && self.last_news.as_ref().is_some_and(|(seen, last)| *last == line && at.since(*seen) < REPEAT_MS);
+                if repeated {
+                    self.fault("duplicate", format!("news {} came again", id.unwrap_or_default()));
+                } else {
+                    if id.is_some() {
+                        self.last_news = Some((at, line.clone()));
+                    }
+                    self.news_or_hold(command, news, line);
+                }
+                if let Some(id) = id {
+                    self.write(&format!(r#"{{"ack":{id}}}"#));
+                }
+            }
+        }
+    }
+
+    fn hello(&mut self, identity: Identity) {
+        if let Some(open) = &mut self.open {
+            open.next_who = None;
+        }
+        self.module_due = true;
+        if self.identity.as_ref() != Some(&identity) {
+            if self.identity.as_ref().is_some_and(|last| last.product_key != identity.product_key) {
+                self.product = None;
+                self.held.clear();
+            }
+            self.identity = Some(identity.clone());
+            self.outputs.push_back(LinkOutput::Identified(identity));
+        }
+    }
+
+    fn news_or_hold(&mut self, command: Option<u64>, news: News, line: Vec<u8>) {
+        if self.product.is_some() || matches!(news, News::User(_)) {
+            return self.news(command, news);
+        }
+        self.held.push_back(line);
+        while self.held.len() > HELD_LINES || self.held.iter().map(Vec::len).sum::<usize>() > MAX_LINE_BYTES {
+            self.held.pop_front();
+            self.fault("held_report_dropped", "more news came than are held until the product is known".into());
+        }
+    }
+
+    fn news(&mut self, command: Option<u64>, news: News) {
+        let Some(product) = self.product.clone() else {
+            if let News::User(event) = news {
+                self.outputs.push_back(LinkOutput::User(event));
+            }
+            return;
+        };
+        let mut problems = Vec::new();
+        let mut note = |problem| problems.push(problem);
+        let body = match news {
+            News::User(event) => {
+                self.outputs.push_back(LinkOutput::User(event));
+                None
+            }
+            News::Report(members) => {
+                let properties = values::read(&members, fields(&product), &mut note);
+                (!properties.is_empty()).then(|| ReportBody::Properties(properties.into()))
+            }
+            News::Event(name, params) => match position(&product.events, |event: &Event| &event.name, &name) {
+                Some((id, event)) => {
+                    let params = values::read(&params, event.params.iter(), &mut note);
+                    Some(ReportBody::Event { id, params: params.into() })
+                }
+                None => {
+                    note(format!("the product has no event `{}`", shorten(&name, 40)));
+                    None
+                }
+            },
+            News::Raw(bytes) if product.raw => Some(ReportBody::Raw(bytes.into())),
+            News::Raw(_) => {
+                self.fault("raw", "uninterpreted bytes of a product that declares none".into());
+                None
+            }
+        };
+        for problem in problems {
+            self.fault("report_value", problem);
+        }
+        if let Some(body) = body {
+            let ticket = command.and_then(|number| self.ticket(number));
+            self.outputs.push_back(LinkOutput::Report { device: 0, cause: Cause::CHANGE, ticket, body });
+        }
+    }
+
+    fn ticket(&self, number: u64) -> Option<u64> {
+        let under_way = self.under_way.iter().map(|job| (job.number, job.ticket));
+        under_way.chain(self.done.iter().copied()).find(|(known, _)| *known == number).map(|(_, ticket)| ticket)
+    }
+
+    /// Ends the command with this number.
+    fn end(&mut self, number: u64, result: impl FnOnce(Option<&Product>, &Answer) -> LinkResult) {
+        let Some(index) = self.under_way.iter().position(|job| job.number == number) else {
+            return self.fault("ack_unmatched", format!("an answer to command {number}, which is not under way"));
+        };
+        let job = self.under_way.remove(index);
+        if self.done.len() >= REMEMBERED {
+            self.done.pop_front();
+        }
+        self.done.push_back((job.number, job.ticket));
+        let result = result(self.product.as_deref(), &job.answer);
+        self.outputs.push_back(LinkOutput::Outcome { ticket: job.ticket, result });
+    }
+}
+
+/// What comes from the host.
+impl JsonLines {
+    fn job(
+        &mut self,
+        ticket: u64,
+        device: u32,
+        body: &CommandBody,
+        idempotent: bool,
+        deadline: Timestamp,
+    ) -> Result<Job, LinkResult> {
+        let refused = |why: &str| LinkResult::Refused(why.to_owned());
+        if self.said_online != Some(true) {
+            return Err(LinkResult::Unreachable);
+        }
+        if device != 0 {
+            return Err(refused("JSON lines know no subdevices"));
+        }
+        if self.waiting.len() >= WAITING {
+            return Err(refused("too many commands wait for the MCU"));
+        }
+        let product = self.product.as_ref().ok_or_else(|| refused("the product is not known yet"))?;
+        let (wish, answer) = match body {
+            CommandBody::Set(properties) => {
+                let members =
+                    members(fields(product), properties.iter().map(|property| (property.id, &property.value)));
+                (format!(r#""set":{}"#, members.map_err(LinkResult::Refused)?), Answer::Nothing)
+            }
+            CommandBody::Get(ids) => {
+                let named = |id: &DatapointId| product.properties.get(id.0 as usize);
+                let names: Option<Vec<_>> = ids.iter().map(|id| Some(values::quoted(&named(id)?.field.name))).collect();
+                let names = names.ok_or_else(|| refused("the product has no such property"))?;
+                (format!(r#""get":[{}]"#, names.join(",")), Answer::Properties(ids.to_vec()))
+            }
+            CommandBody::Invoke { action, params } => {
+                let known = product.actions.get(action.0 as usize);
+                let known = known.ok_or_else(|| refused("the product has no such action"))?;
+                let members = members(known.params.iter(), params.iter().map(|param| (param.id, &param.value)));
+                let (name, members) = (values::quoted(&known.name), members.map_err(LinkResult::Refused)?);
+                (format!(r#""invoke":{name},"params":{members}"#), Answer::Returns(*action))
+            }
+            CommandBody::Raw(_) if !product.raw => {
+                return Err(refused("the product declares no uninterpreted bytes"));
+            }
+            CommandBody::Raw(bytes) => (format!(r#""raw":"{}""#, values::hex(bytes)), Answer::Nothing),
+        };
+        self.next_number = self.next_number % LAST_NUMBER + 1;
+        let number = u64::from(self.next_number);
+        let line = format!(r#"{{{wish},"id":{number}}}"#);
+        if line.len() > MAX_LINE_BYTES {
+            return Err(refused("the command is longer than a line may be"));
+        }
+        let idempotent = idempotent || matches!(body, CommandBody::Get(_));
+        Ok(Job { ticket, number, line, answer, deadline, repeat: None, idempotent, sends: 0 })
+    }
+}
+
+impl Job {
+    fn sent(&mut self, at: Timestamp) {
+        self.sends += 1;
+        self.repeat = (self.idempotent && self.sends < SENDS).then(|| at.after(ANSWER_MS));
+    }
+}
+
+impl Answer {
+    fn read(
+        &self,
+        product: Option<&Product>,
+        members: &Members,
+        problem: impl FnMut(String),
+    ) -> Vec<polylink_plugin_api::Property> {
+        match (self, product) {
+            (Self::Properties(wanted), Some(product)) => {
+                let mut properties = values::read(members, fields(product), problem);
+                properties.retain(|property| wanted.is_empty() || wanted.contains(&property.id));
+                properties
+            }
+            (Self::Returns(action), Some(product)) => {
+                let returns = product.actions.get(action.0 as usize).map_or(&[][..], |action: &Action| &action.returns);
+                values::read(members, returns.iter(), problem)
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn fields(product: &Product) -> impl Iterator<Item = &Field> {
+    product.properties.iter().map(|property: &Property| &property.field)
+}
+
+/// A JSON object of these values; their ids are positions among the fields.
+fn members<'a>(
+    fields: impl Iterator<Item = &'a Field>,
+    values: impl Iterator<Item = (DatapointId, &'a polylink_plugin_api::Value)>,
+) -> Result<String, String> {
+    let fields: Vec<_> = fields.collect();
+    let member = |(id, value): (DatapointId, _)| {
+        let field = fields.get(id.0 as usize).ok_or_else(|| format!("the product has no datum {}", id.0))?;
+        Ok(format!("{}:{}", values::quoted(&field.name), values::text(field, value)))
+    };
+    Ok(format!("{{{}}}", values.map(member).collect::<Result<Vec<_>, String>>()?.join(",")))
+}
+
+fn position<'a, T>(items: &'a [T], name: impl Fn(&T) -> &String, wanted: &str) -> Option<(DatapointId, &'a T)> {
+    let found = (0u32..).zip(items).find(|(_, item)| name(item) == wanted);
+    found.map(|(id, item)| (DatapointId(id), item))
+}
+
+fn line_of(text: &str) -> Vec<u8> {
+    [text.as_bytes(), b"\n"].concat()
+}
+
+/// Pauses between the questions who the MCU is, doubling. Not documented; chosen by us: a booting MCU is found soon.
+const FIRST_WHO_MS: u64 = 1000;
+const LONGEST_WHO_MS: u64 = 10_000;
+
+/// A ping goes out after so much silence. Not documented; chosen by us.
+const PING_MS: u64 = 20_000;
+
+/// After so much silence the MCU counts as lost: three pings without an answer.
+const DEAD_MS: u64 = 60_000;
+
+/// The module's state goes out at least so often, as in the Gizwits serial protocol.
+const MODULE_REPEAT_MS: u64 = 600_000;
+
+/// A signal that moved by less, in percent, is not told, as in the Gizwits serial protocol.
+const SIGNAL_MOVE: u8 = 10;
+
+/// Wait for the answer to a command before it is repeated, if it may be. Not documented; chosen by us.
+const ANSWER_MS: u64 = 1000;
+
+/// Transmissions of a command that may be repeated, in total.
+const SENDS: u8 = 3;
+
+/// The same news with the same id within this time are a repeat. Not documented; chosen by us: twice the wait that the
+/// protocol's document asks of an MCU.
+const REPEAT_MS: u64 = 4000;
+
+/// Lines held until the product is known, and together not longer than one line may be. When full, the oldest is
+/// dropped and counted as `held_report_dropped`.
+const HELD_LINES: usize = 16;
+
+/// Commands sent and not answered. Not documented; chosen by us: their lines fit the input buffer of a small MCU.
+const UNDER_WAY: usize = 4;
+
+/// Commands that wait for that; the arbiter has at most so many. One more is refused.
+const WAITING: usize = 32;
+
+/// Commands done lately whose number a report may still name. When full, the oldest is forgotten.
+const REMEMBERED: usize = 8;
+
+/// Command numbers run from 1 to this, so that they fit a signed 32-bit integer.
+const LAST_NUMBER: u32 = i32::MAX as u32;

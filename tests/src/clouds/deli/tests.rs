@@ -1,0 +1,128 @@
+use std::collections::VecDeque;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+
+/// MD5 of "DL3785W_1234567890-DL3785W-a-secret-of-the-simulator", computed by md5sum.
+const PASSWORD: &str = "87675b7a2c0676c46e7f36e086018ef8";
+
+/// A device written here in some lines: right credentials, bytes out, payloads in.
+struct Device {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    heard: VecDeque<(String, Json)>,
+}
+
+impl Device {
+    async fn connect(deli: &Deli, password: &str) -> (Self, u8) {
+        let mut stream = TcpStream::connect(deli.broker().addr()).await.unwrap();
+        let mut connect = b"\0\x04MQTT\x04\xC2\0\x3c".to_vec();
+        for text in [DEVICE, MODEL, password] {
+            connect.extend_from_slice(&u16::try_from(text.len()).unwrap().to_be_bytes());
+            connect.extend_from_slice(text.as_bytes());
+        }
+        stream.write_all(&[0x10, u8::try_from(connect.len()).unwrap()]).await.unwrap();
+        stream.write_all(&connect).await.unwrap();
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).await.unwrap();
+        (Self { stream, buffer: Vec::new(), heard: VecDeque::new() }, connack[3])
+    }
+
+    async fn say(&mut self, message: &Json) {
+        let payload = message.to_string().into_bytes();
+        let publish = crate::broker::packet::Publish { topic: "device".to_owned(), payload, ..Default::default() };
+        self.stream.write_all(&crate::broker::packet::message(&publish)).await.unwrap();
+    }
+
+    /// The next message of the platform: its topic and content.
+    async fn hear(&mut self) -> (String, Json) {
+        use crate::broker::packet::{Packet, parse};
+        loop {
+            if let Some(message) = self.heard.pop_front() {
+                return message;
+            }
+            self.stream.read_buf(&mut self.buffer).await.unwrap();
+            while let Some((packet, n)) = parse(&self.buffer).unwrap() {
+                self.buffer.drain(..n);
+                if let Packet::Publish(publish) = packet {
+                    self.heard.push_back((publish.topic, serde_json::from_slice(&publish.payload).unwrap()));
+                }
+            }
+        }
+    }
+}
+
+fn run<T>(test: impl AsyncFnOnce(Deli) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { test(Deli::start("counter").unwrap()).await })
+}
+
+fn message(mid: &str, action: i64, data: Option<Json>) -> Json {
+    let mut message = json!({"mid": mid, "from": DEVICE, "to": "system", "time": 1502867086, "action": action});
+    if let Some(data) = data {
+        message["data"] = data;
+    }
+    message
+}
+
+#[test]
+fn the_password_is_the_digest_of_id_model_and_secret_in_either_case() {
+    let right = PASSWORD;
+    for (password, code) in
+        [(right.to_owned(), 0), (right.to_uppercase(), 0), (right.replace(|c: char| c.is_ascii_digit(), "0"), 4)]
+    {
+        run(async |deli| assert_eq!(Device::connect(&deli, &password).await.1, code));
+    }
+}
+
+#[test]
+fn answers_come_on_the_private_topic_without_a_subscription() {
+    run(async |deli| {
+        let (mut device, _) = Device::connect(&deli, PASSWORD).await;
+        device.say(&message("1", 102, None)).await;
+        let (topic, answer) = device.hear().await;
+        assert_eq!((topic.as_str(), answer["mid"].as_str(), answer["action"].as_i64()), (DEVICE, Some("1"), Some(102)));
+        assert_eq!(answer["data"]["group_id"], "9007199254740993");
+    });
+}
+
+#[test]
+fn reports_and_answers_to_commands_are_booked() {
+    run(async |deli| {
+        let (mut device, _) = Device::connect(&deli, PASSWORD).await;
+        let mut report = message("2", 300, Some(json!({"cmd": "report", "payload": {"counter": 7}})));
+        report["to"] = json!("");
+        device.say(&report).await;
+        deli.ledger().until(|entries| entries.arrivals.first().is_some_and(|arrival| arrival.counter == 7)).await;
+
+        deli.send_command("target", &json!(21.5)).unwrap();
+        let (_, command) = device.hear().await;
+        assert_eq!((&command["action"], &command["data"]["payload"]["target"]), (&json!(301), &json!(21.5)));
+        let mut answer =
+            message(command["mid"].as_str().unwrap(), 300, Some(json!({"cmd": "set", "payload": {"code": 0}})));
+        answer["to"] = command["from"].clone();
+        device.say(&answer).await;
+        deli.ledger().until(|entries| entries.commands_done() == 1).await;
+        deli.ledger().with(|entries| assert_eq!(entries.violations, Vec::<String>::new()));
+    });
+}
+
+#[test]
+fn breaches_of_the_platforms_rules_are_written_down() {
+    for (breach, fault) in [
+        (message("1", 101, Some(json!({"name": "x"}))), "product_version"),
+        (message("1", 102, Some(json!({"x": 1}))), "no data"),
+        (message("1", 200, Some(json!({"code": 0}))), "nothing asked"),
+        (message("1", 400, None), "no device sends"),
+        (message("1", 300, Some(json!({"payload": {}}))), "without a cmd"),
+    ] {
+        run(async |deli| {
+            let (mut device, _) = Device::connect(&deli, PASSWORD).await;
+            device.say(&breach).await;
+            deli.ledger().until(|entries| !entries.violations.is_empty()).await;
+            deli.ledger().with(|entries| assert!(entries.violations[0].contains(fault), "{:?}", entries.violations));
+        });
+    }
+}

@@ -1,0 +1,99 @@
+//! The configuration directory of one rig.
+
+use std::fmt::Write as _;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::binaries::Binaries;
+
+/// Name of the control socket in the rig's directory.
+pub const SOCKET: &str = "control.sock";
+
+/// What goes into the directory.
+#[derive(Debug, Clone, Default)]
+pub struct Files {
+    /// `[mcu] link`.
+    pub link: String,
+    /// `[mcu] port`.
+    pub port: String,
+    /// Key of the product, which names its file.
+    pub product_key: String,
+    /// The product file: `[product]`, its datapoints, and the sections of its clouds.
+    pub product: String,
+    /// Libraries that go into the plugin directory, by their packages.
+    pub plugins: Vec<String>,
+    /// A layer above `host.toml`.
+    pub overlay: String,
+    /// Further files by their path in the directory.
+    pub others: Vec<(String, String)>,
+}
+
+impl Files {
+    pub(super) fn write(&self, dir: &Path, binaries: &Binaries) -> io::Result<()> {
+        for sub in ["products", "conf.d", "plugins", "state"] {
+            std::fs::create_dir_all(dir.join(sub))?;
+        }
+        for package in &self.plugins {
+            let from = binaries.plugin(package).map_err(io::Error::other)?;
+            let to = dir.join("plugins").join(from.file_name().unwrap_or_default());
+            std::fs::copy(from, to)?;
+        }
+        put(dir, "host.toml", &self.host_toml(dir))?;
+        if !self.product.is_empty() {
+            put(dir, &format!("products/{}.toml", self.product_key), &self.product)?;
+        }
+        if !self.overlay.is_empty() {
+            put(dir, "conf.d/50-overlay.toml", &self.overlay)?;
+        }
+        self.others.iter().try_for_each(|(name, text)| put(dir, name, text))
+    }
+
+    fn host_toml(&self, dir: &Path) -> String {
+        let dir = dir.display();
+        let mut text = String::new();
+        let _ = writeln!(text, "[host]\nstate_dir = \"{dir}/state\"\n");
+        let _ = writeln!(text, "[log]\nlevel = \"info\"\nformat = \"pretty\"\n");
+        let _ = writeln!(text, "[mcu]\nlink = \"{}\"\nport = \"{}\"\n", self.link, self.port);
+        let _ = writeln!(text, "[plugins]\ndirectories = [\"{dir}/plugins\"]\n");
+        let _ = writeln!(text, "[control]\nsocket = \"{dir}/{SOCKET}\"");
+        text
+    }
+}
+
+/// Configuration may hold secrets, so it is written for its owner alone, as the host demands.
+fn put(dir: &Path, name: &str, text: &str) -> io::Result<()> {
+    let path = dir.join(name);
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    std::fs::write(&path, text)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+}
+
+/// A directory that is removed when dropped.
+#[derive(Debug)]
+pub(super) struct TempDir(PathBuf);
+
+impl TempDir {
+    pub(super) fn new() -> io::Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        // Short, because the path of a unix socket has only 107 bytes.
+        let path = std::env::temp_dir().join(format!("polylink-rig-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
+        Ok(Self(path))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
