@@ -132,7 +132,9 @@ impl Stage {
                 let panicked = |cloud: &serde_json::Value| cloud["name"] == PANICKING_NAME && faults(cloud) > 0;
                 let clouds = status["clouds"].as_array();
                 let none = !clouds.is_some_and(|clouds| clouds.iter().any(panicked));
-                none.then_some("the host counted no fault of the panicking plugin")
+                return Ok(none.then(|| {
+                    format!("fault: no plugin panicked; the clouds as the host sees them: {}", status["clouds"])
+                }));
             }
         };
         Ok(missing.map(|text| format!("fault: {text}")))
