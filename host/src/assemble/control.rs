@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use polylink_plugin_api::{Command, CommandBody, DatapointId, OutcomeKind, Property, StatusPhase, Timestamp};
+use polylink_plugin_api::{Command, CommandBody, DatapointId, Now, OutcomeKind, Property, StatusPhase, Timestamp};
 use tokio::sync::broadcast;
 
 use super::module::ModuleSide;
@@ -41,7 +41,8 @@ impl HostControl {
     fn cloud(&self, status: InstanceStatus) -> CloudStatus {
         let usage = status.instance.map(|instance| self.clouds.usage(instance)).unwrap_or_default();
         let losses = status.usage.losses;
-        let now = self.hub.now().monotonic;
+        let Now { monotonic: now, wall, .. } = self.hub.now();
+        let wall_ms = wall.unix_ms;
         CloudStatus {
             name: status.cloud,
             plugin: status.plugin,
@@ -53,9 +54,9 @@ impl HostControl {
             facts: status.said.facts.into_iter().map(|fact| (fact.0.into(), fact.1.into())).collect(),
             journal: JournalStatus {
                 pending: (status.usage.waiting + status.usage.unsettled) as u64,
-                settled: 0,
+                settled: status.usage.settled,
                 lost: losses.values + losses.history + losses.alarms,
-                oldest_ms: None,
+                oldest_ms: status.usage.oldest_at.and_then(|at| u64::try_from(wall_ms - at.unix_ms).ok()),
             },
             inbox: InboxStatus { queued: status.events_waiting as u64, dropped: status.events_dropped },
             usage: BTreeMap::from([
@@ -67,7 +68,7 @@ impl HostControl {
             faults: FaultCount {
                 count: status.faults,
                 last: (!status.last_fault.is_empty()).then_some(status.last_fault),
-                at_unix_ms: None,
+                at_unix_ms: status.last_fault_at.map(|at| at.unix_ms),
             },
             retry_in_ms: match status.phase {
                 Phase::Faulted { retry_at } => Some(retry_at.since(now)),

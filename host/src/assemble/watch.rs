@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use polylink_plugin_api::{CommandBody, Property, ReportBody};
+use polylink_plugin_api::{Cause, CommandBody, DatapointId, Property as Valued, ReportBody};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
-use crate::admin::WatchEvent;
 use crate::admin::value::show_value;
+use crate::admin::{DatapointReport, WatchEvent};
 use crate::bus::hub::Hub;
 use crate::bus::{self, Bus};
-use crate::product::{Field, Product};
+use crate::product::{Field, Product, Property};
 
 /// Everything that happens from now on, for one watcher. Ends with its receiver.
 pub fn watch(hub: &Arc<Hub>) -> broadcast::Receiver<WatchEvent> {
@@ -42,12 +42,12 @@ fn shown(event: &bus::WatchEvent, product: Option<&Product>, at_unix_ms: i64) ->
             state: if *online { "online" } else { "silent" }.to_owned(),
             text: String::new(),
         },
-        bus::WatchEvent::Report { at, device, origin, body } => {
+        bus::WatchEvent::Report { at, device, cause, origin, body } => {
             let (event, values) = report(product, body);
             WatchEvent::Report {
                 at_unix_ms: at.unix_ms,
                 device: *device,
-                cause: "change".to_owned(),
+                cause: cause_name(*cause).to_owned(),
                 origin: origin.clone(),
                 event,
                 values,
@@ -57,9 +57,9 @@ fn shown(event: &bus::WatchEvent, product: Option<&Product>, at_unix_ms: i64) ->
             let (what, values) = command(product, body);
             WatchEvent::Command { at_unix_ms, origin: from.clone(), ticket: *ticket, what, values }
         }
-        bus::WatchEvent::Outcome { ticket, kind, reason, .. } => WatchEvent::Outcome {
+        bus::WatchEvent::Outcome { ticket, from, kind, reason, .. } => WatchEvent::Outcome {
             at_unix_ms,
-            origin: String::new(),
+            origin: from.clone(),
             ticket: *ticket,
             result: (*kind).to_owned(),
             reason: reason.clone(),
@@ -95,8 +95,8 @@ fn command(product: Option<&Product>, body: &CommandBody) -> (String, Vec<(Strin
     }
 }
 
-fn named<'a>(values: &[Property], field: impl Fn(usize) -> Option<&'a Field>) -> Vec<(String, String)> {
-    let one = |property: &Property| match field(property.id.0 as usize) {
+fn named<'a>(values: &[Valued], field: impl Fn(usize) -> Option<&'a Field>) -> Vec<(String, String)> {
+    let one = |property: &Valued| match field(property.id.0 as usize) {
         Some(field) => (field.name.clone(), show_value(field, &property.value)),
         None => (property.id.0.to_string(), property.value.to_string()),
     };
@@ -107,28 +107,34 @@ fn property(product: Option<&Product>, at: usize) -> Option<&Field> {
     product?.properties.get(at).map(|property| &property.field)
 }
 
+fn cause_name(cause: Cause) -> &'static str {
+    match cause {
+        Cause::PERIODIC => "periodic",
+        Cause::ANSWER => "answer",
+        _ => "change",
+    }
+}
+
 fn raw(bytes: &[u8]) -> (String, String) {
     let text = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     ("bytes".to_owned(), text)
 }
 
 /// The last known values of the device itself, by datapoint.
-pub fn datapoints(bus: &Bus) -> Vec<crate::admin::DatapointReport> {
+pub fn datapoints(bus: &Bus) -> Vec<DatapointReport> {
     let Some(product) = bus.product() else { return Vec::new() };
-    let value = |wanted: usize| {
-        bus.values().find(|(device, id, _)| *device == 0 && id.0 as usize == wanted).map(|(_, _, value)| value)
-    };
-    (0..)
-        .zip(&product.properties)
-        .map(|(at, property)| crate::admin::DatapointReport {
+    let describe = |(id, property): (u32, &Property)| {
+        let known = bus.value(0, DatapointId(id));
+        DatapointReport {
             name: property.field.name.clone(),
-            value: value(at).map(|value| show_value(&property.field, value)),
+            value: known.map(|(value, _)| show_value(&property.field, value)),
             unit: property.field.unit.clone(),
             kind: property.field.kind.name().to_owned(),
             writable: property.writable,
-            at_unix_ms: None,
-        })
-        .collect()
+            at_unix_ms: known.map(|(_, at)| at.unix_ms),
+        }
+    };
+    (0..).zip(&product.properties).map(describe).collect()
 }
 
 /// Events kept for one watcher; beyond it the oldest are lost, and it is told how many. Chosen by us.

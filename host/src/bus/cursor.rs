@@ -41,6 +41,7 @@ pub(super) struct Cursor {
     /// The newest settled report of each `latest` datapoint, while older ones are unsettled.
     settled: HashMap<(u32, DatapointId), u64>,
     pub losses: Losses,
+    pub n_settled: u64,
 }
 
 impl Cursor {
@@ -60,8 +61,8 @@ impl Cursor {
     }
 
     pub fn clear(&mut self) {
-        let (retired, losses) = (self.retired, self.losses);
-        *self = Self { retired, losses, ..Self::default() };
+        let (retired, losses, n_settled) = (self.retired, self.losses, self.n_settled);
+        *self = Self { retired, losses, n_settled, ..Self::default() };
     }
 
     /// Counts a report that could not even enter the journal.
@@ -112,6 +113,7 @@ impl Cursor {
         let Some(left_out) = self.unsettled.remove(&seq) else { return false };
         let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
         self.bytes -= entry.bytes;
+        self.n_settled += 1;
         if self.unsettled.first_key_value().is_none_or(|(&oldest, _)| oldest > seq) {
             // In order, the usual case: nothing older is under way that this one could overtake.
             self.settled.retain(|_, newest| *newest > seq);
@@ -173,6 +175,12 @@ impl Cursor {
         }
         self.bytes -= entry.bytes;
         Some(seq)
+    }
+
+    /// The oldest report that is not settled.
+    pub fn oldest(&self) -> Option<u64> {
+        let (waiting, unsettled) = (self.waiting.keys().next(), self.unsettled.keys().next());
+        waiting.into_iter().chain(unsettled).min().copied()
     }
 
     pub fn backlog(&self) -> (usize, usize) {

@@ -1,6 +1,6 @@
 //! What the bus wants done. The bus does nothing itself; its caller carries these out after unlocking it.
 
-use polylink_plugin_api::{CommandBody, CommandOutcome, InstanceId, Property, ReportBody, Timestamp, WallTime};
+use polylink_plugin_api::{Cause, CommandBody, CommandOutcome, InstanceId, Property, ReportBody, Timestamp, WallTime};
 
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,8 @@ pub enum WatchEvent {
         at: WallTime,
         /// 0: the device itself.
         device: u32,
+        /// Why.
+        cause: Cause,
         /// Who set it off: a cloud's name, `local`, or empty for the device itself.
         origin: String,
         /// What.
@@ -61,6 +63,8 @@ pub enum WatchEvent {
     Outcome {
         /// The command.
         ticket: u64,
+        /// Who asked: a cloud's name, or `local`.
+        from: String,
         /// `done`, `refused`, `unreachable`, `timed out`, `superseded`.
         kind: &'static str,
         /// Why, where it was not done.

@@ -183,6 +183,19 @@ impl Journal {
         self.cursors.get(cloud.0).map_or((0, 0), Cursor::backlog)
     }
 
+    /// How many reports this cloud has settled so far.
+    #[must_use]
+    pub fn n_settled(&self, cloud: CloudId) -> u64 {
+        self.cursors.get(cloud.0).map_or(0, |cursor| cursor.n_settled)
+    }
+
+    /// When the oldest report that this cloud has not settled was said.
+    #[must_use]
+    pub fn oldest_at(&self, cloud: CloudId) -> Option<WallTime> {
+        let oldest = self.cursors.get(cloud.0)?.oldest()?;
+        Some(self.entries.get(&oldest)?.record.at)
+    }
+
     /// What this cloud has lost so far.
     #[must_use]
     pub fn losses(&self, cloud: CloudId) -> Losses {

@@ -29,7 +29,7 @@ use std::sync::Arc;
 
 use polylink_plugin_api::{
     Cause, Command, CommandBody, CommandOutcome, DatapointId, InstanceId, Now, Origin, OutcomeKind, Property, Report,
-    ReportBody, Timestamp, Value,
+    ReportBody, Timestamp, Value, WallTime,
 };
 
 use self::arbiter::{Arbiter, Conclusion, Ruling};
@@ -46,7 +46,7 @@ use crate::product::{Class, History, Product};
 pub struct Bus {
     product: Option<Arc<Product>>,
     online: bool,
-    last: BTreeMap<(u32, DatapointId), Value>,
+    last: BTreeMap<(u32, DatapointId), (Value, WallTime)>,
     journal: Journal,
     arbiter: Arbiter,
     clouds: Vec<Cloud>,
@@ -93,6 +93,10 @@ pub struct CloudUsage {
     pub losses: Losses,
     /// Outcomes it did not take in time.
     pub outcomes_lost: u64,
+    /// Reports that were settled since the start.
+    pub settled: u64,
+    /// When the oldest report that is not settled was said.
+    pub oldest_at: Option<WallTime>,
 }
 
 #[derive(Debug)]
@@ -316,7 +320,13 @@ impl Bus {
 
     /// The last values, by device and datapoint.
     pub fn values(&self) -> impl Iterator<Item = (u32, DatapointId, &Value)> {
-        self.last.iter().map(|(&(device, id), value)| (device, id, value))
+        self.last.iter().map(|(&(device, id), (value, _))| (device, id, value))
+    }
+
+    /// The last value of one datapoint, and when it was said first.
+    #[must_use]
+    pub fn value(&self, device: u32, id: DatapointId) -> Option<(&Value, WallTime)> {
+        self.last.get(&(device, id)).map(|(value, at)| (value, *at))
     }
 
     /// What went through.
@@ -336,7 +346,14 @@ impl Bus {
     pub fn cloud_usage(&self, cloud: CloudId) -> CloudUsage {
         let (waiting, unsettled) = self.journal.backlog(cloud);
         let outcomes_lost = self.clouds.get(cloud.0).map_or(0, |known| known.outcomes_lost);
-        CloudUsage { waiting, unsettled, losses: self.journal.losses(cloud), outcomes_lost }
+        CloudUsage {
+            waiting,
+            unsettled,
+            losses: self.journal.losses(cloud),
+            outcomes_lost,
+            settled: self.journal.n_settled(cloud),
+            oldest_at: self.journal.oldest_at(cloud),
+        }
     }
 
     fn detach_any(&mut self, cloud: CloudId) {
@@ -385,6 +402,7 @@ impl Bus {
         self.counters.commands_done += u64::from(outcome.kind == OutcomeKind::DONE);
         effects.push(Effect::Watch(WatchEvent::Outcome {
             ticket: outcome.ticket,
+            from: self.name_of(asker),
             kind: kind_name(outcome.kind),
             reason: outcome.reason.to_string(),
             values: outcome.values.to_vec(),
@@ -426,7 +444,7 @@ impl Bus {
                 if origin.is_none() && cause == Cause::CHANGE {
                     self.arbiter.changed_locally(now.monotonic, device, one.id);
                 }
-                self.last.insert((device, one.id), one.value.clone());
+                self.last.insert((device, one.id), (one.value.clone(), now.wall));
             }
         }
         if !values.is_empty() {
@@ -442,7 +460,13 @@ impl Bus {
         effects: &mut Vec<Effect>,
     ) {
         let from = origin.map_or_else(String::new, |(asker, _)| self.name_of(asker));
-        effects.push(Effect::Watch(WatchEvent::Report { at: now.wall, device, origin: from, body: body.clone() }));
+        effects.push(Effect::Watch(WatchEvent::Report {
+            at: now.wall,
+            device,
+            cause,
+            origin: from,
+            body: body.clone(),
+        }));
         let origin = origin.and_then(|(asker, ticket)| match asker {
             Asker::Cloud(cloud) => Some((cloud, ticket)),
             Asker::Local => None,
@@ -470,7 +494,7 @@ impl Bus {
     }
 
     fn differs(&self, device: u32, one: &Property) -> bool {
-        self.last.get(&(device, one.id)) != Some(&one.value)
+        self.last.get(&(device, one.id)).is_none_or(|(value, _)| *value != one.value)
     }
 
     fn wake(&mut self, cloud: CloudId, effects: &mut Vec<Effect>) {
@@ -483,7 +507,7 @@ impl Bus {
 
     fn snapshot(&self, now: Now) -> Vec<Report> {
         let mut by_device: BTreeMap<u32, Vec<Property>> = BTreeMap::new();
-        for (&(device, id), value) in &self.last {
+        for (&(device, id), (value, _)) in &self.last {
             by_device.entry(device).or_default().push(Property { id, value: value.clone() });
         }
         let report = |(device, values): (u32, Vec<Property>)| Report {

@@ -256,10 +256,7 @@ error    <dir>/products/lamp-1.toml:31: cloud.c.plugin: missing, expected a plug
         let dir = Dir::of(&[("plugins/x", "")]);
         dir.allow("plugins", 0o777);
         let problem = directory_problem(&dir.0.join("plugins"));
-        assert_eq!(
-            problem.as_deref(),
-            Some("others than its owner can write there (mode 0777); a plugin directory needs mode 0755 or less")
-        );
+        assert_eq!(problem.as_deref(), Some("it is writable for everybody, so others could run code in this process"));
         assert_eq!(directory_problem(&dir.0.join("gone")).as_deref(), Some("no such file"));
         assert_eq!(directory_problem(&dir.0.join("plugins/x")).as_deref(), Some("it is no directory"));
     }

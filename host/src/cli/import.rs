@@ -34,10 +34,11 @@ pub(super) fn run(file: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::
 fn product_file(imported: &Imported, datapoints: &str) -> String {
     let product = &imported.product;
     let mut text = format!(
-        "# Save as products/{key}.toml, with {datapoints} beside it. Types, limits and access come from there; the\n\
-         # entries here add what it does not know.\n\n\
+        "# Save as products/{key}.toml, with {datapoints} beside it.\n\
+         # Types, limits and access come from there; the entries here add what it does not know.\n\n\
          [product]\nkey = {key_text}\nname = {name}\ngizwits_datapoints = {file}\n",
         key = product.key,
+        datapoints = printable(datapoints),
         key_text = literal(&product.key),
         name = literal(&product.name),
         file = literal(datapoints),

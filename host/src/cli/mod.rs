@@ -89,7 +89,7 @@ pub fn execute(invocation: &Invocation, plugins: &dyn PluginFiles, out: &mut dyn
 }
 
 /// The host's configuration, or every reason why not, written for people.
-pub(crate) fn load_host(options: &Options, err: &mut dyn Write) -> Result<HostConfig, Exit> {
+fn load_host(options: &Options, err: &mut dyn Write) -> Result<HostConfig, Exit> {
     Config::load_host(&options.config_dir, overrides(options)).map_err(|errors| {
         let _ = writeln!(err, "{errors}\npolylink: the configuration is wrong; `polylink check` says everything");
         Exit::BadConfig

@@ -1,14 +1,14 @@
 //! Plugin files as the command line sees them: `plugin list`, `plugin inspect`, and what `check` asks.
 
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::arguments::Options;
 use super::table::{Table, printable};
-use super::{Exit, load_host};
-use crate::config::PluginChoice;
+use super::{Exit, overrides};
 use crate::config::error::nearest;
+use crate::config::{Config, PluginChoice};
+use crate::plugins::discover::{DiscoverError, check_trust};
 
 /// Looks into plugin files. Implemented over the loader, or by a test.
 pub trait PluginFiles {
@@ -77,20 +77,18 @@ pub fn find<'a>(
     }
 }
 
-/// What is wrong with a plugin directory: whoever can write there runs code in this process.
+/// Why a plugin directory is passed over: whoever can write there runs code in this process.
 #[must_use]
 pub fn directory_problem(dir: &Path) -> Option<String> {
-    let facts = match std::fs::metadata(dir) {
-        Ok(facts) => facts,
-        Err(error) => return Some(crate::config::source::reason(&error)),
-    };
-    if !facts.is_dir() {
-        return Some("it is no directory".to_owned());
+    match check_trust(dir) {
+        Ok(()) if dir.is_dir() => None,
+        Ok(()) => Some("it is no directory".to_owned()),
+        Err(DiscoverError::Unreadable { error, .. }) => Some(crate::config::source::reason(&error)),
+        Err(DiscoverError::Untrusted { how, .. }) => {
+            Some(format!("it is {how}, so others could run code in this process"))
+        }
+        Err(error) => Some(error.to_string()),
     }
-    let mode = facts.mode() & 0o7777;
-    (mode & 0o022 != 0).then(|| {
-        format!("others than its owner can write there (mode {mode:04o}); a plugin directory needs mode 0755 or less")
-    })
 }
 
 pub(super) fn list(
@@ -99,10 +97,8 @@ pub(super) fn list(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<Exit> {
-    let config = match load_host(options, err) {
-        Ok(config) => config,
-        Err(exit) => return Ok(exit),
-    };
+    // Which plugins there are can be told whatever else is wrong.
+    let (config, _) = Config::read_host(&options.config_dir, overrides(options));
     let directories = &config.plugins.directories;
     let found = plugins.list(directories);
     let mut table = Table::new(&["PLUGIN", "VERSION", "CLOUD", "FILE"]);

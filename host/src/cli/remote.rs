@@ -56,6 +56,9 @@ pub(super) fn get(
         (true, ..) => write_json(out, &values)?,
         // One name, one value: what a script wants.
         (false, [DatapointReport { value: Some(value), .. }], [_]) => writeln!(out, "{}", printable(value))?,
+        (false, [DatapointReport { value: None, name, .. }], [_]) => {
+            writeln!(err, "polylink: the value of {} is not known yet", printable(name))?;
+        }
         _ => page::write_datapoints(&values, out)?,
     }
     let unknown = !names.is_empty() && values.iter().any(|value| value.value.is_none());
@@ -184,6 +187,8 @@ mod tests {
     fn a_script_gets_the_bare_value_and_an_exit_status() {
         with_host(|socket, _| {
             check(socket, get("power"), Exit::Done, "true\n", "");
+            let unknown = "polylink: the value of mode is not known yet\n";
+            check(socket, get("mode"), Exit::Failed, "", unknown);
             check(socket, get("colour"), Exit::Failed, "", "polylink: there is no such datapoint\n");
             check(socket, set("power", "on"), Exit::Done, "DATAPOINT  OUTCOME\npower      done\n", "");
             check(socket, set("power", "no"), Exit::Failed, "DATAPOINT  OUTCOME\npower      no\n", "");

@@ -1,5 +1,6 @@
 //! `polylink config show`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::arguments::Options;
@@ -25,13 +26,7 @@ pub(super) fn run(
         PluginChoice::File(path) => Some(plugins.inspect(path).outcome.ok()?.settings_schema),
     };
     let product = product.or(config.mcu.product_key.as_ref().map(|key| key.as_str()));
-    let shown = match config.show(product, &schema_of) {
-        Ok(shown) => shown,
-        Err(errors) => {
-            writeln!(err, "{errors}")?;
-            return Ok(Exit::BadConfig);
-        }
-    };
+    let (shown, hindered) = config.show(product, &schema_of);
     let lines: Vec<String> = shown.iter().map(|shown| printable(&format!("{} = {}", shown.key, shown.value))).collect();
     let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= 60).max().unwrap_or_default();
     for (line, shown) in lines.iter().zip(&shown) {
@@ -44,11 +39,11 @@ pub(super) fn run(
     if product.is_none() && !config.product_keys().is_empty() {
         writeln!(err, "Without the product file, which the MCU's product key chooses; name one with --product KEY.")?;
     }
-    if errors.0.is_empty() {
-        return Ok(Exit::Done);
+    let wrong: BTreeSet<String> = errors.0.iter().chain(&hindered.0).map(ToString::to_string).collect();
+    for error in &wrong {
+        writeln!(err, "{error}")?;
     }
-    writeln!(err, "{errors}")?;
-    Ok(Exit::BadConfig)
+    Ok(if wrong.is_empty() { Exit::Done } else { Exit::BadConfig })
 }
 
 #[cfg(test)]
@@ -92,6 +87,19 @@ mod tests {
         let text = shown("other", false);
         assert!(text.contains("cloud.a.settings.serial = <hidden>\n"), "{text}");
         assert!(!text.contains("in-clear") && !text.contains("misplaced"), "{text}");
+    }
+
+    #[test]
+    fn what_holds_is_shown_even_if_something_is_wrong() {
+        let dir = Dir::of(&[("host.toml", "[mcu]\nbaud = 1\n"), ("conf.d/a.toml", "[")]);
+        let options = Options { config_dir: dir.0.clone(), set: Vec::new(), socket: None };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = run(&options, false, None, &OnePlugin, &mut out, &mut err).expect("memory takes everything");
+        assert_eq!(exit, Exit::BadConfig);
+        assert!(String::from_utf8_lossy(&out).contains("mcu.baud = 1\n"));
+        let sentences = "<dir>/conf.d/a.toml:1:1: not valid TOML: invalid table header\n<dir>/host.toml:2: mcu.baud: found 1, \
+                         expected a whole number of bits per second from 300 to 4000000\n";
+        assert_eq!(dir.tidy(&String::from_utf8_lossy(&err)), sentences);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub fn clock(unix_ms: i64) -> String {
 }
 
 fn write_clouds(clouds: &[CloudStatus], out: &mut dyn Write) -> io::Result<()> {
-    let mut table = Table::new(&["CLOUD", "PLUGIN", "SESSION", "LIFE", "PENDING", "SETTLED", "LOST", "FAULTS", "TEXT"]);
+    let mut table = Table::new(&["CLOUD", "PLUGIN", "SESSION", "LIFE", "PENDING", "SETTLED", "LOST", "FAULTS"]);
     for cloud in clouds {
         let life = match cloud.retry_in_ms {
             Some(ms) => format!("{}, again in {}", cloud.lifecycle, duration(ms)),
@@ -70,19 +70,21 @@ fn write_clouds(clouds: &[CloudStatus], out: &mut dyn Write) -> io::Result<()> {
         };
         table.row([
             cloud.name.clone(),
-            format!("{} {}", cloud.plugin, cloud.version),
+            format!("{} {}", cloud.plugin, cloud.version.split(' ').next().unwrap_or_default()),
             cloud.session.clone(),
             life,
             cloud.journal.pending.to_string(),
             cloud.journal.settled.to_string(),
             cloud.journal.lost.to_string(),
             cloud.faults.count.to_string(),
-            cloud.text.clone(),
         ]);
     }
     table.write(out)?;
     for cloud in clouds {
         let mut notes = Vec::new();
+        if !cloud.text.is_empty() {
+            notes.push(cloud.text.clone());
+        }
         if let Some(fault) = &cloud.faults.last {
             let at = cloud.faults.at_unix_ms.map_or(String::new(), |at| format!(" at {}", clock(at)));
             notes.push(format!("last fault{at}: {fault}"));
@@ -152,7 +154,8 @@ mod tests {
             clouds: vec![CloudStatus {
                 name: "deli".into(),
                 plugin: "deli".into(),
-                version: "0.1.0".into(),
+                version: "0.1.0 (rustc 1.95.0)".into(),
+                text: "waiting for the network".into(),
                 lifecycle: "faulted".into(),
                 session: "offline".into(),
                 journal: JournalStatus { pending: 2, settled: 40, ..JournalStatus::default() },
@@ -174,8 +177,9 @@ product   lamp-1
 mcu       online, jsonl on /dev/ttyS1
           checksum 3
 
-CLOUD  PLUGIN      SESSION  LIFE                PENDING  SETTLED  LOST  FAULTS  TEXT
+CLOUD  PLUGIN      SESSION  LIFE                PENDING  SETTLED  LOST  FAULTS
 deli   deli 0.1.0  offline  faulted, again in 2 s  2        40       0     1
+  deli: waiting for the network
   deli: last fault at 1970-01-01 00:00:00.000Z: it\\u{1b} broke
 
 DATAPOINT  VALUE      UNIT  TYPE  SET  AT

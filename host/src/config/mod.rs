@@ -129,22 +129,20 @@ impl HostConfig {
     }
 
     /// What holds and where it comes from, key by key: with a product, everything; without, what is known before it.
-    /// `schema_of` finds a plugin's settings schema.
-    ///
-    /// # Errors
-    /// What hinders reading; wrong values are shown as they are.
+    /// `schema_of` finds a plugin's settings schema. Beside it, what hindered reading; wrong values are shown as they
+    /// are.
     pub fn show(
         &self,
         product: Option<&str>,
         schema_of: &dyn Fn(&PluginChoice) -> Option<String>,
-    ) -> Result<Vec<show::Shown>, ConfigErrors> {
+    ) -> (Vec<show::Shown>, ConfigErrors) {
         let errors = Errors::default();
         let root = match product {
             Some(key) => self.product_tree(key, &errors),
             None => Some(tree::merge(&layers(&self.dir, &self.overrides, None, &errors), &errors)),
         };
         let shown = root.map(|root| show::show(&root, &self.dir, &self.overrides, schema_of));
-        errors.finish(shown.unwrap_or_default())
+        (shown.unwrap_or_default(), errors.into_errors())
     }
 
     /// Everything merged for this product.

@@ -170,6 +170,21 @@ fn a_syntax_error_has_line_and_column_and_does_not_quote_the_line() {
 }
 
 #[test]
+fn a_file_that_nests_too_deeply_is_refused_and_not_followed() {
+    let deep = 50_000;
+    for text in [
+        format!("a = {}", "[".repeat(deep)),
+        format!("{} = 1", vec!["a"; deep].join(".")),
+        format!("[{}]", vec!["a"; deep].join(".")),
+        format!("a = {}1{}", "{ a = ".repeat(deep), "}".repeat(deep)),
+    ] {
+        let dir = Dir::of(&[("host.toml", &text)]);
+        let errors = dir.host(Overrides::default()).expect_err("too deep");
+        assert!(matches!(errors.0[0].problem, Problem::Syntax(_)), "{:?}", errors.0[0]);
+    }
+}
+
+#[test]
 fn an_override_is_named_when_it_is_wrong() {
     let dir = Dir::of(&[]);
     let overrides = Overrides::new(

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use polylink_plugin_api::{Advice, InstanceId};
+use polylink_plugin_api::{Advice, InstanceId, WallTime};
 use tracing::{error, info, warn};
 
 use super::face::Desk;
@@ -47,6 +47,7 @@ struct State {
     /// A thread works for it, or is stuck in it.
     has_thread: bool,
     slow_calls: u64,
+    last_fault_at: Option<WallTime>,
 }
 
 /// Figures for operators.
@@ -55,6 +56,7 @@ pub(super) struct Vitals {
     pub phase: Phase,
     pub n_faults: u64,
     pub last_fault: String,
+    pub last_fault_at: Option<WallTime>,
     pub slow_calls: u64,
     pub instance: Option<InstanceId>,
     pub inbox: InboxUsage,
@@ -73,7 +75,15 @@ impl Instance {
                 None
             }
         };
-        let state = State { life, current: None, dropped_before: 0, stop: false, has_thread: false, slow_calls: 0 };
+        let state = State {
+            life,
+            current: None,
+            dropped_before: 0,
+            stop: false,
+            has_thread: false,
+            slow_calls: 0,
+            last_fault_at: None,
+        };
         let (name, told) = (setup.name.clone(), Arc::clone(&around));
         let on_phase = move || (told.on_event)(PluginEvent::Phase { cloud: name.clone() });
         Self {
@@ -143,7 +153,12 @@ impl Instance {
 
     /// The incarnation failed, and is off. What is next?
     pub fn faulted(&self, advice: Advice, why: &str) -> Next {
-        let next = self.lock().life.faulted(self.around.hub.now().monotonic, advice, why);
+        let now = self.around.hub.now();
+        let next = {
+            let mut state = self.lock();
+            state.last_fault_at = Some(now.wall);
+            state.life.faulted(now.monotonic, advice, why)
+        };
         let cloud = self.name.to_string();
         match next {
             Next::RetryAt(at) => {
@@ -199,6 +214,7 @@ impl Instance {
             phase: state.life.phase(),
             n_faults: state.life.n_faults(),
             last_fault: state.life.last_fault().to_owned(),
+            last_fault_at: state.last_fault_at,
             slow_calls: state.slow_calls,
             instance: state.current.as_ref().map(|&(instance, _)| instance),
             inbox,
@@ -237,7 +253,11 @@ impl Ward for Instance {
              alone",
             call.name()
         );
-        self.lock().life.quarantined(&why);
+        {
+            let mut state = self.lock();
+            state.last_fault_at = Some(self.around.hub.now().wall);
+            state.life.quarantined(&why);
+        }
         self.take_off(false);
         error!(target: "plugin", plugin = &*self.name, "plugin is quarantined: {why}");
         (self.around.on_event)(PluginEvent::Quarantined { cloud: self.name.to_string(), why });

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use polylink_plugin_api::{ExtensionRef, InstanceId, Status};
+use polylink_plugin_api::{ExtensionRef, InstanceId, Status, WallTime};
 use tracing::{error, info, warn};
 
 use self::discover::discover;
@@ -126,6 +126,8 @@ pub struct InstanceStatus {
     pub phase: Phase,
     /// Why it failed last; empty: it never did.
     pub last_fault: String,
+    /// When that was.
+    pub last_fault_at: Option<WallTime>,
     /// Faults since the start.
     pub faults: u64,
     /// Calls that took longer than they should.
@@ -251,6 +253,7 @@ impl Plugins {
             file: instance.loaded.as_ref().map(|loaded| loaded.path.clone()),
             phase: vitals.phase,
             last_fault: vitals.last_fault,
+            last_fault_at: vitals.last_fault_at,
             faults: vitals.n_faults,
             slow_calls: vitals.slow_calls,
             log_lines_left_out,

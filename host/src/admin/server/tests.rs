@@ -24,6 +24,7 @@ impl Control for Lamp {
             [name] if name == "power" => {
                 Ok(vec![DatapointReport { name: "power".into(), value: Some("true".into()), ..Default::default() }])
             }
+            [name] if name == "mode" => Ok(vec![DatapointReport { name: "mode".into(), ..Default::default() }]),
             _ => Err("there is no such datapoint".into()),
         }
     }

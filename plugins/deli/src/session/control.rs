@@ -42,6 +42,13 @@ pub enum Purpose {
     Wipe,
 }
 
+impl Purpose {
+    /// True for the remote command with this key; an empty key is none.
+    fn is_control(&self, key: &str) -> bool {
+        matches!(self, Self::Control { key: own, .. } if own == key && !key.is_empty())
+    }
+}
+
 impl DeliSession {
     pub(super) fn take_control(&mut self, now: Now, envelope: &Envelope) {
         let key = message_id(envelope);
@@ -52,10 +59,7 @@ impl DeliSession {
             let answer = commands::plain_answer(commands::BAD_PARAMETER, "bad parameter");
             return self.reply(now, envelope.mid.as_ref(), &envelope.from, CONTROL, &answer);
         };
-        let is_this = |running: &Running| {
-            matches!(&running.purpose, Purpose::Control { key: other, .. } if *other == key && !key.is_empty())
-        };
-        let runs_already = self.running.values().any(is_this);
+        let runs_already = self.running.values().any(|running| running.purpose.is_control(&key));
         if runs_already {
             return;
         }

@@ -11,16 +11,15 @@ fn offer(version: &str, kind: &str) -> Value {
            "checksum": "4C56FF4CE4AAF9573AA5DFF913DF997A"})
 }
 
-fn notice(version: &str) -> Value {
-    json!({"mid": "n", "from": "", "to": "KQ/DL3785W", "time": 1, "action": 202, "data": {"version": version}})
+/// A broadcast to all devices of a type or a model.
+fn notice(version: &str, to: &str) -> Value {
+    json!({"mid": "n", "from": "", "to": to, "time": 1, "action": 202, "data": {"version": version}})
 }
 
 /// A device with a plan for version 1.1.
 fn planned(kind: &str, changes: Value) -> Cloud {
     let mut cloud = Cloud::online(changes);
-    let mut told = notice("1.1");
-    told["to"] = json!("DL3785W");
-    cloud.say(told);
+    cloud.say(notice("1.1", "DL3785W"));
     cloud.answer(103, offer("1.1", kind));
     cloud
 }
@@ -60,9 +59,7 @@ fn the_random_start_survives_restarts_and_repeated_notices() {
 #[test]
 fn another_version_replaces_the_plan() {
     let mut cloud = planned("normal", json!({}));
-    let mut told = notice("1.2");
-    told["to"] = json!("KQ");
-    cloud.say(told);
+    cloud.say(notice("1.2", "KQ"));
     cloud.answer(103, offer("1.2", "normal"));
     assert_eq!(stored_plan(&cloud)["version"], "1.2");
 }
@@ -89,9 +86,7 @@ fn a_version_that_runs_already_is_not_asked_for() {
     cloud.answer_record(json!({"group_id": 1000, "product_version": " 1.0 "}));
     assert_eq!(cloud.count(103), 0);
     let mut cloud = Cloud::online(json!({"ota_only_newer": true}));
-    let mut told = notice("0.9");
-    told["to"] = json!(null);
-    cloud.say(told);
+    cloud.say(notice("0.9", ""));
     assert_eq!(cloud.count(103), 0);
 }
 
