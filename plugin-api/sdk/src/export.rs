@@ -8,7 +8,8 @@ use crate::{Session, driver, guard};
 /// What a plugin says of itself; see [`Descriptor`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PluginInfo {
-    /// Its name, as `[cloud.<name>] plugin = "…"` calls it: lower-case letters, digits, hyphens.
+    /// Its name, as `[cloud.<name>] plugin = "…"` calls it: lower-case letters, digits, hyphens. The host looks for it in
+    /// `lib<name>.so`, with `_` for `-`; a crate named like the plugin, or `polylink-` and that, gives this file.
     pub name: &'static str,
     /// Its version; usually `env!("CARGO_PKG_VERSION")`.
     pub version: &'static str,
@@ -70,11 +71,12 @@ pub fn describe(info: &PluginInfo) -> Descriptor {
 
 /// The body of the exported `create`.
 pub fn create<S: Session>(info: &PluginInfo, host: HostBox, config: PluginConfig) -> CreateResult {
+    let instance = config.instance;
     let created = guard::run("create", || {
-        guard::adopt(&host);
+        guard::adopt(instance, &host);
         driver::create::<S>(host, config, info.services)
     });
-    created.and_then(|created| created).into()
+    created.and_then(|created| created).inspect_err(|_| guard::release(instance)).into()
 }
 
 /// Compiler, target and profile of this build.

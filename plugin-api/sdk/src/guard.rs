@@ -2,15 +2,16 @@
 //!
 //! What it cannot hold: a second panic while the first unwinds, a stack overflow, an `abort`. A library has its own
 //! standard library and so its own panic hook; [`install_hook`] puts one there that notes message and place for the
-//! fault. Panics elsewhere (a thread of the plugin's own) go to the host's log, once [`adopt`] was called, and to the
+//! fault. Panics elsewhere (a thread of the plugin's own) go to the log of an instance that was [`adopt`]ed, and to the
 //! hook that was there before otherwise.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-use polylink_plugin_api::{Fault, FaultCode, HostBox, LogLevel};
+use polylink_plugin_api::{Fault, FaultCode, HostBox, InstanceId, LogLevel};
 
 /// Runs `body` and hands a panic over as a fault that names `entry`, the place and the message.
 ///
@@ -19,17 +20,24 @@ use polylink_plugin_api::{Fault, FaultCode, HostBox, LogLevel};
 pub fn run<R>(entry: &str, body: impl FnOnce() -> R) -> Result<R, Fault> {
     install_hook();
     let _inside = Inside::enter();
-    NOTED.with_borrow_mut(Option::take);
+    take_note();
     catch_unwind(AssertUnwindSafe(body)).map_err(|payload| {
-        let noted = NOTED.with_borrow_mut(Option::take).unwrap_or_else(|| payload_text(&*payload).to_owned());
+        let noted = take_note().unwrap_or_else(|| payload_text(&*payload).to_owned());
         discard(payload);
         Fault::new(FaultCode::PANIC, format!("panicked in `{entry}`, {noted}"))
     })
 }
 
-/// Sends panics outside of every entry to this host's log from now on. The exported `create` calls it.
-pub fn adopt(host: &HostBox) {
-    *LIBRARY_HOST.lock().unwrap_or_else(PoisonError::into_inner) = Some(host.clone());
+/// Sends panics outside of every entry to this instance's log, until it is released. The exported `create` calls it.
+pub fn adopt(instance: InstanceId, host: &HostBox) {
+    hosts().insert(instance, host.clone());
+}
+
+/// Lets the host of an instance go that has ended.
+pub fn release(instance: InstanceId) {
+    let released = hosts().remove(&instance);
+    // Only now, with the lock free: the host's own drop is not ours to know.
+    drop(released);
 }
 
 /// Installs the hook, once per library.
@@ -52,10 +60,15 @@ pub fn install_hook() {
 
 /// Whether there was a host to tell. `try_lock`, because the panic may have struck inside [`adopt`].
 fn log_to_host(noted: &str) -> bool {
-    let Ok(host) = LIBRARY_HOST.try_lock() else { return false };
-    let Some(host) = host.as_ref() else { return false };
+    let Ok(hosts) = HOSTS.try_lock() else { return false };
+    let Some((_, host)) = hosts.last_key_value() else { return false };
     host.log(LogLevel::ERROR, format!("a thread of the plugin panicked {noted}").as_str().into());
     true
+}
+
+/// What the hook noted on this thread.
+fn take_note() -> Option<String> {
+    NOTED.try_with(RefCell::take).ok().flatten()
 }
 
 fn payload_text(payload: &(dyn Any + Send)) -> &str {
@@ -96,7 +109,13 @@ thread_local! {
     static NOTED: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-static LIBRARY_HOST: Mutex<Option<HostBox>> = Mutex::new(None);
+fn hosts() -> MutexGuard<'static, BTreeMap<InstanceId, HostBox>> {
+    HOSTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The hosts of the instances that live; nobody can tell which of them a stray thread belongs to, so the youngest hears
+/// of it.
+static HOSTS: Mutex<BTreeMap<InstanceId, HostBox>> = Mutex::new(BTreeMap::new());
 
 /// Bytes of a panic's message that are kept; the rest is cut off. Not documented; chosen by us: a sentence or two, so
 /// that no payload gets into the log in full.

@@ -23,6 +23,7 @@
 mod abi;
 mod answer;
 mod expect;
+mod limits;
 pub(crate) mod record;
 pub(crate) mod tables;
 mod transcript;
@@ -349,19 +350,24 @@ impl VirtualHost {
                     reason: Reason::UnknownHandle,
                     text: format!("there is no connection {}", connection.0),
                 };
-                match &request {
-                    mqtt::Request::Connect(id, _) => drop(self.connections.insert(*id)),
-                    mqtt::Request::Publish { connection, id, .. } if !self.connections.contains(connection) => {
-                        let refused = mqtt::Event::Published(*id, Err(lost(connection)));
-                        answers.push_back(Input::Mqtt(refused));
-                        return Ok(());
+                let refused = match &request {
+                    mqtt::Request::Connect(id, _) => {
+                        self.connections.insert(*id);
+                        None
+                    }
+                    mqtt::Request::Publish { connection, id, message } => {
+                        let known = self.connections.contains(connection);
+                        let checked = if known { limits::publish(message) } else { Err(lost(connection)) };
+                        checked.err().map(|failure| mqtt::Event::Published(*id, Err(failure)))
                     }
                     mqtt::Request::Subscribe { connection, id, .. } if !self.connections.contains(connection) => {
-                        let refused = mqtt::Event::Subscribed(*id, Err(lost(connection)));
-                        answers.push_back(Input::Mqtt(refused));
-                        return Ok(());
+                        Some(mqtt::Event::Subscribed(*id, Err(lost(connection))))
                     }
-                    _ => {}
+                    _ => None,
+                };
+                if let Some(refused) = refused {
+                    answers.push_back(Input::Mqtt(refused));
+                    return Ok(());
                 }
                 self.outputs.push_back(Output::Mqtt(request));
             }
@@ -377,6 +383,7 @@ impl VirtualHost {
         if self.store_fails {
             return Err(Failure { reason: Reason::Storage, text: "the virtual store was told to fail".to_owned() });
         }
+        limits::store(&request)?;
         match request {
             store::Request::Put(key, value) => self.setup.stored.insert(key, value),
             store::Request::Remove(key) => self.setup.stored.remove(&key),

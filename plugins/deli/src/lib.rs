@@ -34,3 +34,14 @@ pub const INFO: PluginInfo = PluginInfo {
 };
 
 polylink_plugin_sdk::export_plugin!(session::DeliSession, INFO);
+
+#[cfg(test)]
+extern crate self as polylink_deli;
+
+#[cfg(test)]
+#[path = "../tests/scenarios/main.rs"]
+mod scenarios;
+
+#[cfg(test)]
+#[path = "../tests/vectors.rs"]
+mod vectors;

@@ -1,6 +1,7 @@
 //! The flags of the demo.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lexopt::prelude::*;
@@ -18,6 +19,8 @@ pub struct Options {
     pub clouds: Vec<&'static Known>,
     /// What goes wrong on the way.
     pub fault: Option<Fault>,
+    /// Plugins are taken from here where it has them.
+    pub plugins: Option<PathBuf>,
     /// One object at the end, and nothing else on standard output.
     pub json: bool,
 }
@@ -48,8 +51,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
     let mut args = args.into_iter().peekable();
     args.next_if(|first| first == "--");
     let mut parser = lexopt::Parser::from_args(args);
-    let mut options =
-        Options { length: Duration::from_secs(20), rate: 10, clouds: KNOWN.iter().collect(), fault: None, json: false };
+    let mut options = Options {
+        length: Duration::from_secs(20),
+        rate: 10,
+        clouds: KNOWN.iter().collect(),
+        fault: None,
+        plugins: None,
+        json: false,
+    };
     while let Some(argument) = parser.next().map_err(|error| error.to_string())? {
         match argument {
             Long("seconds") => {
@@ -61,6 +70,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
             }
             Long("clouds") => options.clouds = clouds(&text(&mut parser)?)?,
             Long("fault") => options.fault = Some(fault(&text(&mut parser)?)?),
+            Long("plugins") => options.plugins = Some(PathBuf::from(text(&mut parser)?)),
             Long("json") => options.json = true,
             Long("help") | Short('h') => return Ok(Parsed::Help),
             other => return Err(format!("{}; the flags are {FLAGS}", other.unexpected())),
@@ -80,6 +90,7 @@ pub fn help() -> String {
   --rate N        reports a second, 1 to {MAX_RATE}; 10 if not given
   --clouds a,b    of {clouds}; all if not given
   --fault KIND    {faults}
+  --plugins DIR   take plugins (libpolylink_….so) from here where it has them
   --json          one object at the end and nothing else on standard output
 
 The exit status is 0 only if nothing was lost and every command was done. Ctrl-C ends early, with the summary."
@@ -123,7 +134,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 const FAULTS: [(&str, Fault); 3] =
     [("cloud-away", Fault::CloudAway), ("mcu-noise", Fault::McuNoise), ("plugin-panic", Fault::PluginPanic)];
-const FLAGS: &str = "--seconds, --rate, --clouds, --fault, --json, --help";
+const FLAGS: &str = "--seconds, --rate, --clouds, --fault, --plugins, --json, --help";
 /// A week. Chosen by us.
 const MAX_SECONDS: u64 = 604_800;
 /// One report is under way at a time, so a faster MCU would not be faithful. Chosen by us.

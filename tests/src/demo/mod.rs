@@ -29,7 +29,10 @@ pub async fn run(options: &Options) -> Result<Summary, RigError> {
         packages.push(PANICKING);
     }
     view.step(&format!("building polylink and {}; the first time takes some minutes", packages.join(", ")));
-    let binaries = Binaries::of(&packages, Progress::Shown)?;
+    let mut binaries = Binaries::of(&packages, Progress::Shown)?;
+    if let Some(dir) = &options.plugins {
+        binaries = binaries.with_plugins_of(dir)?;
+    }
     let stage = Stage::set(options, &binaries, &packages).await?;
     stage.play(options, &binaries, view).await
 }
@@ -102,6 +105,7 @@ impl Stage {
         if settled.is_err() {
             summary.problems.push(format!("gave up waiting after {} s\n{}", LIMIT.as_secs(), self.rig.log()));
         }
+        summary.problems.extend(self.fault_missing(options.fault).await?);
         view.step("stopping polylink");
         let status = self.rig.stop().await?;
         if !status.success() {
@@ -109,6 +113,31 @@ impl Stage {
         }
         summary.ok = summary.problems.is_empty();
         Ok(summary)
+    }
+
+    /// A run in which the fault never struck proves nothing, so that is a problem too.
+    async fn fault_missing(&self, fault: Option<Fault>) -> Result<Option<String>, RigError> {
+        let missing = match fault {
+            None => return Ok(None),
+            Some(Fault::McuNoise) => {
+                self.mcu.with_log(|log| log.repetitions == 0).then_some("the line spoiled nothing")
+            }
+            Some(Fault::CloudAway) => {
+                let stayed = |cloud: &dyn SimCloud| cloud.ledger().with(|entries| entries.sessions < 2);
+                self.clouds.iter().any(|(_, cloud)| stayed(cloud.as_ref())).then_some("a cloud never was away")
+            }
+            Some(Fault::PluginPanic) => {
+                let status = self.rig.status().await?;
+                let faults = |cloud: &serde_json::Value| cloud["faults"]["count"].as_u64().unwrap_or(0);
+                let panicked = |cloud: &serde_json::Value| cloud["name"] == PANICKING_NAME && faults(cloud) > 0;
+                let clouds = status["clouds"].as_array();
+                let none = !clouds.is_some_and(|clouds| clouds.iter().any(panicked));
+                return Ok(none.then(|| {
+                    format!("fault: no plugin panicked; the clouds as the host sees them: {}", status["clouds"])
+                }));
+            }
+        };
+        Ok(missing.map(|text| format!("fault: {text}")))
     }
 
     async fn get_ready(&mut self) -> Result<Moments, RigError> {
@@ -150,6 +179,7 @@ impl Stage {
     async fn flow(&self, options: &Options, view: &mut View) -> Result<(), RigError> {
         let started = Instant::now();
         let away = (options.fault == Some(Fault::CloudAway)).then(|| (options.length / 3, options.length * 2 / 3));
+        let schema = product::schema();
         let mut ticks = tokio::time::interval(TICK);
         let mut next_command = COMMAND_EVERY / 2;
         let mut n_commands = 0;
@@ -184,6 +214,7 @@ impl Stage {
                     n_commands += 1;
                 }
             }
+            self.mcu.drift(product::SENSOR, product::sensor(now), &schema);
             view.tick(&self.mcu, &self.clouds);
         }
     }
@@ -294,7 +325,8 @@ const TICK: Duration = Duration::from_millis(100);
 const COMMAND_EVERY: Duration = Duration::from_secs(1);
 /// The same noise in each run.
 const SEED: u64 = 2;
-/// A plugin that panics on request.
+/// A plugin that panics on request: here with every batch of reports, so after each restart again.
 const PANICKING: &str = "polylink-fixture-misbehaving";
+const PANICKING_NAME: &str = "panicking";
 const PANICKING_SECTION: &str =
-    "[cloud.panicking]\nplugin = \"misbehaving\"\nsettings = { panic_in = \"timeout\", every_ms = 1000 }\n";
+    "[cloud.panicking]\nplugin = \"fixture-misbehaving\"\nsettings = { do = \"panic\", in = \"reports\" }\n";

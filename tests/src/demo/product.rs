@@ -1,12 +1,24 @@
 //! The demo's product: its datapoints, its file for the host, and what the clouds ask of it.
 
+use std::time::Duration;
+
 use serde_json::{Value as Json, json};
 
-use crate::mcu::p0::Schema;
+use crate::mcu::p0::{Raw, Schema};
 use crate::rig::files::Files;
 
 /// Attribute that carries the number of each report.
 pub const COUNTER: &str = "counter";
+
+/// Attribute that wanders by itself.
+pub const SENSOR: &str = "temperature";
+
+/// What the sensor shows after so long: up and down by five degrees around 20.0 within a minute.
+pub fn sensor(after: Duration) -> Raw {
+    let tenths = u64::try_from(after.as_millis() / 300 % 200).unwrap_or(0);
+    // Transmitted: tenths of a degree above -40 (the demo's datapoint file).
+    Raw::Number(550 + tenths.min(200 - tenths))
+}
 
 /// The datapoints as the MCU knows them.
 pub fn schema() -> Schema {

@@ -44,8 +44,8 @@ pub struct McuSim {
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
-    /// Whether no report is under way or wanted.
-    at_rest: watch::Sender<bool>,
+    /// Turns of the firmware so far.
+    turns: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
@@ -55,6 +55,8 @@ struct State {
     faults: Faults,
     rate: u32,
     report_wanted: bool,
+    /// A report waits for its acknowledgement.
+    under_way: bool,
 }
 
 impl McuSim {
@@ -71,9 +73,9 @@ impl McuSim {
             faults: Faults::default(),
             rate: options.rate,
             report_wanted: false,
+            under_way: false,
         };
-        let shared =
-            Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), at_rest: watch::channel(true).0 });
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), turns: watch::channel(0).0 });
         let firmware = Firmware::new(options, counter, Arc::clone(&shared));
         Ok(Self { path, shared, task: tokio::spawn(firmware.run(pty)) })
     }
@@ -101,9 +103,24 @@ impl McuSim {
 
     /// Waits until no report is under way or wanted; with a rate above zero that may be never.
     pub async fn at_rest(&self) {
-        // What was ordered just now reaches the firmware with its next turn.
-        tokio::task::yield_now().await;
-        let _ = self.shared.at_rest.subscribe().wait_for(|at_rest| *at_rest).await;
+        self.until_state(|state| state.rate == 0 && !state.report_wanted && !state.under_way).await;
+    }
+
+    /// Waits until the log fulfils a condition.
+    pub async fn until(&self, condition: impl Fn(&McuLog) -> bool) {
+        self.until_state(|state| condition(&state.log)).await;
+    }
+
+    async fn until_state(&self, condition: impl Fn(&State) -> bool) {
+        let mut turns = self.shared.turns.subscribe();
+        loop {
+            turns.borrow_and_update();
+            if condition(&self.shared.lock()) {
+                return;
+            }
+            // The sender lives in `self`, so waiting ends only with a turn.
+            let _ = turns.changed().await;
+        }
     }
 
     /// What goes wrong on the line from now on.
@@ -201,8 +218,8 @@ impl Firmware {
         let mut paced_until = Instant::now();
         loop {
             self.tick(Instant::now());
-            let wanted = self.shared.lock().report_wanted;
-            self.shared.at_rest.send_replace(self.under_way.is_none() && !wanted);
+            self.shared.lock().under_way = self.under_way.is_some();
+            self.shared.turns.send_modify(|turns| *turns += 1);
             let due = tokio::time::Instant::from_std(self.due());
             let shared = Arc::clone(&self.shared);
             let chunk = self.out.front().map(|segment| segment.bytes[segment.written..].to_vec());

@@ -46,6 +46,18 @@ impl Binaries {
         Ok(binaries)
     }
 
+    /// Takes the plugins of a directory instead of those of the same name that were built.
+    pub fn with_plugins_of(mut self, dir: &Path) -> Result<Self, RigError> {
+        let failed = |error| RigError::new(format!("plugins in {}: {error}", dir.display()));
+        for entry in std::fs::read_dir(dir.canonicalize().map_err(failed)?).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if let Some(name) = library_name(&path) {
+                self.plugins.insert(name, path);
+            }
+        }
+        Ok(self)
+    }
+
     /// The library of a package's plugin, such as `polylink-deli`.
     pub fn plugin(&self, package: &str) -> Result<&Path, RigError> {
         let name = package.replace('-', "_");
@@ -69,18 +81,11 @@ impl Binaries {
     fn in_directory(dir: &Path) -> Result<Self, RigError> {
         let failed = |error| RigError::new(format!("POLYLINK_BIN_DIR {}: {error}", dir.display()));
         let dir = dir.canonicalize().map_err(failed)?;
-        let mut plugins = BTreeMap::new();
-        for entry in std::fs::read_dir(&dir).map_err(failed)? {
-            let path = entry.map_err(failed)?.path();
-            if let Some(name) = library_name(&path) {
-                plugins.insert(name, path);
-            }
-        }
         let polylink = dir.join("polylink");
         if !polylink.is_file() {
             return Err(RigError::new(format!("POLYLINK_BIN_DIR {} holds no polylink", dir.display())));
         }
-        Ok(Self { polylink, plugins })
+        Self { polylink, plugins: BTreeMap::new() }.with_plugins_of(&dir)
     }
 
     fn build(packages: &[&str], progress: Progress) -> Result<Self, RigError> {

@@ -115,6 +115,15 @@ impl Rig {
         self.command(words).output().map_err(|error| self.error(format!("polylink {words}: {error}")))
     }
 
+    /// The same beside a running simulator, which this runtime has to keep alive meanwhile.
+    pub async fn command_line(&self, words: &str) -> Result<Output, RigError> {
+        let mut command = self.command(words);
+        let output = tokio::task::spawn_blocking(move || command.output());
+        let output = self.within(LIMIT, &format!("polylink {words}"), output).await?;
+        let output = output.map_err(std::io::Error::other).and_then(|output| output);
+        output.map_err(|error| self.error(format!("polylink {words}: {error}")))
+    }
+
     /// The host's own account of itself.
     pub async fn status(&self) -> Result<Json, RigError> {
         let socket = self.socket();

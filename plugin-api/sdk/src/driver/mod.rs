@@ -193,6 +193,7 @@ impl<S: Session> Plugin for Driver<S> {
 impl<S: Session> Drop for Driver<S> {
     fn drop(&mut self) {
         self.end();
+        guard::release(self.port.instance);
     }
 }
 

@@ -35,6 +35,23 @@ fn a_store_that_fails_says_so_and_keeps_nothing() {
 }
 
 #[test]
+fn what_a_real_host_would_refuse_is_refused() {
+    let put = |key: &str, n_bytes| limits::store(&store::Request::Put(key.to_owned(), vec![0; n_bytes])).is_ok();
+    assert_eq!(
+        [put("a-1", 65_536), put("a", 65_537), put("A", 0), put("", 0), put(".a", 0)],
+        [true, false, false, false, false]
+    );
+    let publish = |topic: &str, qos, n_bytes| {
+        let message = mqtt::Message { topic: topic.to_owned(), payload: vec![0; n_bytes], qos, retain: false };
+        limits::publish(&message).is_ok()
+    };
+    assert_eq!(
+        [publish("a", 2, 262_144), publish("a", 0, 262_145), publish("a/#", 0, 0), publish("a", 3, 0)],
+        [true, false, false, false]
+    );
+}
+
+#[test]
 #[should_panic(expected = "expected a publish on `t`; what was asked and not yet expected: []")]
 fn an_expectation_that_is_not_met_says_what_was_asked_instead() {
     let mut host = VirtualHost::new::<Ticker>(Setup::default());

@@ -7,7 +7,7 @@ use polylink_plugin_sdk::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::scenarios::cloud::Cloud;
 
 #[derive(Clone, Debug)]
 enum Step {

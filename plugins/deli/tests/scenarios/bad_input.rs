@@ -3,7 +3,7 @@
 use polylink_plugin_sdk::session::Phase;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::scenarios::cloud::Cloud;
 
 fn check_dropped(payload: impl AsRef<[u8]>) {
     let mut cloud = Cloud::online(json!({}));
@@ -113,7 +113,7 @@ fn a_numeric_mid_is_answered_as_the_same_number() {
 
 #[test]
 fn damaged_stored_values_count_as_absent() {
-    let mut setup = crate::cloud::setup(json!({}));
+    let mut setup = crate::scenarios::cloud::setup(json!({}));
     for key in ["organisation", "applications", "name", "ota", "queue"] {
         setup.stored.insert(key.to_owned(), vec![0xFF, 0x00, b'{']);
     }

@@ -4,7 +4,7 @@ use polylink_plugin_sdk::services::module;
 use polylink_plugin_sdk::{CommandBody, DatapointId, OutcomeResult};
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::scenarios::cloud::Cloud;
 
 const WIPING: &str = "erase";
 
@@ -116,7 +116,7 @@ fn a_wipe_drops_the_answers_that_wait_for_former_applications() {
 
 #[test]
 fn a_wipe_action_that_the_product_lacks_is_a_fault_of_the_settings() {
-    let setup = crate::cloud::setup(json!({"wipe_action": "nope"}));
+    let setup = crate::scenarios::cloud::setup(json!({"wipe_action": "nope"}));
     let mut host = polylink_plugin_sdk::testing::VirtualHost::new::<polylink_deli::session::DeliSession>(setup);
     let fault = host.try_start().unwrap_err();
     assert!(fault.message.contains("settings.wipe_action") && fault.message.contains("nope"), "{}", fault.message);

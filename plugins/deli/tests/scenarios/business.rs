@@ -6,7 +6,7 @@ use polylink_plugin_sdk::{
 };
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, product, setup};
+use crate::scenarios::cloud::{Cloud, product, setup};
 
 fn command(mid: &str, data: Value) -> Value {
     json!({"mid": mid, "from": "app7", "time": 1, "action": 301, "data": data})

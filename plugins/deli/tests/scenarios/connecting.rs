@@ -5,7 +5,7 @@ use polylink_plugin_sdk::services::{Reason, network};
 use polylink_plugin_sdk::session::Phase;
 use serde_json::json;
 
-use crate::cloud::{Cloud, DEVICE, setup};
+use crate::scenarios::cloud::{Cloud, DEVICE, setup};
 
 const TWO: &str = r#"{"MQTT":["tcp://d1:1883","ssl://d2"]}"#;
 

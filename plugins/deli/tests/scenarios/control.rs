@@ -3,7 +3,7 @@
 use polylink_plugin_sdk::{CommandBody, DatapointId};
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::scenarios::cloud::Cloud;
 
 fn control(mid: Value, data: Value) -> Value {
     json!({"mid": mid, "from": "u77", "time": 1, "action": 200, "data": data})

@@ -3,7 +3,7 @@
 use polylink_plugin_sdk::session::Phase;
 use serde_json::{Value, json};
 
-use crate::cloud::Cloud;
+use crate::scenarios::cloud::Cloud;
 
 /// A device that is asked for its record again and gets this code.
 fn answered(code: i64) -> (Cloud, Value) {

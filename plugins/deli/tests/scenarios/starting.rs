@@ -4,7 +4,7 @@ use polylink_plugin_sdk::services::module;
 use polylink_plugin_sdk::{ClockQuality, WallTime};
 use serde_json::json;
 
-use crate::cloud::{Cloud, DEVICE, setup};
+use crate::scenarios::cloud::{Cloud, DEVICE, setup};
 
 #[test]
 fn the_start_sequence_is_time_info_query_without_waiting() {

@@ -4,7 +4,7 @@ use polylink_plugin_sdk::services::module;
 use polylink_plugin_sdk::{ClockQuality, WallTime};
 use serde_json::{Value, json};
 
-use crate::cloud::{Cloud, setup};
+use crate::scenarios::cloud::{Cloud, setup};
 
 fn offer(version: &str, kind: &str) -> Value {
     json!({"code": 0, "version": version, "upgrade_type": kind, "file_path": "http://delicloud.com/oss/xxx.zip",

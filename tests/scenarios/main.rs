@@ -1,0 +1,9 @@
+//! Scenarios: the real program and the real plugins between a simulated MCU and simulated clouds.
+
+mod bad_input;
+mod broken_configs;
+mod commands;
+mod life;
+mod outage;
+mod reports;
+mod stage;
