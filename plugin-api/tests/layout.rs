@@ -79,9 +79,13 @@ impl Types {
                     let signature = function.to_string();
                     write!(text, " {}", signature.lines().next().unwrap_or_default()).expect("as above");
                 }
-                // What a container holds.
-                for part in field.layout().phantom_fields().iter() {
-                    write!(text, " of {}", part.full_type()).expect("as above");
+                // What a container holds: its own parts that are of this crate.
+                for inner in field.layout().get_fields().into_iter().flat_map(|fields| fields.iter()) {
+                    for part in inner.layout().shared_vars().type_layouts().iter().map(|part| part()) {
+                        if inner.layout().item_info().package() != "polylink-plugin-api" {
+                            write!(text, " of {}", part.full_type()).expect("as above");
+                        }
+                    }
                 }
                 text.push('\n');
             }
