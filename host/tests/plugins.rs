@@ -257,7 +257,7 @@ impl Host {
 /// This file is refused with this sentence.
 #[track_caller]
 fn check_refused(path: &Path, sentence: &str) {
-    let refused = Loader::default().load(path, &["polylink.mqtt/1"]).err().expect("it is refused").to_string();
+    let refused = Loader::default().load(path, &["polylink.mqtt/1"]).expect_err("it is refused").to_string();
     assert_eq!(refused, sentence.replace("FILE", &path.display().to_string()));
 }
 
