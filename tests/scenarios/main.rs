@@ -4,6 +4,7 @@ mod bad_input;
 mod broken_configs;
 mod commands;
 mod life;
+mod misbehaviour;
 mod outage;
 mod reports;
 mod stage;
