@@ -6,7 +6,9 @@
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
+use super::product;
 use crate::clouds::SimCloud;
+use crate::mcu::p0::Schema;
 use crate::mcu::sim::McuSim;
 
 /// Draws a run.
@@ -19,6 +21,7 @@ pub struct View {
     seen: Vec<Seen>,
     commands_seen: usize,
     ticks: u64,
+    schema: Schema,
 }
 
 #[derive(Default, Clone)]
@@ -33,7 +36,16 @@ impl View {
     pub fn new(json: bool, clouds: usize) -> Self {
         let colour = !json && std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         let seen = vec![Seen::default(); clouds];
-        Self { started: Instant::now(), live: !json, colour, drawn: 0, seen, commands_seen: 0, ticks: 0 }
+        Self {
+            started: Instant::now(),
+            live: !json,
+            colour,
+            drawn: 0,
+            seen,
+            commands_seen: 0,
+            ticks: 0,
+            schema: product::schema(),
+        }
     }
 
     /// Tells what happens now.
@@ -56,7 +68,8 @@ impl View {
         let commands = mcu.with_log(|log| log.commands[self.commands_seen.min(log.commands.len())..].to_vec());
         self.commands_seen += commands.len();
         for command in commands.iter().take(LINES_PER_TICK) {
-            self.line("mcu", &format!("obeys {} = {:?}", command.name, command.value), YELLOW);
+            let text = self.schema.attribute(&command.name).map(|attribute| attribute.text(&command.value));
+            self.line("mcu", &format!("obeys {} = {}", command.name, text.unwrap_or_default()), YELLOW);
         }
         for (at, (name, cloud)) in clouds.iter().enumerate() {
             self.cloud(at, name, cloud.as_ref());
@@ -91,10 +104,16 @@ impl View {
     fn counters(&mut self, mcu: &McuSim, clouds: &[(&str, Box<dyn SimCloud>)]) {
         let (sent, acked, repeated, commands) =
             mcu.with_log(|log| (log.reports_sent, log.acknowledged.len(), log.repetitions, log.commands.len()));
-        let mut lines = vec![(
-            "mcu".to_owned(),
-            format!("{sent} reports sent, {acked} acknowledged, {repeated} repeated; {commands} commands obeyed"),
-        )];
+        let values = self.schema.attributes.iter().zip(mcu.values());
+        let says: Vec<_> =
+            values.map(|(attribute, value)| format!("{} {}", attribute.name, attribute.text(&value))).collect();
+        let mut lines = vec![
+            ("mcu".to_owned(), says.join(", ")),
+            (
+                "mcu".to_owned(),
+                format!("{sent} reports, {acked} acknowledged, {repeated} repeated; {commands} commands"),
+            ),
+        ];
         for (name, cloud) in clouds {
             let text = cloud.ledger().with(|entries| {
                 let (sent, done) = (entries.commands_sent(), entries.commands_done());
@@ -103,7 +122,8 @@ impl View {
             lines.push(((*name).to_owned(), text));
         }
         for (who, text) in &lines {
-            self.line(who, text, BOLD);
+            // A line that wraps could not be taken off the screen again.
+            self.line(who, &text.chars().take(COUNTER_CHARS).collect::<String>(), BOLD);
         }
         self.drawn = if self.colour { lines.len() } else { 0 };
     }
@@ -121,9 +141,9 @@ impl View {
         let mut out = std::io::stdout().lock();
         // Whoever closed our output does not want to read it; the run goes on.
         let _ = if self.colour {
-            writeln!(out, "{GREY}{at:8.3}{PLAIN}  {colour}{who:<8}{text}{PLAIN}")
+            writeln!(out, "{GREY}{at:8.3}{PLAIN}  {colour}{who:<9}{text}{PLAIN}")
         } else {
-            writeln!(out, "{at:8.3}  {who:<8}{text}")
+            writeln!(out, "{at:8.3}  {who:<9}{text}")
         };
     }
 }
@@ -135,6 +155,8 @@ const GREEN: &str = "\x1b[32m";
 const YELLOW: &str = "\x1b[33m";
 const MAGENTA: &str = "\x1b[35m";
 const CYAN: &str = "\x1b[36m";
+/// Room for a counter line on a terminal of 80 columns, after the time and the name.
+const COUNTER_CHARS: usize = 60;
 /// Lines of one party in one tick.
 const LINES_PER_TICK: usize = 2;
 /// Counters are printed every so many ticks where they cannot stay in place.

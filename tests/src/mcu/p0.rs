@@ -184,6 +184,17 @@ impl Attribute {
         if part.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{part}") }
     }
 
+    /// A transmitted value for people: label, decimal text or hex.
+    pub fn text(&self, value: &Raw) -> String {
+        match value {
+            Raw::Number(x) => {
+                let label = usize::try_from(*x).ok().and_then(|at| self.labels.get(at));
+                label.cloned().unwrap_or_else(|| self.decimal(*x))
+            }
+            Raw::Bytes(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+
     fn parse(json: &Json) -> Result<Self, String> {
         let name = json["name"].as_str().ok_or("datapoint file: attribute without a name")?.to_owned();
         let number = |value: &Json, key: &str| {

@@ -95,6 +95,11 @@ impl McuSim {
         look(&self.shared.lock().log)
     }
 
+    /// The values it would report now, in the order of the attributes.
+    pub fn values(&self) -> Vec<Raw> {
+        self.shared.lock().values.clone()
+    }
+
     /// Reports a second from now on; 0 stops them.
     pub fn set_rate(&self, rate: u32) {
         self.shared.lock().rate = rate;
