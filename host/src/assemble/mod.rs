@@ -32,7 +32,7 @@ use crate::mcu::port::{self, McuHandler, PortMessage, PortSettings};
 use crate::mcu::{Identity, Link, LinkOutput, UserEvent};
 use crate::notify::Notifier;
 use crate::services::clock::{self, Clock};
-use crate::services::{OwnedEvent, Services};
+use crate::services::{OwnedEvent, ServiceOptions, Services};
 use control::HostControl;
 use module::ModuleSide;
 use product::Clouds;
@@ -87,7 +87,7 @@ async fn host(config: HostConfig) -> ExitCode {
         Zone::System => clock::Zone::system(),
         Zone::Fixed(seconds) => clock::Zone::Fixed(seconds),
     });
-    let services = Services::new(tokio::runtime::Handle::current());
+    let services = Services::new(ServiceOptions { runtime: tokio::runtime::Handle::current(), clock: clock.clone() });
     services.watch_network();
     let (to_port, mailbox) = mpsc::channel(PORT_MAILBOX);
     let hub = make_hub(&config, &clock, to_port.clone());

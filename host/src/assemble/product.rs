@@ -222,8 +222,8 @@ impl Clouds {
         files: &std::collections::BTreeMap<String, PathBuf>,
     ) -> Result<(), String> {
         let file = match &cloud.plugin {
-            PluginChoice::Name(name) => files.get(name),
-            PluginChoice::File(path) => Some(path),
+            PluginChoice::Name(name) => self.loader.find(files, name),
+            PluginChoice::File(path) => Some(path.as_path()),
         };
         let Some(Ok(descriptor)) = file.map(|file| self.loader.inspect(file)) else { return Ok(()) };
         cloud.check_settings(&descriptor.settings_schema).map_err(|errors| errors.to_string())

@@ -195,6 +195,7 @@ fn mappings(path: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> 
         let mut mapping = Mapping { name: section.optional("name", cloud_name), ..Mapping::default() };
         match kind {
             Some(Kind::Enum { labels }) => mapping.labels = section.optional("labels", cloud_labels(labels.len())),
+            Some(Kind::Bool) => mapping.labels = section.optional("labels", cloud_labels(2)),
             Some(Kind::Int { .. } | Kind::Decimal { .. }) => {
                 mapping.shift = section.optional("scale", whole("decimal digits", -18..=18));
             }

@@ -109,7 +109,11 @@ fn field_members(id: u32, parent: &str, field: &Field, mappings: &Mappings) -> M
     put("unit", field.unit.as_str().into());
     put("type", field.kind.name().into());
     match &field.kind {
-        Kind::Bool => {}
+        Kind::Bool => {
+            if let Some(labels) = mapping.and_then(|mapping| mapping.labels.as_ref()) {
+                put("cloud_labels", labels.as_slice().into());
+            }
+        }
         Kind::Int { min, max, step } => {
             put("min", min.to_string().into());
             put("max", max.to_string().into());

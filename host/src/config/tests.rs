@@ -165,7 +165,7 @@ fn a_syntax_error_has_line_and_column_and_does_not_quote_the_line() {
     );
     check_host(
         "[mcu]\n[mcu]\n",
-        "<dir>/host.toml:2:1: not valid TOML: invalid table header, duplicate key `mcu` in document root",
+        "<dir>/host.toml:2:1: not valid TOML: invalid table header, duplicate key `\"mcu\"` in document root",
     );
 }
 

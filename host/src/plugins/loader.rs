@@ -3,7 +3,7 @@
 //! Loading runs the library's code, so what may be loaded is decided before, see [`super::discover`]. A library is never
 //! unmapped: its code may still be on some stack, and its thread-locals have destructors.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -124,6 +124,19 @@ impl Loader {
         let loaded = self.open(path)?;
         check_services(&loaded.descriptor, offered)?;
         Ok(loaded)
+    }
+
+    /// The file of this plugin: the one whose file name says so, unless that describes itself as another; else the first
+    /// one that describes itself by this name, whatever its file is called.
+    #[must_use]
+    pub fn find<'a>(&self, files: &'a BTreeMap<String, PathBuf>, plugin: &str) -> Option<&'a Path> {
+        let calls_itself = |path: &Path| self.inspect(path).map(|descriptor| descriptor.name);
+        if let Some(path) = files.get(plugin)
+            && calls_itself(path).map_or(true, |name| name == plugin)
+        {
+            return Some(path);
+        }
+        files.values().map(PathBuf::as_path).find(|path| calls_itself(path).is_ok_and(|name| name == plugin))
     }
 
     /// What a plugin says of itself, whether or not this host can fulfil its wishes.

@@ -177,7 +177,7 @@ impl Plugins {
         let instances = clouds.into_iter().map(|setup| {
             let cloud = around.hub.change(|bus, _| bus.declare(&setup.name));
             let file = Path::new(&setup.plugin);
-            let path = if file.is_absolute() { Some(file) } else { found.files.get(&setup.plugin).map(PathBuf::as_path) };
+            let path = if file.is_absolute() { Some(file) } else { loader.find(&found.files, &setup.plugin) };
             let loaded = match path {
                 Some(path) => loader.load(path, around.services.offered()).map_err(|error| error.to_string()),
                 None => Err(not_found(&setup.plugin, &found, &around.settings.directories)),

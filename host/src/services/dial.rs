@@ -1,214 +1,160 @@
-//! Outgoing connections for all services: look up, connect, protect.
+//! Opens streams: name to addresses, addresses to a socket, a socket to TLS. Shared by `mqtt` and `tcp`.
+//!
+//! Each address gets its chance: the next one is tried a little later without giving the first one up, and the first
+//! that connects wins. The caller puts a limit on the time of the whole.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use polylink_plugin_api::HostRefusal;
-use polylink_plugin_api::services::TlsOptions;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-use super::tls::{Configs, Trust};
+use super::clock::Clock;
+use super::registry::Refusal;
+use super::resolve::Resolver;
+use super::tls::{TlsConfigs, TlsSetup};
 
-/// Why a service said no: a code of [`HostRefusal`] and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct Refusal {
-    pub code: i64,
-    pub text: String,
+/// What makes connections for all instances.
+pub(super) struct Dialer {
+    pub resolver: Resolver,
+    pub tls: TlsConfigs,
 }
 
-impl Refusal {
-    pub fn new(code: i64, text: impl Into<String>) -> Self {
-        Self { code, text: text.into() }
-    }
-}
-
-/// A connected byte stream, plain or protected.
-pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
-
-/// Where to connect, and how.
-pub struct Target {
+/// Where to connect, and how protected.
+#[derive(Debug, Clone)]
+pub(super) struct Target {
     pub host: String,
     pub port: u16,
-    pub protection: Option<Protection>,
-    pub timeout: Duration,
+    pub tls: Option<Protection>,
 }
 
-/// TLS towards a server of this name.
-pub struct Protection {
+/// TLS of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Protection {
+    /// Name to verify; empty: the host's.
     pub server_name: String,
-    pub trust: Trust,
+    pub setup: TlsSetup,
 }
 
-impl Target {
-    /// # Errors
-    /// Plain text is wanted and `plain_text` does not allow it, or there is no host or port.
-    pub fn new(
-        host: &str,
-        port: u16,
-        tls: &TlsOptions<'_>,
-        timeout_ms: u32,
-        plain_text: bool,
-    ) -> Result<Self, Refusal> {
-        if host.is_empty() || port == 0 {
-            return Err(Refusal::new(HostRefusal::INVALID, format!("`{host}:{port}` is not a host and a port")));
-        }
-        if !tls.enabled && !plain_text {
-            return Err(Refusal::new(HostRefusal::INVALID, PLAIN_TEXT_REFUSED));
-        }
-        let protection = tls.enabled.then(|| Protection {
-            server_name: if tls.server_name.is_empty() { host } else { tls.server_name.as_str() }.to_owned(),
-            trust: Trust::of(tls),
-        });
-        let timeout = Duration::from_millis(if timeout_ms == 0 { TIMEOUT_MS } else { timeout_ms }.into());
-        Ok(Self { host: host.to_owned(), port, protection, timeout })
-    }
+/// An open stream, plain or protected.
+pub(super) type Wire = Box<dyn Duplex>;
 
-    pub fn address(&self) -> String {
-        format!("{}:{}", self.host, self.port)
-    }
-}
+/// Both directions of a stream.
+pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
-/// Connects. Shared by all instances, with its memory of addresses and TLS sessions.
-pub struct Dialer {
-    pub configs: Configs,
-    names: Mutex<HashMap<String, Known>>,
-}
-
-struct Known {
-    addresses: Vec<IpAddr>,
-    at: Instant,
-}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Dialer {
-    pub fn new() -> Self {
-        Self { configs: Configs::default(), names: Mutex::new(HashMap::new()) }
+    pub fn new(clock: Clock) -> Self {
+        Self { resolver: Resolver::default(), tls: TlsConfigs::new(clock) }
     }
 
-    /// Connects within the target's time, trying each address in turn.
-    ///
-    /// # Errors
-    /// The last address's refusal.
-    pub async fn dial(&self, target: &Target) -> Result<Box<dyn Io>, Refusal> {
-        match tokio::time::timeout(target.timeout, self.dial_untimed(target)).await {
-            Ok(dialled) => dialled,
-            Err(_) => Err(timed_out(target)),
-        }
-    }
-
-    async fn dial_untimed(&self, target: &Target) -> Result<Box<dyn Io>, Refusal> {
-        // Before the network is touched, so that a wrong certificate is not blamed on it.
-        let protection = match &target.protection {
-            Some(protection) => {
-                let config = self.configs.get(&protection.trust)?;
-                let name = ServerName::try_from(protection.server_name.clone()).map_err(|_| {
-                    let text = format!("`{}` is not a name that a certificate can have", protection.server_name);
-                    Refusal::new(HostRefusal::INVALID, text)
-                })?;
-                Some((TlsConnector::from(config), name))
-            }
+    /// Connects. The settings of TLS are read first: a wrong one must not cost the other end a connection.
+    pub async fn dial(&self, target: &Target) -> Result<(Wire, SocketAddr), Refusal> {
+        let tls = match &target.tls {
             None => None,
+            Some(protection) => {
+                let name = if protection.server_name.is_empty() { &target.host } else { &protection.server_name };
+                let trimmed = name.trim_matches(['[', ']']).to_owned();
+                let server = ServerName::try_from(trimmed).map_err(|_| {
+                    Refusal::invalid(format!("`{}` is no name a certificate can have", name.escape_debug()))
+                })?;
+                Some((TlsConnector::from(self.tls.get(&protection.setup)?), server))
+            }
         };
-        let addresses = self.resolve(&target.host).await?;
-        // The last one may take all the time that is left; the others share.
-        let share = target.timeout / u32::try_from(addresses.len()).unwrap_or(1).max(1);
-        let mut last = Refusal::new(HostRefusal::RESOLVE, format!("no address is known for {}", target.host));
-        for address in addresses {
-            let address = SocketAddr::new(address, target.port);
-            match tokio::time::timeout(share, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => {
-                    // A small packet must not wait for the acknowledgement of the one before.
-                    let _ = stream.set_nodelay(true);
-                    let Some((connector, name)) = protection else { return Ok(Box::new(stream)) };
-                    return match connector.connect(name, stream).await {
-                        Ok(stream) => Ok(Box::new(stream)),
-                        Err(error) => Err(Refusal::new(HostRefusal::TLS, format!("TLS with {address}: {error}"))),
-                    };
-                }
-                Ok(Err(error)) => last = Refusal::new(io_code(&error), format!("{address}: {error}")),
-                Err(_) => last = timed_out(target),
+        let addresses = self.resolver.resolve(&target.host).await?;
+        let stream = race(addresses, target.port).await.map_err(|error| refusal(&error, target))?;
+        let peer = stream.peer_addr().map_err(|error| refusal(&error, target))?;
+        // Small packets must not wait for the acknowledgement of the one before.
+        stream.set_nodelay(true).map_err(|error| refusal(&error, target))?;
+        match tls {
+            None => Ok((Box::new(stream), peer)),
+            Some((connector, server)) => {
+                let stream = connector.connect(server, stream).await.map_err(|error| handshake(&error, target))?;
+                Ok((Box::new(stream), peer))
             }
         }
-        Err(last)
-    }
-
-    /// Addresses of a host name, from memory while they are fresh, and from memory too when the look-up fails.
-    ///
-    /// # Errors
-    /// The name has no address.
-    pub async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Refusal> {
-        if let Ok(address) = host.trim_matches(['[', ']']).parse() {
-            return Ok(vec![address]);
-        }
-        if let Some(known) = self.remembered(host, true) {
-            return Ok(known);
-        }
-        let looked_up = tokio::time::timeout(RESOLVE_TIMEOUT, lookup_host((host, 0))).await;
-        let (addresses, why) = match looked_up {
-            Ok(Ok(found)) => (found.map(|found| found.ip()).take(ADDRESSES_MAX).collect(), "no address".to_owned()),
-            Ok(Err(error)) => (Vec::new(), error.to_string()),
-            Err(_) => (Vec::new(), "no answer".to_owned()),
-        };
-        if addresses.is_empty() {
-            let refusal = Refusal::new(HostRefusal::RESOLVE, format!("cannot look up {host}: {why}"));
-            return self.remembered(host, false).ok_or(refusal);
-        }
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= NAMES_MAX && !names.contains_key(host) {
-            names.clear();
-        }
-        names.insert(host.to_owned(), Known { addresses: addresses.clone(), at: Instant::now() });
-        Ok(addresses)
-    }
-
-    fn remembered(&self, host: &str, fresh: bool) -> Option<Vec<IpAddr>> {
-        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = names.get(host)?;
-        (!fresh || known.at.elapsed() < FRESH).then(|| known.addresses.clone())
     }
 }
 
-/// The code of an I/O error.
-pub fn io_code(error: &io::Error) -> i64 {
-    match error.kind() {
+/// Connects to the first address that answers.
+async fn race(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    let mut rest = addresses.into_iter();
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    let mut next = rest.next();
+    loop {
+        if let Some(address) = next.take() {
+            attempts.spawn(TcpStream::connect(SocketAddr::new(address, port)));
+        }
+        let more = !rest.as_slice().is_empty();
+        tokio::select! {
+            ended = attempts.join_next() => match ended {
+                None => return Err(last),
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                Some(Ok(Err(error))) => last = error,
+                Some(Err(error)) => last = io::Error::other(error),
+            },
+            () = tokio::time::sleep(HEAD_START), if more => {}
+        }
+        next = rest.next();
+    }
+}
+
+/// What a broken or unborn connection means to a plugin.
+pub(super) fn refusal(error: &io::Error, target: &Target) -> Refusal {
+    let code = match error.kind() {
         io::ErrorKind::ConnectionRefused => HostRefusal::CONNECTION_REFUSED,
         io::ErrorKind::TimedOut => HostRefusal::TIMEOUT,
-        io::ErrorKind::InvalidData => HostRefusal::TLS,
         io::ErrorKind::ConnectionReset
         | io::ErrorKind::ConnectionAborted
         | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::UnexpectedEof => HostRefusal::CONNECTION_LOST,
+        | io::ErrorKind::UnexpectedEof
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown => HostRefusal::CONNECTION_LOST,
+        _ if tls_error(error).is_some() => HostRefusal::TLS,
         _ => HostRefusal::OTHER,
+    };
+    Refusal::new(code, format!("{}:{}: {error}", target.host, target.port))
+}
+
+fn handshake(error: &io::Error, target: &Target) -> Refusal {
+    match tls_error(error) {
+        Some(tls) => Refusal::new(HostRefusal::TLS, format!("{}:{}: no TLS: {tls}", target.host, target.port)),
+        None => refusal(error, target),
     }
 }
 
-fn timed_out(target: &Target) -> Refusal {
-    let text = format!("{} did not answer within {} ms", target.address(), target.timeout.as_millis());
-    Refusal::new(HostRefusal::TIMEOUT, text)
+/// The TLS error inside an I/O error.
+pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
+    error.get_ref().and_then(|inner| inner.downcast_ref())
 }
 
-/// What an instance is told that wants plain text where the product file does not allow it.
-pub const PLAIN_TEXT_REFUSED: &str = "connections without TLS are not allowed here; `plain_text = true` in this cloud's section of the product file allows them";
+/// A plain text connection, or TLS as the options say; the instance decides whether plain text is allowed.
+pub(super) fn protection(
+    instance: &super::registry::Instance,
+    host: &str,
+    tls: &polylink_plugin_api::services::TlsOptions<'_>,
+) -> Result<Option<Protection>, Refusal> {
+    if tls.enabled {
+        return Ok(Some(Protection { server_name: tls.server_name.to_string(), setup: TlsSetup::of(tls) }));
+    }
+    instance.allow_plain_text(host).map(|()| None)
+}
 
-/// Time for a connection if the caller names none (contract of `polylink.mqtt/1`, `tcp/1`).
-const TIMEOUT_MS: u32 = 10_000;
+/// The time a call gives, or the usual.
+pub(super) fn timeout(ms: u32) -> Duration {
+    if ms == 0 { DEFAULT_TIMEOUT } else { Duration::from_millis(ms.into()) }
+}
 
-/// The system's resolver may try several servers for a long time. Chosen by us.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What `timeout_ms` 0 means (`polylink.mqtt/1`, `tcp/1`, `http/1`).
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an address is used without asking again. Chosen by us: short enough for a cloud that moves.
-const FRESH: Duration = Duration::from_secs(60);
-
-/// Names remembered; beyond that all are forgotten. Chosen by us.
-const NAMES_MAX: usize = 64;
-
-/// Addresses of one name that are tried. Chosen by us.
-const ADDRESSES_MAX: usize = 8;
+/// How long one address is tried alone (RFC 8305 5 recommends 250 ms).
+const HEAD_START: Duration = Duration::from_millis(250);

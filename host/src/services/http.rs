@@ -1,193 +1,238 @@
-//! `polylink.http/1`: one request, one bounded answer. One task per request; connections are not kept.
+//! `polylink.http/1`: one request, one bounded answer.
+//!
+//! Each request has a client of its own: its TLS settings, redirect policy and permission for plain text are its own
+//! too, and no idle connection keeps the module awake. No cookies, no proxies, no settings from the environment.
 
+use std::error::Error as _;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
+use polylink_plugin_api::services::Http;
 use polylink_plugin_api::services::http::{HttpRequest, RESPONSE};
-use polylink_plugin_api::services::{FAILED, Http};
 use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Method, Request, Response, Url};
 
 use super::OwnedEvent;
-use super::dial::{PLAIN_TEXT_REFUSED, Refusal};
-use super::registry::{self, CallKind, HTTP_AT_ONCE_MAX, Handle, Instance};
-use super::tls::Trust;
+use super::dial::{self, Dialer};
+use super::registry::{Instance, Port, Refusal, with_instance, with_token};
+use super::tls::TlsSetup;
 
 /// The table.
-pub static TABLE: Http = Http { request, cancel };
+pub(super) static TABLE: Http = Http { request, cancel };
 
-/// A request with all it needs, owning what [`HttpRequest`] borrows.
-struct Request {
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Vec<u8>,
-    trust: Trust,
-    timeout: Duration,
-    body_max: usize,
-    redirects: usize,
-    plain_text: bool,
-}
-
-extern "C" fn request(id: InstanceId, options: HttpRequest<'_>) -> u64 {
-    let token = registry::token();
-    let Some(instance) = registry::find(id) else { return token };
-    let request = match Request::new(&options, instance.plain_text) {
-        Ok(request) => request,
-        Err(refusal) => {
-            instance.fail(Http::ID, token, refusal.code, refusal.text);
-            return token;
-        }
-    };
-    if instance.n_calls(CallKind::Http) >= HTTP_AT_ONCE_MAX {
-        let text = format!("{HTTP_AT_ONCE_MAX} requests are under way already");
-        instance.fail(Http::ID, token, HostRefusal::QUOTA, text);
-        return token;
-    }
-    instance.insert(Http::ID, FAILED, token, || {
-        let task_instance = Arc::clone(&instance);
-        let task = instance.runtime.spawn(async move {
-            let limit = request.timeout;
-            let answered = tokio::time::timeout(limit, perform(&task_instance, request)).await;
-            task_instance.remove(token);
-            match answered {
-                Ok(Ok(answer)) => task_instance.sink.complete(OwnedEvent { token, ..answer }),
-                Ok(Err(refusal)) => task_instance.fail(Http::ID, token, refusal.code, refusal.text),
-                Err(_) => {
-                    let text = format!("no complete answer within {} ms", limit.as_millis());
-                    task_instance.fail(Http::ID, token, HostRefusal::TIMEOUT, text);
-                }
-            }
+extern "C" fn request(id: InstanceId, wish: HttpRequest<'_>) -> u64 {
+    with_token(id, |instance, token| {
+        let sent = prepare(instance, &wish).and_then(|(client, request)| {
+            let max = if wish.max_body == 0 { BODY_DEFAULT } else { (wish.max_body as usize).min(BODY_MAX) };
+            instance.admit(token, Port::HttpRequest, run(Arc::clone(instance), token, client, request, max))
         });
-        Handle::Call(CallKind::Http, task.abort_handle())
-    });
-    token
+        if let Err(refusal) = sent {
+            instance.fail(Http::ID, token, refusal);
+        }
+    })
 }
 
 extern "C" fn cancel(id: InstanceId, token: u64) {
-    let Some(instance) = registry::find(id) else { return };
-    let is_request = instance.with(token, |handle| matches!(handle, Handle::Call(CallKind::Http, _)).then_some(()));
-    if is_request.is_some()
-        && let Some(Handle::Call(_, task)) = instance.remove(token)
-    {
-        task.abort();
+    with_instance(id, (), |instance| {
+        if matches!(instance.port(token), Some(Port::HttpRequest)) {
+            instance.abort(token);
+        }
+    });
+}
+
+/// Checks everything that can be wrong before a connection is made.
+fn prepare(instance: &Instance, wish: &HttpRequest<'_>) -> Result<(Client, Request), Refusal> {
+    // Addresses and headers carry tokens, so neither is shown.
+    let mut url = Url::parse(&wish.url).map_err(|error| Refusal::invalid(format!("url: {error}")))?;
+    let host = url.host_str().unwrap_or_default().to_owned();
+    let is_plain = match url.scheme() {
+        "https" => false,
+        "http" => true,
+        other => return Err(Refusal::invalid(format!("url: `{other}` is not known; accepted are http and https"))),
+    };
+    if is_plain {
+        instance.allow_plain_text(&host)?;
+    }
+    let method = Method::from_bytes(wish.method.as_bytes())
+        .map_err(|_| Refusal::invalid(format!("`{}` is no HTTP method", wish.method.escape_debug())))?;
+    let mut headers = headers(wish)?;
+    let mut verified = None;
+    let server_name = wish.tls.server_name.as_str();
+    if !is_plain && !server_name.is_empty() && server_name != host {
+        // The client verifies the name in the address; so the name goes there, and its look-up is led to the host.
+        if !headers.contains_key(HOST) {
+            let authority = url.port().map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+            headers
+                .insert(HOST, HeaderValue::try_from(authority).map_err(|_| Refusal::invalid("url: no usable host"))?);
+        }
+        url.set_host(Some(server_name)).map_err(|error| Refusal::invalid(format!("tls.server_name: {error}")))?;
+        verified = Some((server_name.to_ascii_lowercase(), host));
+    }
+    let tls = instance.dialer.tls.get(&TlsSetup::of(&wish.tls))?;
+    let client = Client::builder()
+        .tls_backend_preconfigured((*tls).clone())
+        .dns_resolver(Names { dialer: Arc::clone(&instance.dialer), verified })
+        .redirect(policy(wish.redirects, instance.allows_plain_text()))
+        .timeout(dial::timeout(wish.timeout_ms))
+        .no_proxy()
+        .referer(false)
+        .pool_max_idle_per_host(0)
+        .build()
+        .map_err(|error| Refusal::new(HostRefusal::OTHER, format!("no HTTP client: {error}")))?;
+    let mut request = Request::new(method, url);
+    *request.headers_mut() = headers;
+    if !wish.body.is_empty() {
+        *request.body_mut() = Some(wish.body.to_vec().into());
+    }
+    Ok((client, request))
+}
+
+fn headers(wish: &HttpRequest<'_>) -> Result<HeaderMap, Refusal> {
+    let mut headers = HeaderMap::new();
+    for pair in wish.headers.iter() {
+        let name = HeaderName::try_from(pair.0.as_str())
+            .map_err(|_| Refusal::invalid(format!("`{}` is no header name", pair.0.escape_debug())))?;
+        let value = HeaderValue::try_from(pair.1.as_str()).map_err(|_| {
+            Refusal::invalid(format!("the value of header `{name}` has characters that cannot be sent"))
+        })?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Follows so many redirects, none of them into plain text where that is not allowed.
+fn policy(max: u8, plain_text: bool) -> Policy {
+    Policy::custom(move |attempt| {
+        if attempt.previous().len() > usize::from(max) || (attempt.url().scheme() != "https" && !plain_text) {
+            return attempt.stop();
+        }
+        attempt.follow()
+    })
+}
+
+async fn run(instance: Arc<Instance>, token: u64, client: Client, request: Request, max: usize) {
+    let answer = async {
+        let response = client.execute(request).await.map_err(|error| refusal(error))?;
+        read(response, max).await
+    };
+    let answer = answer.await;
+    if !instance.release(token) {
+        return;
+    }
+    match answer {
+        Ok((code, text, body)) => {
+            instance.sink.complete(OwnedEvent { source: Http::ID, kind: RESPONSE, token, code, text, body });
+        }
+        Err(refusal) => instance.fail(Http::ID, token, refusal),
     }
 }
 
-impl Request {
-    fn new(options: &HttpRequest<'_>, plain_text: bool) -> Result<Self, Refusal> {
-        let invalid = |text: String| Refusal::new(HostRefusal::INVALID, text);
-        // An address may carry a token: errors name its host only.
-        let url = Url::parse(options.url.as_str()).map_err(|error| invalid(format!("not an address: {error}")))?;
-        match url.scheme() {
-            "https" => {}
-            "http" if plain_text => {}
-            "http" => return Err(invalid(PLAIN_TEXT_REFUSED.to_owned())),
-            other => return Err(invalid(format!("`{other}` is neither http nor https"))),
+async fn read(mut response: Response, max: usize) -> Result<(i64, String, Vec<u8>), Refusal> {
+    let too_long = || Refusal::new(HostRefusal::QUOTA, format!("the answer's body is longer than {max} bytes"));
+    if response.content_length().is_some_and(|length| length > max as u64) {
+        return Err(too_long());
+    }
+    let mut text = String::new();
+    for (name, value) in response.headers() {
+        text.push_str(name.as_str());
+        text.push_str(": ");
+        text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        text.push('\n');
+    }
+    if text.len() > HEADERS_MAX {
+        return Err(Refusal::new(
+            HostRefusal::QUOTA,
+            format!("the answer's headers are longer than {HEADERS_MAX} bytes"),
+        ));
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(refusal)? {
+        if body.len() + chunk.len() > max {
+            return Err(too_long());
         }
-        let method = Method::from_bytes(options.method.as_bytes())
-            .map_err(|_| invalid(format!("`{}` is not a method", options.method)))?;
-        let mut headers = HeaderMap::new();
-        for header in options.headers.iter() {
-            let name = HeaderName::from_bytes(header.0.as_bytes());
-            let value = HeaderValue::from_bytes(header.1.as_bytes());
-            let (Ok(name), Ok(value)) = (name, value) else {
-                return Err(invalid(format!("`{}` is not a header", header.0)));
-            };
-            headers.append(name, value);
+        body.extend_from_slice(&chunk);
+    }
+    Ok((response.status().as_u16().into(), text, body))
+}
+
+/// What an error of the client means to a plugin. Its own text has the address in it, so only causes are shown.
+fn refusal(error: reqwest::Error) -> Refusal {
+    let error = error.without_url();
+    let mut causes = Vec::new();
+    let mut code = None;
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        causes.push(inner.to_string());
+        code = code.or_else(|| code_of(inner));
+        cause = inner.source();
+    }
+    if error.is_timeout() {
+        code = Some(HostRefusal::TIMEOUT);
+    }
+    let text = causes.pop().unwrap_or_else(|| error.to_string());
+    Refusal::new(
+        code.unwrap_or(if error.is_connect() { HostRefusal::CONNECTION_LOST } else { HostRefusal::PROTOCOL }),
+        text,
+    )
+}
+
+fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<i64> {
+    if let Some(LookUp(refusal)) = cause.downcast_ref() {
+        return Some(refusal.code);
+    }
+    if cause.is::<rustls::Error>() {
+        return Some(HostRefusal::TLS);
+    }
+    let error = cause.downcast_ref::<io::Error>()?;
+    if dial::tls_error(error).is_some() {
+        return Some(HostRefusal::TLS);
+    }
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Some(HostRefusal::CONNECTION_REFUSED),
+        io::ErrorKind::TimedOut => Some(HostRefusal::TIMEOUT),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
+            Some(HostRefusal::CONNECTION_LOST)
         }
-        Ok(Self {
-            method,
-            url,
-            headers,
-            body: options.body.as_slice().to_vec(),
-            trust: Trust::of(&options.tls),
-            timeout: Duration::from_millis(
-                if options.timeout_ms == 0 { TIMEOUT_MS } else { options.timeout_ms }.into(),
-            ),
-            body_max: match options.max_body as usize {
-                0 => BODY_DEFAULT,
-                body_max => body_max.min(BODY_MAX),
-            },
-            redirects: options.redirects.into(),
-            plain_text,
+        _ => None,
+    }
+}
+
+/// The shared resolver, as the client wants it.
+struct Names {
+    dialer: Arc<Dialer>,
+    /// A name that is only verified, and the host that has the addresses.
+    verified: Option<(String, String)>,
+}
+
+/// A look-up that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.text)]
+struct LookUp(Refusal);
+
+impl Resolve for Names {
+    fn resolve(&self, name: Name) -> Resolving {
+        let dialer = Arc::clone(&self.dialer);
+        let host = match &self.verified {
+            Some((verified, host)) if verified.eq_ignore_ascii_case(name.as_str()) => host.clone(),
+            _ => name.as_str().to_owned(),
+        };
+        Box::pin(async move {
+            let addresses = dialer.resolver.resolve(&host).await.map_err(LookUp)?;
+            let addresses: Addrs = Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0)));
+            Ok(addresses)
         })
     }
 }
 
-async fn perform(instance: &Instance, request: Request) -> Result<OwnedEvent, Refusal> {
-    let config = instance.dialer.configs.get(&request.trust)?;
-    let n_redirects = request.redirects;
-    let policy = match n_redirects {
-        0 => Policy::none(),
-        most => Policy::limited(most),
-    };
-    let client = Client::builder()
-        .tls_backend_preconfigured((*config).clone())
-        .redirect(policy)
-        .https_only(!request.plain_text)
-        .no_proxy()
-        .pool_max_idle_per_host(0)
-        .build()
-        .map_err(|error| Refusal::new(HostRefusal::OTHER, describe(&error)))?;
-    let sent = client.request(request.method, request.url).headers(request.headers).body(request.body).send().await;
-    let mut response = sent.map_err(|error| refusal(&error))?;
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| refusal(&error))? {
-        if body.len() + chunk.len() > request.body_max {
-            let text = format!("the answer is longer than {} bytes", request.body_max);
-            return Err(Refusal::new(HostRefusal::QUOTA, text));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    let mut headers = String::new();
-    for (name, value) in response.headers() {
-        if headers.len() < HEADERS_MAX {
-            headers.push_str(&format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())));
-        }
-    }
-    let code = response.status().as_u16().into();
-    Ok(OwnedEvent { source: Http::ID, kind: RESPONSE, token: 0, code, text: headers, body })
-}
-
-fn refusal(error: &reqwest::Error) -> Refusal {
-    let text = describe(error);
-    let code = if error.is_timeout() {
-        HostRefusal::TIMEOUT
-    } else if error.is_connect() && text.contains("dns") {
-        HostRefusal::RESOLVE
-    } else if error.is_connect() && text.contains("refused") {
-        HostRefusal::CONNECTION_REFUSED
-    } else if error.is_connect() && text.contains("certificate") {
-        HostRefusal::TLS
-    } else if error.is_redirect() {
-        HostRefusal::QUOTA
-    } else if error.is_decode() || text.contains("parse") {
-        HostRefusal::PROTOCOL
-    } else {
-        HostRefusal::CONNECTION_LOST
-    };
-    Refusal::new(code, text)
-}
-
-/// The whole chain of causes, without the address, which may carry a token.
-fn describe(error: &reqwest::Error) -> String {
-    let mut texts = Vec::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        texts.push(error.to_string());
-        cause = error.source();
-    }
-    if texts.is_empty() { "the request failed".to_owned() } else { texts.join(": ") }
-}
-
-/// Contract of `polylink.http/1`.
-const TIMEOUT_MS: u32 = 10_000;
-/// Contract of `polylink.http/1`.
+/// What `max_body` 0 means (`polylink.http/1`).
 const BODY_DEFAULT: usize = 64 * 1024;
-/// Contract of `polylink.http/1`.
+
+/// Longest body whatever was asked for (`polylink.http/1`).
 const BODY_MAX: usize = 1024 * 1024;
-/// Bytes of headers handed over; further headers are left out. Chosen by us.
-const HEADERS_MAX: usize = 16 * 1024;
+
+/// Longest headers of an answer; longer ones fail the request. Not documented; chosen by us.
+const HEADERS_MAX: usize = 32 * 1024;

@@ -2,8 +2,9 @@
 //! [`polylink_plugin_api::services`]) that find the calling instance by its id and return at once; completions go to the
 //! instance's [`EventSink`].
 //!
-//! Table functions may be called from any thread; the work itself runs on the one I/O runtime. Everything an instance
-//! opened belongs to it and is closed with it.
+//! Invariants: a table function never blocks and never panics; the work runs on the one I/O runtime. Everything an
+//! instance opened is an entry of its handle table ([`registry`]), so closing the instance closes all of it. Reconnect
+//! policy is left to the plugins, delivery across restarts to the bus.
 
 pub mod clock;
 mod dial;
@@ -12,24 +13,30 @@ mod module;
 mod mqtt;
 mod network;
 mod registry;
+mod resolve;
 mod store;
 mod tcp;
 mod tls;
 mod udp;
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
 
-pub use network::interfaces;
-use registry::Instance;
-pub use registry::{HANDLES_MAX, HTTP_AT_ONCE_MAX, Usage};
+use self::clock::Clock;
+use self::dial::Dialer;
+use self::registry::{Instance, locked};
+use self::store::Storage;
+
+pub use self::network::interfaces;
+pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
 
 /// An event on its way to a plugin, owning what [`polylink_plugin_api::Event`] borrows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,9 +67,9 @@ pub trait EventSink: Send + Sync {
     fn deliver<'a>(&'a self, event: OwnedEvent) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 }
 
-/// What services need to know of the module, and what they pass on. Called from any thread.
+/// What the `module` table asks of the rest of the host. Called on any thread; must not block.
 pub trait ModuleHooks: Send + Sync {
-    /// What is known now.
+    /// What is known of the module and the MCU.
     fn facts(&self) -> Facts;
 
     /// An instance asks for a restart of the module; false: not offered here.
@@ -75,72 +82,94 @@ pub trait ModuleHooks: Send + Sync {
     fn applications(&self, instance: &str, count: u32);
 }
 
-/// The services of one host.
-#[derive(Clone)]
-pub struct Services {
-    runtime: tokio::runtime::Handle,
-    dialer: Arc<dial::Dialer>,
+/// What all instances of one host share.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// Where sockets and files are worked on; its I/O and time must be enabled. Two to four blocking threads with a
+    /// short keep-alive suffice: they look up names and write stores.
+    pub runtime: tokio::runtime::Handle,
+    /// Judges certificates, so that a module whose clock was never set can still use TLS once a cloud gave it the time.
+    pub clock: Clock,
 }
 
-/// What one instance may do, and where its events go.
+/// One plugin instance, as services see it.
 pub struct InstanceSetup {
-    /// Name of the cloud instance; names its log lines.
+    /// Name of the `[cloud.<name>]` section.
     pub name: String,
     /// Where its events go.
     pub sink: Arc<dyn EventSink>,
-    /// The directory of its store; made when first needed, readable by this user only.
+    /// The directory of its store; made when first written to.
     pub store_dir: PathBuf,
-    /// Most bytes in its store.
+    /// Most bytes of keys and values in its store.
     pub store_max_bytes: usize,
-    /// May it connect without TLS?
+    /// True: connections without TLS are allowed.
     pub plain_text: bool,
-    /// The module.
+    /// The rest of the host.
     pub module: Arc<dyn ModuleHooks>,
+}
+
+/// The services of one host. Clones share everything.
+#[derive(Clone)]
+pub struct Services {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    options: ServiceOptions,
+    dialer: Arc<Dialer>,
+    instances: Mutex<Vec<InstanceId>>,
+    /// Kept while the host runs, so that what could not be written yet outlives a restart of the instance, and so that
+    /// two lives of an instance never write the same files. One for each configured cloud.
+    stores: Mutex<HashMap<PathBuf, Arc<Storage>>>,
 }
 
 impl Services {
     /// Ids of the tables that [`Services::table`] has.
     pub const OFFERED: &[&str] = &[Mqtt::ID, Tcp::ID, Udp::ID, Http::ID, Store::ID, Network::ID, Module::ID];
 
-    /// Services whose work runs on this runtime.
+    /// Services that work on this runtime.
     #[must_use]
-    pub fn new(runtime: tokio::runtime::Handle) -> Self {
-        Self { runtime, dialer: Arc::new(dial::Dialer::new()) }
+    pub fn new(options: ServiceOptions) -> Self {
+        let dialer = Arc::new(Dialer::new(options.clock.clone()));
+        let shared = Shared { options, dialer, instances: Mutex::default(), stores: Mutex::default() };
+        Self { shared: Arc::new(shared) }
     }
 
-    /// Starts to watch the network; each change is announced to all instances. Runs until the runtime ends.
+    /// Watches the network and announces its changes to all instances; ends with the last clone of these services.
     pub fn watch_network(&self) {
-        self.runtime.spawn(network::watch());
+        let shared = Arc::downgrade(&self.shared);
+        let announce = move || shared.upgrade().map(|shared| Self { shared }.announce(&network::changed())).is_some();
+        self.shared.options.runtime.spawn(network::watch(announce));
     }
 
-    /// Registers an instance under a fresh id, and reads its store.
+    /// Registers an instance under a fresh id and reads its store.
     #[must_use]
     pub fn open(&self, setup: InstanceSetup) -> InstanceId {
-        registry::open(Instance::new(setup, self.runtime.clone(), Arc::clone(&self.dialer)))
+        let storage = self.storage(&setup);
+        let runtime = self.shared.options.runtime.clone();
+        let id = registry::insert(|id| Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage));
+        locked(&self.shared.instances).push(id);
+        id
     }
 
-    /// Closes everything an instance has, at once, and forgets it. Its later calls do nothing.
+    /// Closes everything the instance has open, at once; no event follows. Writes of its store are still finished.
     pub fn close(&self, id: InstanceId) {
-        registry::close(id);
+        locked(&self.shared.instances).retain(|known| *known != id);
+        registry::remove(id);
     }
 
-    /// Lets what a stopping instance has queued go out, for `grace` at most, then closes it.
+    /// Lets what the instance asked for go out, for `grace` at most, then closes it: queued messages and bytes are sent,
+    /// connections end in good order, requests get their answers, the store is written.
     pub async fn drain(&self, id: InstanceId, grace: Duration) {
         if let Some(instance) = registry::find(id) {
-            instance.drain(grace).await;
+            instance.wind_down();
+            let quiet = async {
+                instance.until_nothing_is_open().await;
+                instance.storage.flushed().await;
+            };
+            let _ = tokio::time::timeout(grace, quiet).await;
         }
-        registry::close(id);
-    }
-
-    /// What an instance uses; zeros for one that is gone.
-    #[must_use]
-    pub fn usage(&self, id: InstanceId) -> Usage {
-        registry::find(id).map(|instance| instance.usage()).unwrap_or_default()
-    }
-
-    /// Puts an event into the inbox of every instance.
-    pub fn announce(&self, event: &OwnedEvent) {
-        registry::announce(event);
+        self.close(id);
     }
 
     /// The table of this id.
@@ -156,5 +185,25 @@ impl Services {
             Module::ID => ExtensionRef::new(&module::TABLE),
             _ => return None,
         })
+    }
+
+    /// What an instance uses now; nothing for one that is closed.
+    #[must_use]
+    pub fn usage(&self, id: InstanceId) -> Usage {
+        registry::find(id).map(|instance| instance.usage()).unwrap_or_default()
+    }
+
+    /// Puts an event into the inbox of every instance of this host.
+    pub fn announce(&self, event: &OwnedEvent) {
+        let instances = locked(&self.shared.instances).clone();
+        for instance in instances.into_iter().filter_map(registry::find) {
+            instance.sink.complete(event.clone());
+        }
+    }
+
+    fn storage(&self, setup: &InstanceSetup) -> Arc<Storage> {
+        let mut stores = locked(&self.shared.stores);
+        let open = || Arc::new(Storage::open(&setup.name, &setup.store_dir));
+        Arc::clone(stores.entry(setup.store_dir.clone()).or_insert_with(open))
     }
 }

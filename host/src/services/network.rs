@@ -1,44 +1,125 @@
-//! `polylink.network/1`: interfaces, addresses, signal, look-ups.
+//! `polylink.network/1`: interfaces, addresses and Wi-Fi signal; and the watch that tells when they change.
 //!
-//! Changes are found by looking every [`LOOK_EVERY`]: cheap (two system calls), and no plugin needs to know sooner, since
-//! a broken connection tells it before.
+//! Changes are heard from the kernel over a netlink socket, whose messages are not read but only taken as a hint to look
+//! again; where there is no such socket the interfaces are looked at every half minute.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use if_addrs::{IfAddr, get_if_addrs};
+use if_addrs::{IfAddr, IfOperStatus};
 use polylink_plugin_api::abi_stable::std_types::{RStr, RVec};
 use polylink_plugin_api::services::Network;
 use polylink_plugin_api::services::network::{CHANGED, Interface, RESOLVED};
-use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
+use polylink_plugin_api::{Extension, InstanceId};
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use tokio::net::UdpSocket;
+use tracing::{debug, info};
 
 use super::OwnedEvent;
-use super::registry::{self, CallKind, Handle};
+use super::registry::{Instance, Port, with_instance, with_token};
 
 /// The table.
-pub static TABLE: Network = Network { interfaces: table_interfaces, resolve };
+pub(super) static TABLE: Network = Network { interfaces: told_interfaces, resolve };
 
-/// The interfaces that are up, without loopback, in the system's order. Empty where the system does not tell.
+extern "C" fn told_interfaces(id: InstanceId) -> RVec<Interface> {
+    with_instance(id, RVec::new(), |_| interfaces().into())
+}
+
+extern "C" fn resolve(id: InstanceId, host: RStr<'_>) -> u64 {
+    with_token(id, |instance, token| {
+        let task = look_up(Arc::clone(instance), token, host.to_string());
+        if let Err(refusal) = instance.admit(token, Port::Resolve, task) {
+            instance.fail(Network::ID, token, refusal);
+        }
+    })
+}
+
+/// The news that the network changed.
+pub(super) fn changed() -> OwnedEvent {
+    OwnedEvent { source: Network::ID, kind: CHANGED, ..OwnedEvent::default() }
+}
+
+/// Calls `announce` after each change, until that says false.
+pub(super) async fn watch(announce: impl Fn() -> bool + Send) {
+    let mut hints = listen().inspect_err(|error| debug!(%error, "no netlink socket; interfaces are polled")).ok();
+    let mut known = facts();
+    loop {
+        hints = next_hint(hints).await;
+        let now = facts();
+        if now != known {
+            known = now;
+            info!("the network changed");
+            if !announce() {
+                return;
+            }
+        }
+    }
+}
+
+/// Waits until it is worth while to look again; a socket that breaks is given up.
+async fn next_hint(hints: Option<UdpSocket>) -> Option<UdpSocket> {
+    let Some(hints) = hints else {
+        tokio::time::sleep(POLL).await;
+        return None;
+    };
+    hints.readable().await.ok()?;
+    // An interface that comes up says so many times in a row.
+    tokio::time::sleep(SETTLE).await;
+    let mut message = [0; 4096];
+    for _ in 0..HINTS_MAX {
+        match hints.try_recv(&mut message) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // Also when the kernel says that hints were lost: what counts is the look that follows.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Some(hints)
+}
+
+/// A netlink socket, held as what it is to the runtime: a socket of datagrams.
+fn listen() -> io::Result<UdpSocket> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    // No protocol is protocol 0, which is NETLINK_ROUTE.
+    let socket = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+    rustix::net::bind(&socket, &SocketAddrNetlink::new(0, RTMGRP))?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// The interfaces, without what changes all the time.
+fn facts() -> Vec<Interface> {
+    let mut interfaces = interfaces();
+    for interface in &mut interfaces {
+        interface.signal_dbm = 0;
+    }
+    interfaces
+}
+
+/// The interfaces that are up and have an address, without loopback, in the system's order. Empty where the system does
+/// not tell.
 #[must_use]
 pub fn interfaces() -> Vec<Interface> {
+    let wireless = fs::read_to_string("/proc/net/wireless").unwrap_or_default();
     let mut found: Vec<Interface> = Vec::new();
-    for address in get_if_addrs().unwrap_or_default() {
-        if address.is_loopback() {
+    for address in if_addrs::get_if_addrs().unwrap_or_default() {
+        let is_down = matches!(address.oper_status, IfOperStatus::Down | IfOperStatus::NotPresent);
+        if address.is_loopback() || is_down {
             continue;
         }
-        let at = match found.iter().position(|known| known.name == address.name) {
-            Some(at) => at,
-            None => {
-                found.push(described(&address.name));
-                found.len() - 1
-            }
-        };
+        let at = found.iter().position(|interface| interface.name.as_str() == address.name).unwrap_or_else(|| {
+            found.push(describe(&address.name, &wireless));
+            found.len() - 1
+        });
         let interface = &mut found[at];
         match address.addr {
+            // Only the first IPv4 address has a place; further ones are aliases.
             IfAddr::V4(v4) if interface.ipv4.is_empty() => {
                 interface.ipv4 = v4.ip.to_string().into();
-                interface.broadcast = v4.broadcast.map(|address| address.to_string()).unwrap_or_default().into();
+                interface.broadcast = v4.broadcast.map(|ip| ip.to_string()).unwrap_or_default().into();
             }
             IfAddr::V4(_) => {}
             IfAddr::V6(v6) => interface.ipv6.push(v6.ip.to_string().into()),
@@ -47,117 +128,111 @@ pub fn interfaces() -> Vec<Interface> {
     found
 }
 
-/// Broadcast addresses of all interfaces that are up.
-pub fn broadcast_addresses() -> impl Iterator<Item = Ipv4Addr> {
-    get_if_addrs().unwrap_or_default().into_iter().filter_map(|address| match address.addr {
-        IfAddr::V4(v4) if !v4.ip.is_loopback() => v4.broadcast,
-        _ => None,
-    })
-}
-
-/// Looks for changes and announces them, until the runtime ends.
-pub async fn watch() {
-    let mut known = interfaces();
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        let now = interfaces();
-        let moved = |interface: &Interface| Interface { signal_dbm: 0, ..interface.clone() };
-        if !known.iter().map(moved).eq(now.iter().map(moved)) {
-            tracing::info!(n_interfaces = now.len(), "the network changed");
-            registry::announce(&OwnedEvent { source: Network::ID, kind: CHANGED, ..OwnedEvent::default() });
-        }
-        known = now;
-    }
-}
-
-extern "C" fn table_interfaces(id: InstanceId) -> RVec<Interface> {
-    if registry::find(id).is_none() {
-        return RVec::new();
-    }
-    interfaces().into()
-}
-
-extern "C" fn resolve(id: InstanceId, host: RStr<'_>) -> u64 {
-    let token = registry::token();
-    let Some(instance) = registry::find(id) else { return token };
-    let host = host.as_str().to_owned();
-    if host.is_empty() || host.len() > NAME_MAX || instance.n_calls(CallKind::Resolve) >= LOOK_UPS_MAX {
-        instance.fail(Network::ID, token, HostRefusal::INVALID, format!("cannot look up `{host}`"));
-        return token;
-    }
-    instance.insert(Network::ID, polylink_plugin_api::services::FAILED, token, || {
-        let task_instance = Arc::clone(&instance);
-        let task = instance.runtime.spawn(async move {
-            let found = task_instance.dialer.resolve(&host).await;
-            task_instance.remove(token);
-            match found {
-                Ok(addresses) => {
-                    let texts: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
-                    task_instance.end(Network::ID, RESOLVED, token, 0, texts.join(" "));
-                }
-                Err(refusal) => task_instance.fail(Network::ID, token, refusal.code, refusal.text),
-            }
-        });
-        Handle::Call(CallKind::Resolve, task.abort_handle())
-    });
-    token
-}
-
-/// What the system tells of an interface beside its addresses.
-fn described(name: &str) -> Interface {
-    let directory = format!("/sys/class/net/{name}");
-    let mac = std::fs::read_to_string(format!("{directory}/address")).ok().and_then(|text| mac(text.trim()));
+fn describe(name: &str, wireless: &str) -> Interface {
+    let system = Path::new("/sys/class/net").join(name);
+    let mac = fs::read_to_string(system.join("address")).ok().and_then(|text| parse_mac(&text)).unwrap_or_default();
+    let is_wireless = system.join("wireless").exists() || system.join("phy80211").exists();
     Interface {
         name: name.into(),
-        mac: mac.unwrap_or_default(),
+        mac,
         ipv4: "".into(),
         broadcast: "".into(),
         ipv6: RVec::new(),
-        wireless: std::path::Path::new(&directory).join("wireless").exists(),
-        signal_dbm: std::fs::read_to_string("/proc/net/wireless").ok().and_then(|t| signal(&t, name)).unwrap_or(0),
+        wireless: is_wireless,
+        signal_dbm: if is_wireless { signal_dbm(wireless, name) } else { 0 },
     }
 }
 
-fn mac(text: &str) -> Option<[u8; 6]> {
+fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let mut mac = [0; 6];
-    let mut parts = text.split(':');
+    let mut parts = text.trim().split(':');
     for byte in &mut mac {
         *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
     }
     parts.next().is_none().then_some(mac)
 }
 
-/// The fourth column of `/proc/net/wireless`, such as `-47.`.
-fn signal(wireless: &str, name: &str) -> Option<i16> {
-    let line = wireless.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'))?;
-    line.split_whitespace().nth(2)?.trim_end_matches('.').parse().ok()
+/// The signal level of an interface in the table of `/proc/net/wireless`: `wlan0: 0000   70.  -40.  -256 …`.
+fn signal_dbm(table: &str, name: &str) -> i16 {
+    let row = table.lines().find_map(|line| line.trim_start().strip_prefix(name)?.strip_prefix(':'));
+    let level = row.and_then(|row| row.split_whitespace().nth(2));
+    let level = level.and_then(|text| text.trim_end_matches('.').parse::<i16>().ok()).unwrap_or(0);
+    // Some drivers give the byte without its sign.
+    if level > 63 { level - 256 } else { level }
 }
 
-/// How often the interfaces are looked at. Chosen by us: far below the goal of two wake-ups a second in all.
-const LOOK_EVERY: Duration = Duration::from_secs(30);
+async fn look_up(instance: Arc<Instance>, token: u64, host: String) {
+    let limit = tokio::time::timeout(RESOLVE_TIMEOUT, instance.dialer.resolver.resolve(&host)).await;
+    if !instance.release(token) {
+        return;
+    }
+    match limit {
+        Ok(Ok(addresses)) => {
+            let text: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+            instance.complete(Network::ID, RESOLVED, token, 0, text.join(" "));
+        }
+        Ok(Err(refusal)) => instance.fail(Network::ID, token, refusal),
+        Err(_) => {
+            let text = format!("no answer for `{host}` within {RESOLVE_TIMEOUT:?}");
+            instance.fail(
+                Network::ID,
+                token,
+                super::registry::Refusal::new(polylink_plugin_api::HostRefusal::TIMEOUT, text),
+            );
+        }
+    }
+}
 
-/// RFC 1035: a name has 253 characters at most.
-const NAME_MAX: usize = 253;
+/// Links, IPv4 and IPv6 addresses (`RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR`, rtnetlink(7)).
+const RTMGRP: u32 = 0x1 | 0x10 | 0x100;
 
-/// Look-ups of one instance at once. Chosen by us.
-const LOOK_UPS_MAX: usize = 8;
+/// Not documented; chosen by us: an interface has its address within a second of coming up, mostly.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// Not documented; chosen by us: rare enough to let the module sleep.
+const POLL: Duration = Duration::from_secs(30);
+
+/// Messages thrown away before the interfaces are looked at; more wait for the next round. Chosen by us.
+const HINTS_MAX: usize = 64;
+
+/// Not documented; chosen by us, as for connections.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const WIRELESS: &str = "\
+Inter-| sta-|   Quality        |   Discarded packets               | Missed | WE
+ face | tus | link level noise |  nwid  crypt   frag  retry   misc | beacon | 22
+ wlan0: 0000   70.  -40.  -256        0      0      0      0      0        0
+wlan1: 0000   50   216   0        0      0      0      0      0        0
+";
+
     #[test]
-    fn the_signal_is_read_from_the_kernels_table() {
-        let table = "Inter-| sta-|   Quality        |\n face | tus | link level noise |\n wlan0: 0000   63.  -47.  -256        0\n";
-        assert_eq!(signal(table, "wlan0"), Some(-47));
-        assert_eq!(signal(table, "wlan"), None);
-        assert_eq!(signal("wlan0:", "wlan0"), None);
+    fn the_signal_is_found_in_the_systems_table() {
+        for (name, dbm) in [("wlan0", -40), ("wlan1", -40), ("wlan", 0), ("eth0", 0)] {
+            assert_eq!(signal_dbm(WIRELESS, name), dbm, "{name}");
+        }
+        assert_eq!(signal_dbm("wlan0:", "wlan0"), 0);
+        assert_eq!(signal_dbm("wlan0: a b c", "wlan0"), 0);
     }
 
     #[test]
-    fn a_hardware_address_has_six_bytes() {
-        assert_eq!(mac("02:00:5e:10:20:30"), Some([2, 0, 0x5E, 0x10, 0x20, 0x30]));
-        assert_eq!(mac("02:00:5e:10:20"), None);
-        assert_eq!(mac("02:00:5e:10:20:30:40"), None);
+    fn hardware_addresses_are_six_bytes() {
+        assert_eq!(parse_mac("00:1a:2b:3c:4d:ff\n"), Some([0, 0x1a, 0x2b, 0x3c, 0x4d, 0xff]));
+        for text in ["", "00:1a:2b:3c:4d", "00:1a:2b:3c:4d:ff:00", "zz:1a:2b:3c:4d:ff"] {
+            assert_eq!(parse_mac(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_not_told() {
+        assert!(interfaces().iter().all(|interface| interface.name.as_str() != "lo"));
+    }
+
+    #[tokio::test]
+    async fn the_kernel_lets_us_listen_for_changes() {
+        listen().unwrap();
     }
 }

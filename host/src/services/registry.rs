@@ -1,230 +1,354 @@
-//! Which instances there are, what each has open, and how much it may have.
+//! Who calls, what that instance has open, and how much it may have.
 //!
-//! One registry for the whole process: a table is static and knows its caller only by the id. Ids and tokens are never
-//! used again.
+//! One registry for the process, since a table function knows its caller only by id. Ids and tokens come from one
+//! counter and are never used again. An instance's handle table is the one place that says what is open: an entry is
+//! made before its task starts and leaves before its last event is put, so nothing can be asked of a handle that has
+//! reported its end.
 
+use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
 use polylink_plugin_api::services::FAILED;
 use polylink_plugin_api::{HostRefusal, InstanceId};
 use tokio::runtime::Handle as Runtime;
-use tokio::sync::watch;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tracing::{error, warn};
 
 use super::dial::Dialer;
 use super::store::Storage;
-use super::{EventSink, InstanceSetup, ModuleHooks, OwnedEvent, mqtt, tcp, udp};
-
-/// One registered plugin instance.
-pub struct Instance {
-    pub name: String,
-    pub sink: Arc<dyn EventSink>,
-    pub plain_text: bool,
-    pub module: Arc<dyn ModuleHooks>,
-    pub runtime: Runtime,
-    pub dialer: Arc<Dialer>,
-    pub storage: Arc<Storage>,
-    open: Mutex<Open>,
-    /// Counts what is open, for `drain`.
-    n_open: watch::Sender<usize>,
-}
-
-struct Open {
-    /// False once the instance is closed: nothing may be opened any more.
-    living: bool,
-    handles: HashMap<u64, Handle>,
-}
-
-/// What an instance has open or under way.
-pub enum Handle {
-    Mqtt(mqtt::Connection),
-    Stream(tcp::Stream),
-    Listener(tcp::Listener),
-    Udp(udp::Socket),
-    /// A request that ends by itself: HTTP, a look-up.
-    Call(CallKind, tokio::task::AbortHandle),
-}
-
-/// What kind of request is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CallKind {
-    Http,
-    Resolve,
-}
+use super::{EventSink, InstanceSetup, ModuleHooks, OwnedEvent};
 
 /// What an instance uses, for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Connections, streams, listeners, sockets and requests.
+    /// Connections, streams, listeners and sockets.
     pub handles: usize,
-    /// Bytes in its store.
+    /// HTTP requests and look-ups under way.
+    pub calls: usize,
+    /// Bytes waiting to be sent.
+    pub queued_bytes: usize,
+    /// Bytes of keys and values in the store.
     pub store_bytes: usize,
+    /// Keys that could not be written to the disk yet.
+    pub store_unsaved: usize,
+    /// Calls that were refused since the instance was opened.
+    pub refused: u64,
+}
+
+/// One living instance.
+pub(super) struct Instance {
+    pub id: InstanceId,
+    pub name: String,
+    pub sink: Arc<dyn EventSink>,
+    pub runtime: Runtime,
+    pub dialer: Arc<Dialer>,
+    pub storage: Arc<Storage>,
+    pub store_max_bytes: usize,
+    pub module: Arc<dyn ModuleHooks>,
+    plain_text: bool,
+    plain_text_told: AtomicBool,
+    refused: AtomicU64,
+    open: Mutex<Open>,
+    /// Told whenever an entry leaves.
+    left: Notify,
+}
+
+#[derive(Default)]
+struct Open {
+    closed: bool,
+    entries: HashMap<u64, Entry>,
+}
+
+struct Entry {
+    port: Port,
+    task: Option<AbortHandle>,
+}
+
+/// What a handle stands for, as table functions reach it.
+#[derive(Clone)]
+pub(super) enum Port {
+    Mqtt(Arc<super::mqtt::Connection>),
+    Stream(Arc<super::tcp::Stream>),
+    Listener(Arc<super::tcp::Listener>),
+    Udp(Arc<super::udp::Socket>),
+    HttpRequest,
+    Resolve,
+}
+
+/// Why nothing was opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub code: i64,
+    pub text: String,
+}
+
+impl Refusal {
+    pub fn new(code: i64, text: impl Into<String>) -> Self {
+        Self { code, text: text.into() }
+    }
+
+    pub fn invalid(text: impl Into<String>) -> Self {
+        Self::new(HostRefusal::INVALID, text)
+    }
 }
 
 impl Instance {
-    pub fn new(setup: InstanceSetup, runtime: Runtime, dialer: Arc<Dialer>) -> Self {
+    pub fn new(
+        id: InstanceId,
+        setup: InstanceSetup,
+        runtime: Runtime,
+        dialer: Arc<Dialer>,
+        storage: Arc<Storage>,
+    ) -> Self {
+        let InstanceSetup { name, sink, store_max_bytes, plain_text, module, store_dir: _ } = setup;
         Self {
-            storage: Arc::new(Storage::open(&setup.name, setup.store_dir, setup.store_max_bytes)),
-            name: setup.name,
-            sink: setup.sink,
-            plain_text: setup.plain_text,
-            module: setup.module,
+            id,
+            name,
+            sink,
             runtime,
             dialer,
-            open: Mutex::new(Open { living: true, handles: HashMap::new() }),
-            n_open: watch::Sender::new(0),
+            storage,
+            store_max_bytes,
+            module,
+            plain_text,
+            plain_text_told: AtomicBool::new(false),
+            refused: AtomicU64::new(0),
+            open: Mutex::default(),
+            left: Notify::new(),
         }
     }
 
-    /// Opens something under a token: `make` starts it. False: the instance is closed, or its quota is used up (which is
-    /// told with an event of kind `kind`).
-    pub fn insert(&self, source: &'static str, kind: u32, token: u64, make: impl FnOnce() -> Handle) -> bool {
-        let mut open = self.lock();
-        if !open.living {
-            return false;
+    /// Makes an entry, then starts its task; the quota decides. An instance that is closed takes nothing and says so by
+    /// [`HostRefusal::CLOSED`], which nobody is left to hear.
+    pub fn admit<F>(&self, token: u64, port: Port, task: F) -> Result<(), Refusal>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut open = locked(&self.open);
+        if open.closed {
+            return Err(Refusal::new(HostRefusal::CLOSED, "the instance has ended"));
         }
-        if open.handles.len() >= HANDLES_MAX {
-            drop(open);
-            let text = format!("this instance has {HANDLES_MAX} connections, sockets and requests open already");
-            self.end(source, kind, token, HostRefusal::QUOTA, text);
-            return false;
+        let alike = open.entries.values().filter(|entry| entry.port.quota() == port.quota()).count();
+        let (name, max) = port.quota();
+        if alike >= max {
+            return Err(Refusal::new(HostRefusal::QUOTA, format!("{alike} {name} are in use, at most {max} may be")));
         }
-        let handle = make();
-        open.handles.insert(token, handle);
-        self.n_open.send_replace(open.handles.len());
-        true
+        // The task cannot end before its entry is there: ending takes the lock that is held here.
+        let task = self.runtime.spawn(task).abort_handle();
+        open.entries.insert(token, Entry { port, task: Some(task) });
+        Ok(())
     }
 
-    /// Looks at what is open under a token.
-    pub fn with<R>(&self, token: u64, look: impl FnOnce(&Handle) -> Option<R>) -> Option<R> {
-        self.lock().handles.get(&token).and_then(look)
+    /// What an open handle stands for.
+    pub fn port(&self, token: u64) -> Option<Port> {
+        locked(&self.open).entries.get(&token).map(|entry| entry.port.clone())
     }
 
-    /// Forgets what was open under a token.
-    pub fn remove(&self, token: u64) -> Option<Handle> {
-        let mut open = self.lock();
-        let removed = open.handles.remove(&token);
-        self.n_open.send_replace(open.handles.len());
-        removed
+    /// Takes a handle out of the table; false: it was not there, so its end was told already or nobody is left to hear.
+    pub fn release(&self, token: u64) -> bool {
+        let was_there = locked(&self.open).entries.remove(&token).is_some();
+        self.left.notify_waiters();
+        was_there
     }
 
-    /// How many requests of a kind are under way.
-    pub fn n_calls(&self, kind: CallKind) -> usize {
-        self.lock().handles.values().filter(|handle| matches!(handle, Handle::Call(other, _) if *other == kind)).count()
+    /// Takes a handle out of the table and stops its task where it stands.
+    pub fn abort(&self, token: u64) -> bool {
+        let entry = locked(&self.open).entries.remove(&token);
+        self.left.notify_waiters();
+        let task = entry.and_then(|entry| entry.task);
+        task.map(|task| task.abort()).is_some()
     }
 
-    /// Puts a completion with a code and a text.
-    pub fn end(&self, source: &'static str, kind: u32, token: u64, code: i64, text: impl Into<String>) {
+    /// Puts a completion.
+    pub fn complete(&self, source: &'static str, kind: u32, token: u64, code: i64, text: impl Into<String>) {
         self.sink.complete(OwnedEvent { source, kind, token, code, text: text.into(), body: Vec::new() });
     }
 
-    /// Puts a [`FAILED`].
-    pub fn fail(&self, source: &'static str, token: u64, code: i64, text: impl Into<String>) {
-        self.end(source, FAILED, token, code, text);
+    /// Puts the completion of a refused call.
+    pub fn refuse(&self, source: &'static str, kind: u32, token: u64, refusal: Refusal) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        self.complete(source, kind, token, refusal.code, refusal.text);
+    }
+
+    /// Puts [`FAILED`] for a call.
+    pub fn fail(&self, source: &'static str, token: u64, refusal: Refusal) {
+        self.refuse(source, FAILED, token, refusal);
+    }
+
+    /// May this instance connect without TLS? Told to the log the first time it does.
+    pub fn allow_plain_text(&self, host: &str) -> Result<(), Refusal> {
+        if !self.plain_text {
+            let text = format!(
+                "a connection to `{host}` without TLS is not allowed; `plain_text = true` in [cloud.{}] of the product \
+                 file would allow it",
+                self.name
+            );
+            return Err(Refusal::invalid(text));
+        }
+        if !self.plain_text_told.swap(true, Ordering::Relaxed) {
+            warn!(instance = %self.name, host, "connects without TLS, as the product file allows");
+        }
+        Ok(())
+    }
+
+    /// The same question, without telling the log.
+    pub fn allows_plain_text(&self) -> bool {
+        self.plain_text
+    }
+
+    /// Asks everything that is open to send what is queued and to end.
+    pub fn wind_down(&self) {
+        let ports: Vec<_> =
+            locked(&self.open).entries.iter().map(|(token, entry)| (*token, entry.port.clone())).collect();
+        for (token, port) in ports {
+            match port {
+                Port::Mqtt(connection) => connection.disconnect(),
+                Port::Stream(stream) => stream.close(),
+                Port::Listener(listener) => listener.close(),
+                Port::Udp(_) | Port::Resolve => {
+                    self.abort(token);
+                }
+                Port::HttpRequest => {}
+            }
+        }
+    }
+
+    pub async fn until_nothing_is_open(&self) {
+        loop {
+            let left = self.left.notified();
+            let mut left = std::pin::pin!(left);
+            left.as_mut().enable();
+            if locked(&self.open).entries.is_empty() {
+                return;
+            }
+            left.await;
+        }
     }
 
     pub fn usage(&self) -> Usage {
-        Usage { handles: self.lock().handles.len(), store_bytes: self.storage.n_bytes() }
-    }
-
-    /// Waits until nothing is open any more, or `grace` is over, and the store is on the disk.
-    pub async fn drain(&self, grace: Duration) {
-        for handle in self.lock().handles.values() {
-            match handle {
-                Handle::Mqtt(connection) => connection.disconnect(),
-                Handle::Stream(stream) => stream.close(),
-                Handle::Listener(listener) => listener.close(),
-                Handle::Udp(socket) => socket.close(),
-                Handle::Call(_, task) => task.abort(),
-            }
+        let open = locked(&self.open);
+        let calls = open.entries.values().filter(|entry| entry.port.quota() != HANDLES).count();
+        let (store_bytes, store_unsaved) = self.storage.usage();
+        Usage {
+            handles: open.entries.len() - calls,
+            calls,
+            queued_bytes: open.entries.values().map(|entry| entry.port.queued_bytes()).sum(),
+            store_bytes,
+            store_unsaved,
+            refused: self.refused.load(Ordering::Relaxed),
         }
-        self.lock().handles.retain(|_, handle| matches!(handle, Handle::Mqtt(_) | Handle::Stream(_)));
-        let mut n_open = self.n_open.subscribe();
-        self.n_open.send_replace(self.lock().handles.len());
-        let settled = async {
-            let _ = n_open.wait_for(|n_open| *n_open == 0).await;
-            self.storage.flush().await;
-        };
-        let _ = tokio::time::timeout(grace, settled).await;
     }
 
     fn close(&self) {
-        let handles = {
-            let mut open = self.lock();
-            open.living = false;
-            std::mem::take(&mut open.handles)
+        let entries = {
+            let mut open = locked(&self.open);
+            open.closed = true;
+            std::mem::take(&mut open.entries)
         };
-        self.n_open.send_replace(0);
-        // Dropping aborts the tasks, see each handle's `Drop`; requests have none of their own.
-        for handle in handles.into_values() {
-            if let Handle::Call(_, task) = handle {
-                task.abort();
-            }
+        for task in entries.into_values().filter_map(|entry| entry.task) {
+            task.abort();
+        }
+        self.left.notify_waiters();
+    }
+}
+
+impl Port {
+    /// The name and the size of the quota that counts this.
+    fn quota(&self) -> (&'static str, usize) {
+        match self {
+            Self::Mqtt(_) | Self::Stream(_) | Self::Listener(_) | Self::Udp(_) => HANDLES,
+            Self::HttpRequest => ("HTTP requests", HTTP_MAX),
+            Self::Resolve => ("look-ups", RESOLVES_MAX),
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn queued_bytes(&self) -> usize {
+        match self {
+            Self::Mqtt(connection) => connection.queued_bytes(),
+            Self::Stream(stream) => stream.queued_bytes(),
+            Self::Listener(_) | Self::Udp(_) | Self::HttpRequest | Self::Resolve => 0,
+        }
     }
 }
 
-/// Aborts a task when dropped.
-#[derive(Debug)]
-pub struct AbortOnDrop(pub tokio::task::AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-/// A fresh token.
-pub fn token() -> u64 {
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Registers an instance.
-pub fn open(instance: Instance) -> InstanceId {
-    let id = InstanceId(token());
-    write().insert(id, Arc::new(instance));
+/// Registers what `make` makes under a fresh id.
+pub(super) fn insert(make: impl FnOnce(InstanceId) -> Instance) -> InstanceId {
+    let id = InstanceId(fresh());
+    let instance = Arc::new(make(id));
+    INSTANCES.write().unwrap_or_else(PoisonError::into_inner).insert(id, instance);
     id
 }
 
-/// The instance of this id, if it lives.
-pub fn find(id: InstanceId) -> Option<Arc<Instance>> {
-    REGISTRY.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+/// The instance of this id, while it lives.
+pub(super) fn find(id: InstanceId) -> Option<Arc<Instance>> {
+    INSTANCES.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
 }
 
-/// Closes and forgets an instance.
-pub fn close(id: InstanceId) {
-    let closed = write().remove(&id);
-    if let Some(instance) = closed {
+/// Closes an instance and forgets it.
+pub(super) fn remove(id: InstanceId) {
+    let instance = INSTANCES.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    if let Some(instance) = instance {
         instance.close();
     }
 }
 
-/// Puts an event into every inbox.
-pub fn announce(event: &OwnedEvent) {
-    let all: Vec<_> = REGISTRY.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-    for instance in all {
-        instance.sink.complete(event.clone());
+/// The frame of every table function that returns a token: hands a fresh one to `call`, if the instance lives.
+pub(super) fn with_token(id: InstanceId, call: impl FnOnce(&Arc<Instance>, u64)) -> u64 {
+    let token = fresh();
+    guarded((), || {
+        if let Some(instance) = find(id) {
+            call(&instance, token);
+        }
+    });
+    token
+}
+
+/// The frame of every other table function: `otherwise` for an instance that has ended.
+pub(super) fn with_instance<T>(id: InstanceId, otherwise: T, call: impl FnOnce(&Arc<Instance>) -> T) -> T {
+    match find(id) {
+        Some(instance) => guarded(otherwise, || call(&instance)),
+        None => otherwise,
     }
 }
 
-fn write() -> std::sync::RwLockWriteGuard<'static, BTreeMap<InstanceId, Arc<Instance>>> {
-    REGISTRY.write().unwrap_or_else(PoisonError::into_inner)
+/// Locks, also after a panic elsewhere: what the services guard is valid between any two statements.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-static REGISTRY: RwLock<BTreeMap<InstanceId, Arc<Instance>>> = RwLock::new(BTreeMap::new());
+/// A panic that crossed a table function would end the process.
+fn guarded<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
+        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        error!(panic = said.unwrap_or("without a message"), "a service call panicked and was dropped");
+        otherwise
+    })
+}
 
-/// Of instances, handles and calls alike; 0 is none of them.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+fn fresh() -> u64 {
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
 
-/// Connections, streams, listeners, sockets and requests of one instance. One more fails with `QUOTA`. Not documented;
-/// chosen by us: eight LAN clients, a few listeners and the cloud leave half of it free.
+/// A fresh token outside of a call, for a stream that came in.
+pub(super) fn fresh_token() -> u64 {
+    fresh()
+}
+
+/// Most connections, streams, listeners and sockets of an instance. Not documented; chosen by us: a LAN listener with 16
+/// streams and a handful of clouds' connections fit.
 pub const HANDLES_MAX: usize = 32;
 
-/// HTTP requests of one instance at once (contract of `polylink.http/1`). One more fails with `QUOTA`.
-pub const HTTP_AT_ONCE_MAX: usize = 4;
+/// Most HTTP requests of an instance at once (`polylink.http/1`).
+pub const HTTP_MAX: usize = 4;
+
+/// Most look-ups of an instance at once. Not documented; chosen by us.
+pub const RESOLVES_MAX: usize = 8;
+
+const HANDLES: (&str, usize) = ("handles", HANDLES_MAX);
+
+static NEXT: AtomicU64 = AtomicU64::new(1);
+static INSTANCES: RwLock<BTreeMap<InstanceId, Arc<Instance>>> = RwLock::new(BTreeMap::new());

@@ -1,132 +1,131 @@
-//! `polylink.udp/1`: datagrams for plugins. One task per socket reads; sending is done by the caller, without waiting.
+//! `polylink.udp/1`: datagrams. Sending happens in the call itself, on a socket that never blocks; receiving runs as a
+//! task whose datagrams are dropped, and counted, while the inbox is full.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 
+use if_addrs::IfAddr;
 use polylink_plugin_api::abi_stable::std_types::{RSlice, RStr};
 use polylink_plugin_api::services::Udp;
 use polylink_plugin_api::services::udp::{BOUND, CLOSED, RECEIVED, UdpBind};
 use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
-use tokio::net::UdpSocket;
-use tokio::sync::Notify;
 
-use super::dial::Refusal;
-use super::registry::{self, AbortOnDrop, Handle, Instance};
-use super::{OwnedEvent, network};
+use super::OwnedEvent;
+use super::registry::{Instance, Port, Refusal, with_instance, with_token};
+use super::resolve::numeric;
 
 /// The table.
-pub static TABLE: Udp = Udp { bind, send_to, broadcast, close };
+pub(super) static TABLE: Udp = Udp { bind, send_to, broadcast, close };
 
-/// An open socket, or one on its way.
-pub struct Socket {
-    shared: Arc<Shared>,
-    _task: AbortOnDrop,
-}
+/// A bound socket that never blocks.
+pub(super) struct Socket(UdpSocket);
 
-#[derive(Default)]
-struct Shared {
-    /// `None` until it is bound.
-    socket: Mutex<Option<Arc<UdpSocket>>>,
-    closing: Notify,
-}
-
-impl Socket {
-    /// Closes.
-    pub fn close(&self) {
-        self.shared.closing.notify_one();
-    }
-}
-
-extern "C" fn bind(id: InstanceId, options: UdpBind<'_>) -> u64 {
-    let token = registry::token();
-    let Some(instance) = registry::find(id) else { return token };
-    let address = if options.address.is_empty() { "0.0.0.0" } else { options.address.as_str() }.to_owned();
-    let (port, may_broadcast) = (options.port, options.broadcast);
-    instance.insert(Udp::ID, CLOSED, token, || {
-        let shared = Arc::new(Shared::default());
-        let (task_instance, task_shared) = (Arc::clone(&instance), Arc::clone(&shared));
-        let task = instance.runtime.spawn(async move {
-            let ended = tokio::select! {
-                refusal = serve(&task_instance, token, &address, port, may_broadcast, &task_shared) => refusal,
-                () = task_shared.closing.notified() => Refusal::new(HostRefusal::CLOSED, "closed"),
-            };
-            task_instance.remove(token);
-            task_instance.end(Udp::ID, CLOSED, token, ended.code, ended.text);
-        });
-        Handle::Udp(Socket { shared, _task: AbortOnDrop(task.abort_handle()) })
-    });
-    token
-}
-
-extern "C" fn send_to(id: InstanceId, handle: u64, to: RStr<'_>, bytes: RSlice<'_, u8>) -> bool {
-    let Some(socket) = find(id, handle) else { return false };
-    let Ok(to) = to.as_str().parse::<SocketAddr>() else { return false };
-    socket.try_send_to(bytes.as_slice(), to).is_ok()
-}
-
-extern "C" fn broadcast(id: InstanceId, handle: u64, port: u16, bytes: RSlice<'_, u8>) -> u32 {
-    let Some(socket) = find(id, handle) else { return 0 };
-    let sent = network::broadcast_addresses()
-        .filter(|address: &Ipv4Addr| socket.try_send_to(bytes.as_slice(), (*address, port).into()).is_ok());
-    u32::try_from(sent.count()).unwrap_or(u32::MAX)
-}
-
-extern "C" fn close(id: InstanceId, handle: u64) {
-    let Some(instance) = registry::find(id) else { return };
-    instance.with(handle, |handle| match handle {
-        Handle::Udp(socket) => Some(socket.close()),
-        _ => None,
-    });
-}
-
-fn find(id: InstanceId, handle: u64) -> Option<Arc<UdpSocket>> {
-    registry::find(id)?.with(handle, |handle| match handle {
-        Handle::Udp(socket) => socket.shared.socket.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-        _ => None,
+extern "C" fn bind(id: InstanceId, wish: UdpBind<'_>) -> u64 {
+    with_token(id, |instance, token| {
+        if let Err(refusal) = open(instance, token, &wish) {
+            instance.refuse(Udp::ID, CLOSED, token, refusal);
+        }
     })
 }
 
-async fn serve(
-    instance: &Instance,
-    token: u64,
-    address: &str,
-    port: u16,
-    may_broadcast: bool,
-    shared: &Shared,
-) -> Refusal {
-    let bound = async {
-        let socket = UdpSocket::bind((address, port)).await?;
-        socket.set_broadcast(may_broadcast)?;
-        let port = socket.local_addr()?.port();
-        Ok::<_, std::io::Error>((Arc::new(socket), port))
+extern "C" fn send_to(id: InstanceId, handle: u64, to: RStr<'_>, datagram: RSlice<'_, u8>) -> bool {
+    with_instance(id, false, |instance| match (instance.port(handle), to.parse::<SocketAddr>()) {
+        (Some(Port::Udp(socket)), Ok(address)) => socket.0.send_to(&datagram, address).is_ok(),
+        _ => false,
+    })
+}
+
+extern "C" fn broadcast(id: InstanceId, handle: u64, port: u16, datagram: RSlice<'_, u8>) -> u32 {
+    with_instance(id, 0, |instance| match instance.port(handle) {
+        Some(Port::Udp(socket)) => {
+            let sent = |address: &Ipv4Addr| socket.0.send_to(&datagram, SocketAddr::from((*address, port))).is_ok();
+            u32::try_from(broadcast_addresses().iter().filter(|address| sent(address)).count()).unwrap_or(u32::MAX)
+        }
+        _ => 0,
+    })
+}
+
+extern "C" fn close(id: InstanceId, handle: u64) {
+    with_instance(id, (), |instance| {
+        if matches!(instance.port(handle), Some(Port::Udp(_))) && instance.abort(handle) {
+            instance.complete(Udp::ID, CLOSED, handle, HostRefusal::CLOSED, "closed on request");
+        }
+    });
+}
+
+fn open(instance: &Arc<Instance>, token: u64, wish: &UdpBind<'_>) -> Result<(), Refusal> {
+    // Broadcasts are a matter of IPv4, so "all" means all IPv4 addresses.
+    let address = match wish.address.as_str() {
+        "" => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        text => numeric(text).ok_or_else(|| Refusal::invalid(format!("`{}` is no address", text.escape_debug())))?,
     };
-    let (socket, port) = match bound.await {
-        Ok(bound) => bound,
-        Err(error) => {
-            return Refusal::new(HostRefusal::INVALID, format!("cannot bind UDP {address}:{port}: {error}"));
+    let refused = |error: io::Error| {
+        Refusal::new(HostRefusal::OTHER, format!("no UDP socket at {address} port {}: {error}", wish.port))
+    };
+    let socket = UdpSocket::bind((address, wish.port)).map_err(refused)?;
+    socket.set_nonblocking(true).map_err(refused)?;
+    socket.set_broadcast(wish.broadcast).map_err(refused)?;
+    let port = socket.local_addr().map_err(refused)?.port();
+    let receiver = {
+        let _runtime = instance.runtime.enter();
+        socket.try_clone().and_then(tokio::net::UdpSocket::from_std).map_err(refused)?
+    };
+    // Before the task can deliver a datagram.
+    let (bound, is_bound) = tokio::sync::oneshot::channel();
+    let task = {
+        let instance = Arc::clone(instance);
+        async move {
+            if is_bound.await.is_ok() {
+                receive(&instance, token, &receiver).await;
+            }
         }
     };
-    *shared.socket.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&socket));
-    instance.sink.complete(OwnedEvent { code: port.into(), ..event(BOUND, token) });
+    instance.admit(token, Port::Udp(Arc::new(Socket(socket))), task)?;
+    instance.complete(Udp::ID, BOUND, token, port.into(), "");
+    let _ = bound.send(());
+    Ok(())
+}
+
+async fn receive(instance: &Instance, token: u64, socket: &tokio::net::UdpSocket) {
     let mut datagram = vec![0; DATAGRAM_MAX];
+    let mut errors = 0;
     loop {
         match socket.recv_from(&mut datagram).await {
-            Ok((n_bytes, from)) => {
-                let body = datagram[..n_bytes].to_vec();
-                instance.sink.offer(OwnedEvent { text: from.to_string(), body, ..event(RECEIVED, token) });
+            Ok((length, from)) => {
+                errors = 0;
+                let body = datagram[..length].to_vec();
+                let text = from.to_string();
+                instance.sink.offer(OwnedEvent { source: Udp::ID, kind: RECEIVED, token, text, body, code: 0 });
             }
-            // An ICMP answer to something sent before; the socket is well.
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {}
-            Err(error) => return Refusal::new(HostRefusal::CONNECTION_LOST, format!("UDP port {port}: {error}")),
+            // An answer to an earlier datagram, such as "port unreachable", says nothing of the socket.
+            Err(_) if errors < ERRORS_MAX => errors += 1,
+            Err(error) => {
+                if instance.release(token) {
+                    instance.complete(Udp::ID, CLOSED, token, HostRefusal::CONNECTION_LOST, error.to_string());
+                }
+                return;
+            }
         }
-        // A flood of datagrams must not keep the other sockets waiting.
-        tokio::task::yield_now().await;
     }
 }
 
-fn event(kind: u32, token: u64) -> OwnedEvent {
-    OwnedEvent { source: Udp::ID, kind, token, ..OwnedEvent::default() }
+/// Broadcast addresses of the IPv4 interfaces, each once.
+fn broadcast_addresses() -> Vec<Ipv4Addr> {
+    let mut addresses = Vec::new();
+    for interface in if_addrs::get_if_addrs().unwrap_or_default() {
+        match &interface.addr {
+            IfAddr::V4(v4) if !interface.is_loopback() => addresses.extend(v4.broadcast),
+            _ => {}
+        }
+    }
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
 }
 
-/// The largest IPv4 datagram.
-const DATAGRAM_MAX: usize = 65_536;
+/// Longest UDP payload over IPv4.
+const DATAGRAM_MAX: usize = 65_507;
+
+/// Errors in a row after which a socket is given up. Chosen by us.
+const ERRORS_MAX: usize = 16;

@@ -183,3 +183,10 @@ const BACKOFF_FIRST_MS: u64 = 1_000;
 
 /// Not documented; chosen by us: a person waits no longer after the broker has come back.
 const BACKOFF_MAX_MS: u64 = 60_000;
+
+#[cfg(test)]
+extern crate self as polylink_template_async;
+
+#[cfg(test)]
+#[path = "../tests/scenarios.rs"]
+mod scenarios;

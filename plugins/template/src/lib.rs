@@ -21,3 +21,10 @@ pub const INFO: PluginInfo = PluginInfo {
     services: &[services::id::MQTT],
     capabilities: "{}",
 };
+
+#[cfg(test)]
+extern crate self as polylink_template;
+
+#[cfg(test)]
+#[path = "../tests/scenarios.rs"]
+mod scenarios;
