@@ -61,7 +61,10 @@ fn a_setting_that_the_plugin_does_not_know_is_named() {
 
 #[test]
 fn a_missing_setting_is_named() {
-    check(|files| files.product = files.product.replace("serial = \"1\"\n", ""), &["serial", "cloud.deli"]);
+    check(
+        |files| files.product = files.product.replace("product_model = \"M\"\n", ""),
+        &["cloud.deli.settings.product_model"],
+    );
 }
 
 #[test]

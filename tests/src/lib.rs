@@ -8,4 +8,5 @@ pub mod demo;
 pub mod faulty_net;
 pub mod http;
 pub mod mcu;
+pub mod observer;
 pub mod rig;
