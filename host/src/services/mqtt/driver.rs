@@ -76,6 +76,10 @@ where
     writer.write_all(connect).await.map_err(|error| End::Closed(lost(&error)))?;
     writer.flush().await.map_err(|error| End::Closed(lost(&error)))?;
     loop {
+        // What speaks another protocol need not be waited for: its "length" may never come.
+        if incoming.first().is_some_and(|first| *first != CONNACK) {
+            return Err(End::Closed(protocol("the broker answered CONNECT with something else than CONNACK")));
+        }
         match decode(incoming) {
             Ok(Some(Packet::ConnAck(ack))) if ack.code == ConnectReturnCode::Success => return Ok(ack.session_present),
             Ok(Some(Packet::ConnAck(ack))) => return Err(End::Refused(ack.code as u8)),
@@ -229,6 +233,9 @@ fn lost(error: &io::Error) -> Refusal {
 pub(super) fn closed_on_request() -> Refusal {
     Refusal::new(HostRefusal::CLOSED, "closed on request")
 }
+
+/// First byte of CONNACK (MQTT 3.1.1, 3.2.1).
+const CONNACK: u8 = 0x20;
 
 /// Longest packet: the longest payload, the longest topic, a packet id (`polylink.mqtt/1`).
 const PACKET_MAX: usize = PAYLOAD_MAX + 65_535 + 4;

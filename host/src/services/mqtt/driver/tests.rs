@@ -186,8 +186,11 @@ async fn a_broker_that_answers_no_ping_is_dead() {
 
 #[tokio::test]
 async fn what_is_queued_goes_out_before_disconnect() {
-    let (end, events) = play(0, 0, |mut broker, connection, _| async move {
+    let (end, events) = play(0, 0, |mut broker, connection, inbox| async move {
         broker.accepts().await;
+        while inbox.kinds().is_empty() {
+            tokio::task::yield_now().await;
+        }
         publish(&connection, 1, 0);
         publish(&connection, 2, 1);
         connection.disconnect();
