@@ -154,12 +154,18 @@ impl<C: Fn() -> Now> Port<C> {
                 biased;
                 written = writer.write(&self.outgoing), if !self.outgoing.is_empty() => match written? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
-                    written => { self.outgoing.drain(..written); }
+                    written => {
+                        tracing::trace!(port = %self.faults.address, "written: {}", self.outgoing[..written].escape_ascii());
+                        self.outgoing.drain(..written);
+                    }
                 },
                 read = reader.read(&mut buffer) => {
                     match read? {
                         0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        read => self.input(LinkInput::Bytes(&buffer[..read])),
+                        read => {
+                            tracing::trace!(port = %self.faults.address, "read: {}", buffer[..read].escape_ascii());
+                            self.input(LinkInput::Bytes(&buffer[..read]));
+                        }
                     }
                     self.was_read = true;
                     reads += 1;
