@@ -103,7 +103,7 @@ pub async fn run(
             }
         };
         match opened {
-            Err(error) => port.fault("port_open", error.to_string()),
+            Err(error) => port.fault("port_open", format!("the line to the MCU does not open: {error}")),
             Ok(line) => {
                 tracing::info!(port = %settings.address, "the line to the MCU is open");
                 port.input(LinkInput::Opened);
@@ -112,7 +112,7 @@ pub async fn run(
                 port.outgoing.clear();
                 match end {
                     Ok(()) => return,
-                    Err(error) => port.fault("port_lost", error.to_string()),
+                    Err(error) => port.fault("port_lost", format!("the line to the MCU is lost: {error}")),
                 }
             }
         }
