@@ -1,5 +1,6 @@
 //! Scenarios: the real program and the real plugins between a simulated MCU and simulated clouds.
 
+mod access;
 mod any_broker;
 mod bad_input;
 mod broken_configs;
