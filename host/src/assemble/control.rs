@@ -47,7 +47,8 @@ impl HostControl {
             name: status.cloud,
             plugin: status.plugin,
             version: status.version,
-            build: status.file.map(|file| file.display().to_string()).unwrap_or_default(),
+            build: status.build,
+            file: status.file.map(|file| file.display().to_string()).unwrap_or_default(),
             lifecycle: phase(status.phase).to_owned(),
             session: session(status.said.phase).to_owned(),
             text: status.said.text.into(),
@@ -200,6 +201,7 @@ impl Control for HostControl {
                 refused: status.file.is_none().then_some(status.last_fault),
                 name: status.plugin,
                 version: status.version,
+                build: status.build,
                 ..PluginReport::default()
             })
             .collect()

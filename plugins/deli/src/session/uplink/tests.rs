@@ -57,6 +57,17 @@ fn at_most_64_are_in_flight() {
 }
 
 #[test]
+fn large_messages_are_in_flight_one_mebibyte_at_a_time_and_in_order() {
+    let mut rig = Rig::with_reports(1..=0);
+    let large = "x".repeat(200 * 1024);
+    (1..=8).for_each(|seq| assert!(rig.uplink.take_report(seq, raw(&large))));
+    assert!(rig.uplink.take_report(9, raw(&9)));
+    assert_eq!(rig.send(0).len(), 5);
+    rig.uplink.acknowledged(Timestamp(0), RequestId(1));
+    assert!(rig.send(0)[0].starts_with("6=m6:\"xxx"));
+}
+
+#[test]
 fn a_publish_that_fails_on_a_live_connection_waits_a_second() {
     let mut rig = Rig::with_reports(1..=1);
     rig.send(0);
