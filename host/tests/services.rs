@@ -21,6 +21,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+#[path = "services/http.rs"]
+mod asking;
+#[path = "services/tls.rs"]
+mod tls;
+
 #[tokio::test]
 async fn thirty_publishes_in_flight_fail_once_each_before_the_cut_is_told() {
     let mut plugin = Plugin::new("cut", true);
@@ -318,7 +323,11 @@ fn plain() -> TlsOptions<'static> {
 }
 
 fn connect(id: InstanceId, port: u16) -> u64 {
-    let wish = MqttConnect {
+    (table::<Mqtt>().connect)(id, wish(port))
+}
+
+fn wish(port: u16) -> MqttConnect<'static> {
+    MqttConnect {
         host: "127.0.0.1".into(),
         port,
         tls: plain(),
@@ -333,8 +342,7 @@ fn connect(id: InstanceId, port: u16) -> u64 {
         timeout_ms: 0,
         has_will: false,
         will: message("", 0),
-    };
-    (table::<Mqtt>().connect)(id, wish)
+    }
 }
 
 fn message(topic: &str, qos: u8) -> MqttPublish<'_> {
@@ -369,17 +377,20 @@ async fn hears(stream: &mut TcpStream, bytes: &[u8]) {
 /// Asks over plain HTTP.
 fn ask(plugin: &Plugin, port: u16, max_body: u32, redirects: u8) -> u64 {
     let url = format!("http://127.0.0.1:{port}/path?token=secret");
-    let wish = http::HttpRequest {
+    (table::<Http>().request)(plugin.id, http::HttpRequest { max_body, redirects, ..get(&url) })
+}
+
+fn get(url: &str) -> http::HttpRequest<'_> {
+    http::HttpRequest {
         method: "GET".into(),
-        url: url.as_str().into(),
+        url: url.into(),
         headers: [].as_slice().into(),
         body: [].as_slice().into(),
         tls: plain(),
         timeout_ms: 0,
-        max_body,
-        redirects,
-    };
-    (table::<Http>().request)(plugin.id, wish)
+        max_body: 0,
+        redirects: 0,
+    }
 }
 
 /// Takes one request and writes this, whatever was asked.

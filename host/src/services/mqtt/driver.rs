@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use super::super::dial::tls_error;
 use super::super::registry::{Refusal, locked};
 use super::super::tcp::{part, send_some, sleep_until};
+use super::super::tls::explain;
 use super::super::{EventSink, OwnedEvent};
 use super::Connection;
 use super::state::{Ack, PAYLOAD_MAX, Reaction, protocol};
@@ -225,7 +226,7 @@ fn malformed(error: &Error) -> Refusal {
 
 fn lost(error: &io::Error) -> Refusal {
     match tls_error(error) {
-        Some(tls) => Refusal::new(HostRefusal::TLS, format!("TLS broke: {tls}")),
+        Some(tls) => Refusal::new(HostRefusal::TLS, format!("TLS broke: {}", explain(tls))),
         None => Refusal::new(HostRefusal::CONNECTION_LOST, format!("the connection broke: {error}")),
     }
 }
