@@ -116,7 +116,7 @@ fn policy(max: u8, plain_text: bool) -> Policy {
 
 async fn run(instance: Arc<Instance>, token: u64, client: Client, request: Request, max: usize) {
     let answer = async {
-        let response = client.execute(request).await.map_err(|error| refusal(error))?;
+        let response = client.execute(request).await.map_err(refusal)?;
         read(response, max).await
     };
     let answer = answer.await;
