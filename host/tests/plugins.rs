@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use polylink::bus::hub::Hub;
 use polylink::bus::{ArbiterSettings, Bus, JournalLimits, Policy};
+use polylink::plugins::inbox::COMPLETIONS_MAX;
 use polylink::plugins::{
     CloudSetup, InstanceStatus, Loader, Patience, Phase, PluginEvent, PluginSettings, Plugins, ServiceHost,
 };
@@ -123,6 +124,18 @@ fn floods_are_bounded_and_counted() {
     host.wait_for("status", "online", |status| status.said.text == "here");
     host.wait_for("busy", "online", |status| status.said.text == "here");
     host.check_good_one_works();
+}
+
+#[test]
+fn answers_without_end_fail_the_instance_instead_of_filling_memory() {
+    let host = Host::with(&[("asks-too-much", "{}")]);
+    host.wait_for("asks-too-much", "online", |status| status.said.text == "here");
+    host.wait_until("more answers wait than may", || {
+        (0..COMPLETIONS_MAX).for_each(|_| host.stir());
+        host.of("asks-too-much").faults > 0
+    });
+    let failed = host.of("asks-too-much");
+    assert!(failed.last_fault.contains("faster than it hears their answers"), "{}", failed.last_fault);
 }
 
 #[test]

@@ -21,6 +21,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
+#[path = "services/http.rs"]
+mod asking;
+#[path = "services/module.rs"]
+mod module;
+#[path = "services/tls.rs"]
+mod tls;
+
 #[tokio::test]
 async fn thirty_publishes_in_flight_fail_once_each_before_the_cut_is_told() {
     let mut plugin = Plugin::new("cut", true);
@@ -174,6 +181,54 @@ async fn datagrams_go_both_ways() {
 }
 
 #[tokio::test]
+async fn a_datagram_that_cannot_go_is_said_so_at_once() {
+    let mut plugin = Plugin::new("udp-no", false);
+    let udp = table::<Udp>();
+    let [narrow, wide] =
+        [false, true].map(|broadcast| (udp.bind)(plugin.id, UdpBind { address: "".into(), port: 0, broadcast }));
+    assert_eq!((plugin.next().await.token, plugin.next().await.token), (narrow, wide));
+    let send =
+        |handle, to: &str, length| (udp.send_to)(plugin.id, handle, to.into(), vec![0; length].as_slice().into());
+    // The broadcast address of loopback is the one that every system has.
+    assert!(send(wide, "127.255.255.255:9", 4));
+    assert!(!send(narrow, "127.255.255.255:9", 4), "not a socket for broadcasts");
+    for to in ["", "127.0.0.1", "localhost:9", "127.0.0.1:65536", "[::1]:9"] {
+        assert!(!send(narrow, to, 4), "{to}");
+    }
+    assert!(!send(narrow, "127.0.0.1:9", 65_508), "longer than a datagram can be");
+    assert!(!send(wide + 1000, "127.0.0.1:9", 4), "no such socket");
+    assert_eq!((udp.broadcast)(plugin.id, narrow, 9, b"x".as_slice().into()), 0);
+    let taken = (udp.bind)(plugin.id, UdpBind { address: "192.0.2.1".into(), port: 0, broadcast: false });
+    let event = plugin.expect(Udp::ID, udp::CLOSED, taken, HostRefusal::OTHER).await;
+    assert!(event.text.contains("192.0.2.1"), "{}", event.text);
+}
+
+#[tokio::test]
+async fn stopping_waits_for_what_the_store_has_not_written_yet() {
+    let mut plugin = Plugin::new("drain-store", false);
+    let store = table::<Store>();
+    let puts: Vec<u64> = (0..50)
+        .map(|number| {
+            (store.put)(plugin.id, format!("key-{}", number % 7).as_str().into(), vec![number].as_slice().into())
+        })
+        .collect();
+    plugin.services.drain(plugin.id, PATIENCE).await;
+    let mut stored = Vec::new();
+    while let Ok(event) = plugin.events.try_recv() {
+        assert_eq!((event.source, event.kind), (Store::ID, store::STORED), "{}", event.text);
+        stored.push(event.token);
+    }
+    stored.sort_unstable();
+    assert_eq!(stored, puts, "each is told before the instance ends");
+    // Other services know only the disk.
+    let again = Plugin::new("drain-store", false);
+    for number in 43..50_u8 {
+        let value = (store.get)(again.id, format!("key-{}", number % 7).as_str().into());
+        assert_eq!(value.map(|value| value.to_vec()).into_option(), Some(vec![number]));
+    }
+}
+
+#[tokio::test]
 async fn an_http_redirect_is_the_answer_unless_following_was_asked_for() {
     let mut plugin = Plugin::new("http", true);
     let (listener, port) = peer().await;
@@ -269,6 +324,10 @@ struct Plugin {
 
 impl Plugin {
     fn new(name: &str, plain_text: bool) -> Self {
+        Self::with_hooks(name, plain_text, Arc::new(Hooks))
+    }
+
+    fn with_hooks(name: &str, plain_text: bool, module: Arc<dyn ModuleHooks>) -> Self {
         let directory = std::env::temp_dir().join(format!("polylink-services-{}-{name}", std::process::id()));
         let runtime = tokio::runtime::Handle::current();
         let services = Services::new(ServiceOptions { runtime, clock: Clock::new(Zone::Fixed(0)) });
@@ -279,7 +338,7 @@ impl Plugin {
             store_dir: directory.clone(),
             store_max_bytes: 1000,
             plain_text,
-            module: Arc::new(Hooks),
+            module,
         });
         Self { services, id, events, directory }
     }
@@ -318,7 +377,11 @@ fn plain() -> TlsOptions<'static> {
 }
 
 fn connect(id: InstanceId, port: u16) -> u64 {
-    let wish = MqttConnect {
+    (table::<Mqtt>().connect)(id, wish(port))
+}
+
+fn wish(port: u16) -> MqttConnect<'static> {
+    MqttConnect {
         host: "127.0.0.1".into(),
         port,
         tls: plain(),
@@ -333,8 +396,7 @@ fn connect(id: InstanceId, port: u16) -> u64 {
         timeout_ms: 0,
         has_will: false,
         will: message("", 0),
-    };
-    (table::<Mqtt>().connect)(id, wish)
+    }
 }
 
 fn message(topic: &str, qos: u8) -> MqttPublish<'_> {
@@ -369,17 +431,20 @@ async fn hears(stream: &mut TcpStream, bytes: &[u8]) {
 /// Asks over plain HTTP.
 fn ask(plugin: &Plugin, port: u16, max_body: u32, redirects: u8) -> u64 {
     let url = format!("http://127.0.0.1:{port}/path?token=secret");
-    let wish = http::HttpRequest {
+    (table::<Http>().request)(plugin.id, http::HttpRequest { max_body, redirects, ..get(&url) })
+}
+
+fn get(url: &str) -> http::HttpRequest<'_> {
+    http::HttpRequest {
         method: "GET".into(),
-        url: url.as_str().into(),
+        url: url.into(),
         headers: [].as_slice().into(),
         body: [].as_slice().into(),
         tls: plain(),
         timeout_ms: 0,
-        max_body,
-        redirects,
-    };
-    (table::<Http>().request)(plugin.id, wish)
+        max_body: 0,
+        redirects: 0,
+    }
 }
 
 /// Takes one request and writes this, whatever was asked.

@@ -62,7 +62,9 @@ impl HostControl {
             inbox: InboxStatus { queued: status.events_waiting as u64, dropped: status.events_dropped },
             usage: BTreeMap::from([
                 ("handles".to_owned(), usage.handles as u64),
+                ("refused_calls".to_owned(), usage.refused),
                 ("store_bytes".to_owned(), usage.store_bytes as u64),
+                ("store_unsaved".to_owned(), usage.store_unsaved as u64),
                 ("slow_calls".to_owned(), status.slow_calls),
                 ("log_lines_left_out".to_owned(), status.log_lines_left_out),
             ]),

@@ -32,7 +32,7 @@ use crate::mcu::port::{self, McuHandler, PortMessage, PortSettings};
 use crate::mcu::{Identity, Link, LinkOutput, UserEvent};
 use crate::notify::Notifier;
 use crate::services::clock::{self, Clock};
-use crate::services::{OwnedEvent, ServiceOptions, Services};
+use crate::services::{LOOK_UPS_MAX, OwnedEvent, ServiceOptions, Services};
 use control::HostControl;
 use module::ModuleSide;
 use product::Clouds;
@@ -43,7 +43,7 @@ pub fn run(config: HostConfig) -> ExitCode {
         eprintln!("polylink: logging does not start: {error}");
         return ExitCode::FAILURE;
     }
-    // Blocking threads serve look-ups and the store only; they go away when there is nothing to do.
+    // Blocking threads serve what would hold up the line and the sockets; they go away when there is nothing to do.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -107,7 +107,8 @@ async fn host(config: HostConfig) -> ExitCode {
     clouds.start_with_set_key().await;
     notifier.ready();
 
-    let beat = notifier.watchdog_interval().unwrap_or(STATE_EVERY).min(STATE_EVERY);
+    // An interval, not a sleep in the loop: other news must not put the service manager's watchdog off.
+    let mut beat = tokio::time::interval(notifier.watchdog_interval().unwrap_or(STATE_EVERY).min(STATE_EVERY));
     let exit = loop {
         tokio::select! {
             _ = terminate.recv() => break ExitCode::SUCCESS,
@@ -128,12 +129,12 @@ async fn host(config: HostConfig) -> ExitCode {
                 }
                 News::User(event) => announce_user(&services, &module, event),
             },
-            () = clouds.changed.notified() => {}
+            () = clouds.changed.notified() => if !clouds.has_news() { continue },
             () = module.changed.notified() => {}
-            () = tokio::time::sleep(beat) => notifier.alive(),
+            _ = beat.tick() => notifier.alive(),
         }
         // The MCU learns of a cloud that comes or goes at once, of the network within `STATE_EVERY`.
-        clouds.tell_state();
+        clouds.tell_state().await;
     };
     notifier.stopping();
     tracing::info!("polylink stops");
@@ -234,8 +235,9 @@ const NEWS_MAX: usize = 64;
 /// How often the MCU is told how the network stands, at least. Chosen by us: the serial protocol repeats by itself.
 const STATE_EVERY: Duration = Duration::from_secs(30);
 
-/// Name look-ups and writes of stores at once. Chosen by us.
-const BLOCKING_THREADS_MAX: usize = 4;
+/// Threads that may block: name look-ups, and for each of five clouds a store on a slow disk; one is left for the start
+/// and the stop of plugins, which the host waits for. Chosen by us: none of them lives while it has nothing to do.
+const BLOCKING_THREADS_MAX: usize = LOOK_UPS_MAX + 6;
 
 /// Exit status that asks the service manager for a new start (`EX_TEMPFAIL` of sysexits.h).
 const RESTART_STATUS: u8 = 75;

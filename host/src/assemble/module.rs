@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use polylink_plugin_api::services::module::Facts;
+use polylink_plugin_api::services::network::Interface;
 use tokio::sync::Notify;
 
 use crate::config::HostConfig;
 use crate::mcu::{Identity, ModuleState};
+use crate::services::ModuleHooks;
 use crate::services::clock::Clock;
-use crate::services::{ModuleHooks, interfaces};
 
 /// Shared by the port, the plugins and the control socket.
 pub struct ModuleSide {
     clock: Clock,
+    /// The configuration names the product; what the MCU says does not count then.
+    product_is_set: bool,
     state: Mutex<State>,
     /// The MCU should be told how the module stands.
     pub changed: Notify,
@@ -34,28 +37,27 @@ impl ModuleSide {
             "" => env!("CARGO_PKG_VERSION"),
             software => software,
         };
+        let set_key = config.mcu.product_key.as_ref().map(|key| key.as_str());
         let facts = Facts {
+            product_key: set_key.unwrap_or_default().into(),
             module_hardware: config.module.hardware.as_str().into(),
             module_software: software.into(),
             ..Facts::default()
         };
         let state = State { facts, ..State::default() };
-        Self { clock, state: Mutex::new(state), changed: Notify::new() }
+        Self { clock, product_is_set: set_key.is_some(), state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// The MCU said who it is.
     pub fn identified(&self, identity: Identity) {
         let mut state = self.lock();
-        state.facts.product_key = identity.product_key.as_str().into();
+        if !self.product_is_set {
+            state.facts.product_key = identity.product_key.as_str().into();
+        }
         state.facts.serial = identity.serial.as_str().into();
         state.facts.mcu_hardware = identity.hardware.as_str().into();
         state.facts.mcu_software = identity.software.as_str().into();
         state.identity = Some(identity);
-    }
-
-    /// The product key was set instead of said.
-    pub fn is_product(&self, key: &str) {
-        self.lock().facts.product_key = key.into();
     }
 
     /// The MCU answers, or has fallen silent. True: that is news.
@@ -79,9 +81,8 @@ impl ModuleSide {
         self.lock().counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
     }
 
-    /// How the module stands, for the MCU. Looks at the network.
-    pub fn state(&self, cloud: bool) -> ModuleState {
-        let interfaces = interfaces();
+    /// How the module stands, for the MCU.
+    pub fn state(&self, cloud: bool, interfaces: &[Interface]) -> ModuleState {
         let first = interfaces.iter().find(|interface| !interface.ipv4.is_empty());
         let mac = first.map(|interface| interface.mac.iter().map(|byte| format!("{byte:02X}")).collect());
         let signal = first.filter(|interface| interface.wireless).map(|interface| percent(interface.signal_dbm));

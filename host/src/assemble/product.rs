@@ -11,12 +11,12 @@ use tokio::sync::{Notify, mpsc};
 
 use super::module::ModuleSide;
 use crate::bus::hub::Hub;
-use crate::config::{CloudInstance, HostConfig, LoadedProduct, PluginChoice};
+use crate::config::{CloudInstance, ConfigErrors, HostConfig, LoadedProduct, PluginChoice};
 use crate::mcu::ModuleState;
 use crate::mcu::port::PortMessage;
 use crate::plugins::discover::discover;
 use crate::plugins::{CloudSetup, InstanceStatus, Loader, Patience, PluginEvent, PluginSettings, Plugins, ServiceHost};
-use crate::services::{EventSink, InstanceSetup, Services};
+use crate::services::{EventSink, InstanceSetup, Services, interfaces};
 
 /// The product that runs now, with its plugins. Starts empty; a new product replaces the old one whole.
 pub struct Clouds {
@@ -37,9 +37,20 @@ struct Running {
     plugins: Option<Arc<Plugins>>,
     /// Clouds that do not run because their section is wrong, and why.
     refused: Vec<(String, String)>,
+    /// Clouds that the bus keeps reports for.
+    declared: Vec<String>,
     /// In one or two words.
     state: String,
     told: Option<ModuleState>,
+    /// The key of another product that the MCU named; told once.
+    contradicted: Option<String>,
+}
+
+/// A product that was read, with its clouds; their libraries are in memory.
+struct Prepared {
+    loaded: LoadedProduct,
+    setups: Vec<CloudSetup>,
+    refused: Vec<(String, String)>,
 }
 
 impl Clouds {
@@ -72,39 +83,45 @@ impl Clouds {
     }
 
     /// Begins with the product key of the configuration, if there is one.
-    pub async fn start_with_set_key(&self) {
+    pub async fn start_with_set_key(self: &Arc<Self>) {
         if let Some(key) = self.config.mcu.product_key.clone() {
-            self.module.is_product(key.as_str());
             self.start(key.as_str()).await;
         }
     }
 
     /// Begins with this product, unless it runs already or the configuration sets another one. An error is logged and
     /// shown in the status; what ran before is stopped all the same, because it belongs to another device.
-    pub async fn start(&self, key: &str) {
+    pub async fn start(self: &Arc<Self>, key: &str) {
         if let Some(set) = &self.config.mcu.product_key
             && set.as_str() != key
         {
-            tracing::warn!(
-                said = key,
-                set = set.as_str(),
-                "the MCU names another product than the configuration; the configuration counts"
-            );
+            if self.lock().contradicted.replace(key.to_owned()).as_deref() != Some(key) {
+                tracing::warn!(
+                    said = key,
+                    set = set.as_str(),
+                    "the MCU names another product than the configuration; the configuration counts"
+                );
+            }
             return;
         }
         if self.lock().key.as_deref() == Some(key) {
             return;
         }
         self.stop().await;
-        let loaded = match self.config.load_product(key) {
-            Ok(loaded) => loaded,
-            Err(errors) => {
+        // Files are read, and loading a library runs code of the plugin: the MCU must not wait for either.
+        let (clouds, wanted) = (Arc::clone(self), key.to_owned());
+        let prepared = tokio::task::spawn_blocking(move || clouds.prepare(&wanted)).await;
+        match prepared {
+            Ok(Ok(prepared)) => self.run(key, prepared),
+            Ok(Err(errors)) => {
                 tracing::error!("product {key} does not run:\n{errors}");
-                self.lock().state = "the product file is wrong".to_owned();
-                return;
+                self.nothing_runs("the product file is wrong");
             }
-        };
-        self.run(key, loaded);
+            Err(error) => {
+                tracing::error!(%error, "product {key} does not run: the host failed at loading it");
+                self.nothing_runs("the host failed at loading the product");
+            }
+        }
     }
 
     /// Stops all plugins, orderly.
@@ -112,6 +129,7 @@ impl Clouds {
         let (plugins, grace) = {
             let mut running = self.lock();
             running.key = None;
+            running.refused.clear();
             (running.plugins.take(), self.config.plugins.stop_grace + STOP_MARGIN)
         };
         if let Some(plugins) = plugins {
@@ -127,9 +145,12 @@ impl Clouds {
 
     /// How the clouds stand, and those that do not run at all with the reason.
     pub fn status(&self) -> (Vec<InstanceStatus>, Vec<(String, String)>) {
-        let running = self.lock();
-        let plugins = running.plugins.as_ref().map(|plugins| plugins.status()).unwrap_or_default();
-        (plugins, running.refused.clone())
+        let (plugins, refused) = {
+            let running = self.lock();
+            (running.plugins.clone(), running.refused.clone())
+        };
+        // Each plugin's locks are taken with none of ours held.
+        (plugins.map(|plugins| plugins.status()).unwrap_or_default(), refused)
     }
 
     /// The host's state in one or two words, and the product key; empty while it is not known.
@@ -143,10 +164,17 @@ impl Clouds {
         self.services.services.usage(instance)
     }
 
+    /// Whether the MCU was told something else of the clouds than holds now. Cheap, since plugins may cause it at will.
+    pub fn has_news(&self) -> bool {
+        let online = self.is_online();
+        self.lock().told.as_ref().is_none_or(|told| told.cloud != online)
+    }
+
     /// Tells the MCU how the module stands, if that is news. True: it was.
-    pub fn tell_state(&self) -> bool {
-        let online = self.status().0.iter().any(|cloud| cloud.said.phase == StatusPhase::ONLINE);
-        let state = self.module.state(online);
+    pub async fn tell_state(&self) -> bool {
+        // A driver may take its time to tell the signal.
+        let interfaces = tokio::task::spawn_blocking(interfaces).await.unwrap_or_default();
+        let state = self.module.state(self.is_online(), &interfaces);
         let mut running = self.lock();
         if running.told.as_ref() == Some(&state) || self.to_port.try_send(PortMessage::Module(state.clone())).is_err() {
             return false;
@@ -155,11 +183,17 @@ impl Clouds {
         true
     }
 
-    fn run(&self, key: &str, loaded: LoadedProduct) {
+    fn is_online(&self) -> bool {
+        self.status().0.iter().any(|cloud| cloud.said.phase == StatusPhase::ONLINE)
+    }
+
+    /// Reads the product and loads the libraries of its clouds. Blocks; changes nothing that others see.
+    fn prepare(&self, key: &str) -> Result<Prepared, ConfigErrors> {
+        let mut loaded = self.config.load_product(key)?;
         let mut refused = Vec::new();
         let found = discover(&loaded.host.plugins.directories);
         let mut setups = Vec::new();
-        for cloud in loaded.clouds {
+        for cloud in std::mem::take(&mut loaded.clouds) {
             match cloud {
                 Ok(cloud) if !cloud.enabled => {
                     refused.push((cloud.name, "switched off by `enabled = false`".to_owned()))
@@ -182,7 +216,15 @@ impl Clouds {
         }
         // The order of declaration is that of the policy `priority`.
         setups.sort_by_key(|(priority, _)| *priority);
+        Ok(Prepared { loaded, setups: setups.into_iter().map(|(_, setup)| setup).collect(), refused })
+    }
+
+    /// Runs on the I/O thread in one piece, so that no report comes between the product and the clouds it is kept for.
+    /// What it asks of the disk is small: [`Clouds::prepare`] has the libraries in memory.
+    fn run(&self, key: &str, Prepared { loaded, setups, refused }: Prepared) {
         self.hub.change(|bus, _| bus.set_product(Arc::clone(&loaded.product)));
+        let names = setups.iter().map(|setup| setup.name.clone()).collect();
+        self.keep_reports_for(names);
         let layout = loaded.layout.map(Arc::new);
         let told = self.to_port.try_send(PortMessage::Product { product: loaded.product, layout });
         if told.is_err() {
@@ -191,27 +233,44 @@ impl Clouds {
         let changed = Arc::clone(&self.changed);
         let plugins = Plugins::load(
             settings(&loaded.host),
-            setups.into_iter().map(|(_, setup)| setup).collect(),
+            setups,
             &self.loader,
             Arc::clone(&self.hub),
             Arc::clone(&self.services) as Arc<dyn ServiceHost>,
             move |_event: PluginEvent| changed.notify_one(),
         );
-        let mut running = self.lock();
-        running.key = Some(key.to_owned());
-        running.refused = refused;
+        let plugins = plugins.map(Arc::new);
+        {
+            let mut running = self.lock();
+            running.key = Some(key.to_owned());
+            running.refused = refused;
+            running.state = if plugins.is_ok() { "running" } else { "no plugin runs" }.to_owned();
+            running.plugins = plugins.as_ref().ok().map(Arc::clone);
+        }
         match plugins {
             Ok(plugins) => {
                 plugins.start_all();
-                running.plugins = Some(Arc::new(plugins));
-                running.state = "running".to_owned();
                 tracing::info!(product = key, "the product runs");
             }
-            Err(error) => {
-                running.state = "no plugin runs".to_owned();
-                tracing::error!(%error, "the plugins do not start");
-            }
+            Err(error) => tracing::error!(%error, "the plugins do not start"),
         }
+    }
+
+    fn nothing_runs(&self, why: &str) {
+        self.keep_reports_for(Vec::new());
+        self.lock().state = why.to_owned();
+    }
+
+    /// Nothing is kept any more for clouds of the product before that are not among these: nobody would ever settle it.
+    fn keep_reports_for(&self, names: Vec<String>) {
+        let before = std::mem::take(&mut self.lock().declared);
+        for name in before.iter().filter(|name| !names.contains(name)) {
+            self.hub.change(|bus, _| {
+                let cloud = bus.declare(name);
+                bus.retire(cloud);
+            });
+        }
+        self.lock().declared = names;
     }
 
     /// Holds the settings against the plugin's own schema. A plugin that is missing or does not load is left to

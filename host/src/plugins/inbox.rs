@@ -2,7 +2,8 @@
 //!
 //! Reports and outcomes wait in the bus; here is only a flag that they do. Service events wait here. Invariant: news
 //! never exceed [`EVENTS_MAX`] and [`BYTES_MAX`]; only completions, whose number the quotas of the services bound, and
-//! a single large event go beyond. After [`Inbox::close`] nothing is taken and nobody waits.
+//! a single large event go beyond. Calls that are refused have no quota: an instance that makes them faster than it
+//! hears the answers overruns [`COMPLETIONS_MAX`] and is failed. After [`Inbox::close`] nothing is taken and nobody waits.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -34,6 +35,8 @@ pub struct Woken {
     pub bus: bool,
     /// The instance is to stop.
     pub stop: bool,
+    /// More completions came than may wait, and some were dropped: the instance cannot go on.
+    pub overrun: bool,
 }
 
 /// How full it is, and what was lost.
@@ -55,6 +58,7 @@ struct State {
     tokens: Vec<u64>,
     bus: bool,
     stop: bool,
+    overrun: bool,
     closed: bool,
 }
 
@@ -79,6 +83,7 @@ impl Inbox {
             tokens: std::mem::take(&mut state.tokens),
             bus: std::mem::take(&mut state.bus),
             stop: state.stop || state.closed,
+            overrun: state.overrun,
         };
         drop(state);
         if n > 0 {
@@ -136,6 +141,11 @@ impl Inbox {
         let fits = state.events.len() < EVENTS_MAX && state.bytes + bytes <= BYTES_MAX;
         if !always && !fits && !state.events.is_empty() {
             return Err(event);
+        }
+        if always && (state.events.len() >= COMPLETIONS_MAX || state.bytes + bytes > COMPLETION_BYTES_MAX) {
+            state.overrun = true;
+            state.dropped += 1;
+            return Ok(());
         }
         state.bytes += bytes;
         state.events.push_back(event);
@@ -202,6 +212,13 @@ pub const EVENTS_MAX: usize = 256;
 /// Their bytes. Not documented; chosen by us: several times the largest piece that a service hands over.
 pub const BYTES_MAX: usize = 256 * 1024;
 
+/// Completions that wait at a time; beyond it they are dropped and counted, and the instance is failed. Not documented;
+/// chosen by us: more than 32 connections with full queues owe when all of them break at once.
+pub const COMPLETIONS_MAX: usize = 16 * 1024;
+
+/// Their bytes. Not documented; chosen by us: four answers of the `http` table at their longest, and as much again.
+pub const COMPLETION_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Different wake-up tokens that wait at a time. Not documented; chosen by us.
 const TOKENS_MAX: usize = 64;
 
@@ -250,6 +267,21 @@ mod tests {
         }
         assert_eq!(inbox.usage().events, 2 * EVENTS_MAX);
         assert!(!inbox.offer(event(0, 0)));
+    }
+
+    #[test]
+    fn completions_without_end_are_dropped_and_fail_the_instance() {
+        for (n, bytes) in [(COMPLETIONS_MAX, 0), (7, 1024 * 1024)] {
+            let inbox = Inbox::default();
+            (0..n as u64).for_each(|token| inbox.complete(event(token, bytes)));
+            assert!(!inbox.wait(Some(Duration::ZERO)).overrun);
+            for token in 0..2 * n as u64 {
+                inbox.complete(event(token, bytes));
+            }
+            let usage = inbox.usage();
+            assert!(usage.events <= COMPLETIONS_MAX && usage.bytes <= COMPLETION_BYTES_MAX, "{usage:?}");
+            assert!(usage.dropped > 0 && inbox.wait(None).overrun);
+        }
     }
 
     #[test]

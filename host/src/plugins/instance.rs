@@ -168,7 +168,9 @@ impl Instance {
             }
             Next::StayOff => {
                 error!(target: "plugin", plugin = &*self.name, "plugin failed and stays off: {why}");
-                self.take_off(true);
+                // One that was stopped may have a successor, which the cloud belongs to now.
+                let is_ours = !self.lock().stop;
+                self.take_off(is_ours);
                 (self.around.on_event)(PluginEvent::Disabled { cloud, why: why.to_owned() });
             }
         }

@@ -121,6 +121,9 @@ impl Run<'_> {
             if woken.stop {
                 break;
             }
+            if woken.overrun {
+                return Err(Fault::new(FaultCode::OTHER, OVERRUN));
+            }
             let from_bus = woken.bus || more;
             self.hand_events(woken)?;
             more = from_bus && self.hand_over()?;
@@ -231,6 +234,8 @@ fn thread_name(name: &str) -> String {
 /// Stack of a plugin's thread. Not documented; chosen by us: only touched pages cost memory, and a plugin may nest as deep
 /// as a JSON document does.
 const STACK_BYTES: usize = 512 * 1024;
+
+const OVERRUN: &str = "it calls services faster than it hears their answers, and too many of these wait";
 
 /// Shortest time to the next timeout. Not documented; chosen by us.
 const TIMEOUT_SPACING_MS: u64 = 1;

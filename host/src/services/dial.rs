@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 use super::clock::Clock;
 use super::registry::Refusal;
 use super::resolve::Resolver;
-use super::tls::{TlsConfigs, TlsSetup};
+use super::tls::{TlsConfigs, TlsSetup, explain};
 
 /// What makes connections for all instances.
 pub(super) struct Dialer {
@@ -126,14 +126,17 @@ pub(super) fn refusal(error: &io::Error, target: &Target) -> Refusal {
 
 fn handshake(error: &io::Error, target: &Target) -> Refusal {
     match tls_error(error) {
-        Some(tls) => Refusal::new(HostRefusal::TLS, format!("{}:{}: no TLS: {tls}", target.host, target.port)),
+        Some(tls) => {
+            Refusal::new(HostRefusal::TLS, format!("{}:{}: no TLS: {}", target.host, target.port, explain(tls)))
+        }
         None => refusal(error, target),
     }
 }
 
-/// The TLS error inside an I/O error.
+/// The TLS error inside an I/O error, or inside one that is inside it.
 pub(super) fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
-    error.get_ref().and_then(|inner| inner.downcast_ref())
+    let inner = error.get_ref()?;
+    inner.downcast_ref().or_else(|| inner.downcast_ref().and_then(tls_error))
 }
 
 /// A plain text connection, or TLS as the options say; the instance decides whether plain text is allowed.

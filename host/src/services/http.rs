@@ -19,7 +19,7 @@ use reqwest::{Client, Method, Request, Response, Url};
 use super::OwnedEvent;
 use super::dial::{self, Dialer};
 use super::registry::{Instance, Port, Refusal, with_instance, with_token};
-use super::tls::TlsSetup;
+use super::tls::{TlsSetup, explain};
 
 /// The table.
 pub(super) static TABLE: Http = Http { request, cancel };
@@ -116,7 +116,7 @@ fn policy(max: u8, plain_text: bool) -> Policy {
 
 async fn run(instance: Arc<Instance>, token: u64, client: Client, request: Request, max: usize) {
     let answer = async {
-        let response = client.execute(request).await.map_err(|error| refusal(error))?;
+        let response = client.execute(request).await.map_err(refusal)?;
         read(response, max).await
     };
     let answer = answer.await;
@@ -166,7 +166,7 @@ fn refusal(error: reqwest::Error) -> Refusal {
     let mut code = None;
     let mut cause = error.source();
     while let Some(inner) = cause {
-        causes.push(inner.to_string());
+        causes.push(tls_cause(inner).map_or_else(|| inner.to_string(), explain));
         code = code.or_else(|| code_of(inner));
         cause = inner.source();
     }
@@ -184,14 +184,10 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<i64> {
     if let Some(LookUp(refusal)) = cause.downcast_ref() {
         return Some(refusal.code);
     }
-    if cause.is::<rustls::Error>() {
+    if tls_cause(cause).is_some() {
         return Some(HostRefusal::TLS);
     }
-    let error = cause.downcast_ref::<io::Error>()?;
-    if dial::tls_error(error).is_some() {
-        return Some(HostRefusal::TLS);
-    }
-    match error.kind() {
+    match cause.downcast_ref::<io::Error>()?.kind() {
         io::ErrorKind::ConnectionRefused => Some(HostRefusal::CONNECTION_REFUSED),
         io::ErrorKind::TimedOut => Some(HostRefusal::TIMEOUT),
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => {
@@ -199,6 +195,10 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<i64> {
         }
         _ => None,
     }
+}
+
+fn tls_cause<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    cause.downcast_ref().or_else(|| cause.downcast_ref().and_then(dial::tls_error))
 }
 
 /// The shared resolver, as the client wants it.

@@ -37,6 +37,7 @@ use self::store::Storage;
 
 pub use self::network::interfaces;
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
+pub use self::resolve::LOOK_UPS_MAX;
 
 /// An event on its way to a plugin, owning what [`polylink_plugin_api::Event`] borrows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,7 +58,8 @@ pub struct OwnedEvent {
 
 /// Where services put events for one instance. Implemented by [`crate::plugins::inbox::Inbox`].
 pub trait EventSink: Send + Sync {
-    /// Puts a completion. Always taken: the number of calls under way is bounded by the quotas.
+    /// Puts a completion. Taken, since the quotas bound the calls under way; a sink may give up an instance that makes
+    /// calls only to be refused, and then takes nothing of it any more.
     fn complete(&self, event: OwnedEvent);
 
     /// Puts news that may be lost, such as a datagram; false: no room, dropped, and counted by the inbox.
@@ -85,8 +87,8 @@ pub trait ModuleHooks: Send + Sync {
 /// What all instances of one host share.
 #[derive(Clone, Debug)]
 pub struct ServiceOptions {
-    /// Where sockets and files are worked on; its I/O and time must be enabled. Two to four blocking threads with a
-    /// short keep-alive suffice: they look up names and write stores.
+    /// Where sockets and files are worked on; its I/O and time must be enabled. Its blocking threads look up names, never
+    /// more than [`LOOK_UPS_MAX`] at once, and write stores: one or two more than that suffice, with a short keep-alive.
     pub runtime: tokio::runtime::Handle,
     /// Judges certificates, so that a module whose clock was never set can still use TLS once a cloud gave it the time.
     pub clock: Clock,

@@ -47,10 +47,12 @@ pub(super) fn changed() -> OwnedEvent {
 /// Calls `announce` after each change, until that says false.
 pub(super) async fn watch(announce: impl Fn() -> bool + Send) {
     let mut hints = listen().inspect_err(|error| debug!(%error, "no netlink socket; interfaces are polled")).ok();
+    // Only the first look is taken on the I/O thread, before anything runs there.
     let mut known = facts();
     loop {
         hints = next_hint(hints).await;
-        let now = facts();
+        // The system's tables are read through drivers, and one may wait for its firmware.
+        let Ok(now) = tokio::task::spawn_blocking(facts).await else { continue };
         if now != known {
             known = now;
             info!("the network changed");

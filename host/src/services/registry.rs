@@ -7,12 +7,15 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::task::Poll;
 
-use polylink_plugin_api::services::FAILED;
-use polylink_plugin_api::{HostRefusal, InstanceId};
+use polylink_plugin_api::services::{FAILED, Http, Network, Tcp, Udp, tcp, udp};
+use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -124,7 +127,7 @@ impl Instance {
 
     /// Makes an entry, then starts its task; the quota decides. An instance that is closed takes nothing and says so by
     /// [`HostRefusal::CLOSED`], which nobody is left to hear.
-    pub fn admit<F>(&self, token: u64, port: Port, task: F) -> Result<(), Refusal>
+    pub fn admit<F>(self: &Arc<Self>, token: u64, port: Port, task: F) -> Result<(), Refusal>
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -138,7 +141,7 @@ impl Instance {
             return Err(Refusal::new(HostRefusal::QUOTA, format!("{alike} {name} are in use, at most {max} may be")));
         }
         // The task cannot end before its entry is there: ending takes the lock that is held here.
-        let task = self.runtime.spawn(task).abort_handle();
+        let task = self.runtime.spawn(contained(Arc::clone(self), token, task)).abort_handle();
         open.entries.insert(token, Entry { port, task: Some(task) });
         Ok(())
     }
@@ -153,6 +156,16 @@ impl Instance {
         let was_there = locked(&self.open).entries.remove(&token).is_some();
         self.left.notify_waiters();
         was_there
+    }
+
+    /// The task of a handle panicked: the plugin learns that it is gone, unless it was told so already.
+    fn broke(&self, token: u64) {
+        let entry = locked(&self.open).entries.remove(&token);
+        self.left.notify_waiters();
+        if let Some(entry) = entry {
+            let refusal = Refusal::new(HostRefusal::OTHER, "the host failed at this; its log says how");
+            entry.port.end(self, token, refusal);
+        }
     }
 
     /// Takes a handle out of the table and stops its task where it stands.
@@ -266,6 +279,18 @@ impl Port {
         }
     }
 
+    /// Tells the end of a handle that has left the table.
+    fn end(&self, instance: &Instance, token: u64, why: Refusal) {
+        match self {
+            Self::Mqtt(connection) => connection.end(instance, token, why),
+            Self::Stream(stream) => stream.end(instance, token, why),
+            Self::Listener(_) => instance.complete(Tcp::ID, tcp::CLOSED, token, why.code, why.text),
+            Self::Udp(_) => instance.complete(Udp::ID, udp::CLOSED, token, why.code, why.text),
+            Self::HttpRequest => instance.fail(Http::ID, token, why),
+            Self::Resolve => instance.fail(Network::ID, token, why),
+        }
+    }
+
     fn queued_bytes(&self) -> usize {
         match self {
             Self::Mqtt(connection) => connection.queued_bytes(),
@@ -322,11 +347,33 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// A panic that crossed a table function would end the process.
 fn guarded<T>(otherwise: T, call: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic: Box<dyn Any + Send>| {
-        let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        error!(panic = said.unwrap_or("without a message"), "a service call panicked and was dropped");
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
+        error!(panic = message(&*panic), "a service call panicked and was dropped");
         otherwise
     })
+}
+
+/// A panic that ended a task silently would leave a handle in the table of which nobody hears again.
+async fn contained(instance: Arc<Instance>, token: u64, task: impl Future<Output = ()>) {
+    let ended = {
+        let mut task = pin!(task);
+        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            // Not polled again, which a future that panicked must not be.
+            Err(panic) => Poll::Ready(Err(panic)),
+        })
+        .await
+    };
+    if let Err(panic) = ended {
+        error!(instance = %instance.name, token, panic = message(&*panic), "a service task panicked; its handle is closed");
+        instance.broke(token);
+    }
+}
+
+/// What a panic said.
+pub(super) fn message(panic: &(dyn Any + Send)) -> &str {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    said.unwrap_or("without a message")
 }
 
 fn fresh() -> u64 {
@@ -352,3 +399,6 @@ const HANDLES: (&str, usize) = ("handles", HANDLES_MAX);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static INSTANCES: RwLock<BTreeMap<InstanceId, Arc<Instance>>> = RwLock::new(BTreeMap::new());
+
+#[cfg(test)]
+mod tests;

@@ -2,21 +2,33 @@
 //!
 //! Numeric addresses need no look-up. A name that was found is remembered for a minute; when a later look-up fails, the
 //! old answer is used, so that a sick name server does not take a healthy cloud away.
+//!
+//! The system's resolver blocks, for half a minute when no server answers, and cannot be interrupted. So at most
+//! [`LOOK_UPS_MAX`] threads are in it; who asks beyond that waits outside, and leaves when its own time is up.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
-use std::sync::Mutex;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use polylink_plugin_api::HostRefusal;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::registry::{Refusal, locked};
 
 /// Looks up names; shared by all instances.
-#[derive(Default)]
 pub(super) struct Resolver {
     known: Mutex<HashMap<String, Answer>>,
+    /// Threads that may enter the system's resolver.
+    threads: Arc<Semaphore>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self { known: Mutex::default(), threads: Arc::new(Semaphore::new(LOOK_UPS_MAX)) }
+    }
 }
 
 struct Answer {
@@ -39,7 +51,12 @@ impl Resolver {
         if let Some(addresses) = self.remembered(host, Some(FRESH)) {
             return Ok(addresses);
         }
-        let found = tokio::net::lookup_host((host, 0)).await.map(|found| dedupe(found.map(|address| address.ip())));
+        let thread = Arc::clone(&self.threads).acquire_owned().await;
+        // Who waited may find that somebody else has asked the same meanwhile.
+        if let Some(addresses) = self.remembered(host, Some(FRESH)) {
+            return Ok(addresses);
+        }
+        let found = look_up(host.to_owned(), thread).await.map(|found| dedupe(found.into_iter()));
         match found {
             Ok(addresses) if !addresses.is_empty() => {
                 self.remember(host, &addresses);
@@ -69,6 +86,15 @@ impl Resolver {
     }
 }
 
+/// Asks the system on a blocking thread, which gives its place back when it is done, not when nobody waits any more.
+async fn look_up(host: String, thread: Result<OwnedSemaphorePermit, AcquireError>) -> io::Result<Vec<IpAddr>> {
+    let asked = tokio::task::spawn_blocking(move || {
+        let _thread = thread;
+        (host.as_str(), 0).to_socket_addrs().map(|found| found.map(|address| address.ip()).collect())
+    });
+    asked.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
 /// An address written in numbers, also `[::1]`.
 pub(super) fn numeric(host: &str) -> Option<IpAddr> {
     host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host).parse().ok()
@@ -88,6 +114,10 @@ fn dedupe(addresses: impl Iterator<Item = IpAddr>) -> Vec<IpAddr> {
 /// not tell the lifetime of its answers.
 const FRESH: Duration = Duration::from_secs(60);
 
+/// Look-ups in the system's resolver at once, for all instances. Not documented; chosen by us: a name server that is
+/// silent must leave threads for the stores.
+pub const LOOK_UPS_MAX: usize = 2;
+
 /// Names remembered; beyond, the oldest is forgotten and looked up again when needed. Chosen by us.
 const NAMES_MAX: usize = 64;
 
@@ -99,6 +129,8 @@ const NAME_MAX: usize = 255;
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use super::*;
 
     fn address(last: u8) -> IpAddr {
@@ -124,6 +156,21 @@ mod tests {
         locked(&resolver.known).get_mut(name).unwrap().found -= 2 * FRESH;
         assert_eq!(resolver.remembered(name, Some(FRESH)), None);
         assert_eq!(resolver.resolve(name).await.unwrap(), [address(1)]);
+    }
+
+    #[tokio::test]
+    async fn look_ups_beyond_the_limit_wait_outside_and_may_leave() {
+        let resolver = Resolver::default();
+        let inside = Arc::clone(&resolver.threads).acquire_many_owned(LOOK_UPS_MAX as u32).await.unwrap();
+        let mut asked = Box::pin(resolver.resolve("no-such-host.invalid"));
+        let mut given_up = Box::pin(resolver.resolve("no-such-host.invalid"));
+        for waiting in [&mut asked, &mut given_up] {
+            assert!(std::future::poll_fn(|cx| Poll::Ready(waiting.as_mut().poll(cx).is_pending())).await);
+        }
+        drop(given_up);
+        drop(inside);
+        assert_eq!(asked.await.unwrap_err().code, HostRefusal::RESOLVE);
+        assert_eq!(resolver.threads.available_permits(), LOOK_UPS_MAX);
     }
 
     #[tokio::test(start_paused = true)]

@@ -27,6 +27,7 @@ use super::OwnedEvent;
 use super::dial::{self, Target, Wire};
 use super::registry::{self, Instance, Port, Refusal, locked, with_instance, with_token};
 use super::resolve::numeric;
+use super::tls::explain;
 
 /// The table.
 pub(super) static TABLE: Tcp = Tcp { open, listen, send, close };
@@ -132,6 +133,12 @@ impl Stream {
         queue.on_the_way + queue.bytes.len()
     }
 
+    /// Tells the end of a stream whose task is gone and whose handle has left the table.
+    pub fn end(&self, instance: &Instance, token: u64, why: Refusal) {
+        locked(&self.queue).gone = true;
+        instance.complete(Tcp::ID, CLOSED, token, why.code, why.text);
+    }
+
     async fn until_closing(&self) {
         while !locked(&self.queue).closing {
             self.changed.notified().await;
@@ -171,9 +178,8 @@ async fn connect(instance: Arc<Instance>, token: u64, stream: Arc<Stream>, targe
 }
 
 fn finish(instance: &Instance, token: u64, stream: &Stream, end: Refusal) {
-    locked(&stream.queue).gone = true;
     if instance.release(token) {
-        instance.complete(Tcp::ID, CLOSED, token, end.code, end.text);
+        stream.end(instance, token, end);
     }
 }
 
@@ -275,7 +281,7 @@ fn closed_on_request() -> Refusal {
 
 fn lost(error: &io::Error) -> Refusal {
     match dial::tls_error(error) {
-        Some(tls) => Refusal::new(HostRefusal::TLS, format!("TLS broke: {tls}")),
+        Some(tls) => Refusal::new(HostRefusal::TLS, format!("TLS broke: {}", explain(tls))),
         None => Refusal::new(HostRefusal::CONNECTION_LOST, format!("the stream broke: {error}")),
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use polylink_plugin_api::services::TlsOptions;
 use rustls::client::ClientConfig;
 use rustls::time_provider::TimeProvider;
-use rustls::{RootCertStore, crypto};
+use rustls::{CertificateError, RootCertStore, crypto};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
@@ -97,6 +97,17 @@ impl TlsConfigs {
         builder.with_client_auth_cert(chain, key).map_err(|error| {
             Refusal::invalid(format!("tls.client_cert_pem and tls.client_key_pem do not go together: {error}"))
         })
+    }
+}
+
+/// What went wrong, so that who reads the log knows where to look.
+pub(super) fn explain(error: &rustls::Error) -> String {
+    match error {
+        // A root of the right name and another key is the wrong root, too.
+        rustls::Error::InvalidCertificate(why @ (CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
+            format!("the server's certificate is not signed by any root that is trusted here ({why:?})")
+        }
+        error => error.to_string(),
     }
 }
 

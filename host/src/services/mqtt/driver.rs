@@ -19,9 +19,10 @@ use tokio::time::Instant;
 use super::super::dial::tls_error;
 use super::super::registry::{Refusal, locked};
 use super::super::tcp::{part, send_some, sleep_until};
+use super::super::tls::explain;
 use super::super::{EventSink, OwnedEvent};
 use super::Connection;
-use super::state::{Ack, PAYLOAD_MAX, Reaction, protocol};
+use super::state::{PAYLOAD_MAX, Reaction, Receipt, protocol};
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,6 +39,9 @@ pub(super) struct Outlet<'a> {
     pub sink: &'a dyn EventSink,
     pub handle: u64,
 }
+
+/// A message on its way into the inbox, and what the broker is owed for it then.
+type Delivery<'a> = (Pin<Box<dyn Future<Output = ()> + Send + 'a>>, Receipt);
 
 /// Drives a connection over a stream that is open, until its end.
 pub(super) async fn run<S>(outlet: Outlet<'_>, connection: &Connection, stream: S, connect: &[u8], by: Instant) -> End
@@ -117,7 +121,7 @@ where
     locked(&connection.state).opened(0);
     let mut outgoing = BytesMut::new();
     let mut unflushed = false;
-    let mut delivering: Option<(Pin<Box<dyn Future<Output = ()> + Send + '_>>, Ack)> = None;
+    let mut delivering: Option<Delivery<'_>> = None;
     let mut leave_by: Option<Instant> = None;
     loop {
         while delivering.is_none() && outgoing.len() <= OUTGOING_MAX {
@@ -195,7 +199,7 @@ where
 }
 
 /// Waits until the inbox has taken the message that is on its way.
-async fn arrival(delivering: &mut Option<(Pin<Box<dyn Future<Output = ()> + Send + '_>>, Ack)>) -> Ack {
+async fn arrival(delivering: &mut Option<Delivery<'_>>) -> Receipt {
     match delivering {
         Some((arrival, ack)) => {
             arrival.await;
@@ -225,7 +229,7 @@ fn malformed(error: &Error) -> Refusal {
 
 fn lost(error: &io::Error) -> Refusal {
     match tls_error(error) {
-        Some(tls) => Refusal::new(HostRefusal::TLS, format!("TLS broke: {tls}")),
+        Some(tls) => Refusal::new(HostRefusal::TLS, format!("TLS broke: {}", explain(tls))),
         None => Refusal::new(HostRefusal::CONNECTION_LOST, format!("the connection broke: {error}")),
     }
 }

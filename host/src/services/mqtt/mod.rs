@@ -87,7 +87,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    fn new(keepalive_s: u16) -> Self {
+    pub fn new(keepalive_s: u16) -> Self {
         Self { state: Mutex::new(State::new(keepalive_s)), changed: Notify::new() }
     }
 
@@ -99,6 +99,12 @@ impl Connection {
 
     pub fn queued_bytes(&self) -> usize {
         locked(&self.state).queued_bytes()
+    }
+
+    /// Tells the end of a connection whose task is gone and whose handle has left the table.
+    pub fn end(&self, instance: &Instance, token: u64, why: Refusal) {
+        let unanswered = locked(&self.state).end();
+        tell_closed(instance, token, unanswered, why);
     }
 
     async fn until_leaving(&self) {
@@ -133,23 +139,30 @@ async fn run(
     finish(&instance, token, &connection, end);
 }
 
-/// Fails what has no answer, each with its own event, then tells the end.
+/// Tells the end, unless that was done already.
 fn finish(instance: &Instance, token: u64, connection: &Connection, end: End) {
     let unanswered = locked(&connection.state).end();
     if !instance.release(token) {
         return;
     }
-    let why = match &end {
+    match end {
         End::Refused(code) => {
-            Refusal::new(HostRefusal::CONNECTION_REFUSED, format!("the broker refused the connection: {code}"))
+            let text = format!("the broker refused the connection: {code}");
+            fail_all(instance, unanswered, &Refusal::new(HostRefusal::CONNECTION_REFUSED, text.clone()));
+            instance.complete(Mqtt::ID, REFUSED, token, code.into(), text);
         }
-        End::Closed(refusal) => refusal.clone(),
-    };
+        End::Closed(why) => tell_closed(instance, token, unanswered, why),
+    }
+}
+
+fn tell_closed(instance: &Instance, token: u64, unanswered: Vec<u64>, why: Refusal) {
+    fail_all(instance, unanswered, &why);
+    instance.complete(Mqtt::ID, CLOSED, token, why.code, why.text);
+}
+
+/// Fails what has no answer, each with its own event.
+fn fail_all(instance: &Instance, unanswered: Vec<u64>, why: &Refusal) {
     for call in unanswered {
         instance.fail(Mqtt::ID, call, why.clone());
-    }
-    match end {
-        End::Refused(code) => instance.complete(Mqtt::ID, REFUSED, token, code.into(), why.text),
-        End::Closed(refusal) => instance.complete(Mqtt::ID, CLOSED, token, refusal.code, refusal.text),
     }
 }

@@ -77,13 +77,13 @@ pub(super) enum Reaction {
         topic: String,
         payload: Bytes,
         flags: i64,
-        ack: Ack,
+        ack: Receipt,
     },
 }
 
 /// How a delivered message is acknowledged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ack {
+pub(super) enum Receipt {
     None,
     PubAck(u16),
     PubRec(u16),
@@ -198,17 +198,17 @@ impl State {
     }
 
     /// A message is in the plugin's inbox. Reading was paused for it, so silence until now is not the broker's.
-    pub fn delivered(&mut self, ack: Ack, now: u64, out: &mut BytesMut) {
+    pub fn delivered(&mut self, ack: Receipt, now: u64, out: &mut BytesMut) {
         let written = match ack {
-            Ack::None => Ok(0),
-            Ack::PubAck(id) => PubAck::new(id).write(out),
-            Ack::PubRec(id) => {
+            Receipt::None => Ok(0),
+            Receipt::PubAck(id) => PubAck::new(id).write(out),
+            Receipt::PubRec(id) => {
                 self.unreleased.insert(id);
                 PubRec::new(id).write(out)
             }
         };
         debug_assert!(written.is_ok(), "an acknowledgement has no limit to break");
-        if ack != Ack::None {
+        if ack != Receipt::None {
             self.last_sent = now;
         }
         self.last_received = now;
@@ -371,8 +371,8 @@ impl State {
             )));
         }
         let ack = match qos {
-            QoS::AtMostOnce => Ack::None,
-            QoS::AtLeastOnce => Ack::PubAck(pkid),
+            QoS::AtMostOnce => Receipt::None,
+            QoS::AtLeastOnce => Receipt::PubAck(pkid),
             QoS::ExactlyOnce if self.unreleased.contains(&pkid) => {
                 // Delivered already; the broker did not see our PUBREC.
                 let _ = PubRec::new(pkid).write(out);
@@ -381,7 +381,7 @@ impl State {
             QoS::ExactlyOnce if self.unreleased.len() >= UNRELEASED_MAX => {
                 return Err(protocol(format!("the broker left {UNRELEASED_MAX} messages of QoS 2 without PUBREL")));
             }
-            QoS::ExactlyOnce => Ack::PubRec(pkid),
+            QoS::ExactlyOnce => Receipt::PubRec(pkid),
         };
         let flags = i64::from(retain) | (qos as i64) << 1 | i64::from(dup) << 3;
         Ok(Reaction::Deliver { topic, payload, flags, ack })

@@ -7,6 +7,7 @@
 mod files;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -125,8 +126,10 @@ impl Storage {
         state.n_bytes = n_bytes;
         state.changed.entry(key.to_owned()).or_default().push(waiter);
         state.n_waiters += 1;
-        for unsaved in std::mem::take(&mut state.unsaved) {
-            state.changed.entry(unsaved).or_default();
+        // They stay unsaved until they are written, which is also what ends the error in the log.
+        let State { changed, unsaved, .. } = &mut *state;
+        for key in &*unsaved {
+            changed.entry(key.clone()).or_default();
         }
         Ok(if std::mem::replace(&mut state.is_writing, true) { Writer::AtWork } else { Writer::Wanted })
     }
@@ -152,12 +155,12 @@ impl Storage {
     }
 
     fn write(&self, changed: BTreeMap<String, Vec<Waiter>>, values: Vec<Option<Vec<u8>>>) {
-        let mut results: Vec<_> =
-            changed.keys().zip(values).map(|(key, value)| self.files.write(key, value.as_deref())).collect();
-        // Renames and removals last only once the directory is on the disk.
-        if let Err(error) = self.files.sync_directory() {
-            results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(error.to_string()));
-        }
+        let keys: Vec<&str> = changed.keys().map(String::as_str).collect();
+        // A writer that ended by a panic would leave its waiters alone and let no other writer begin.
+        let results = catch_unwind(AssertUnwindSafe(|| self.write_files(&keys, &values))).unwrap_or_else(|panic| {
+            error!(instance = %self.name, panic = registry::message(&*panic), "the writer of the store panicked");
+            vec![Err("the host failed at writing; its log says how".to_owned()); keys.len()]
+        });
         for ((key, waiters), result) in changed.into_iter().zip(results) {
             let failed = result.as_ref().err();
             self.note(&key, failed);
@@ -169,6 +172,16 @@ impl Storage {
                 }
             }
         }
+    }
+
+    fn write_files(&self, keys: &[&str], values: &[Option<Vec<u8>>]) -> Vec<Result<(), String>> {
+        let mut results: Vec<_> =
+            keys.iter().zip(values).map(|(key, value)| self.files.write(key, value.as_deref())).collect();
+        // Renames and removals last only once the directory is on the disk.
+        if let Err(error) = self.files.sync_directory() {
+            results.iter_mut().filter(|result| result.is_ok()).for_each(|result| *result = Err(error.to_string()));
+        }
+        results
     }
 
     fn note(&self, key: &str, failed: Option<&String>) {

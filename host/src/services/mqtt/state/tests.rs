@@ -85,9 +85,9 @@ fn subscriptions_are_answered_with_what_the_broker_granted() {
 #[test]
 fn messages_are_acknowledged_only_after_their_delivery() {
     for (qos, id, ack, bytes) in [
-        (QoS::AtMostOnce, 0, Ack::None, &hex!("")[..]),
-        (QoS::AtLeastOnce, 9, Ack::PubAck(9), &hex!("40 02 0009")),
-        (QoS::ExactlyOnce, 9, Ack::PubRec(9), &hex!("50 02 0009")),
+        (QoS::AtMostOnce, 0, Receipt::None, &hex!("")[..]),
+        (QoS::AtLeastOnce, 9, Receipt::PubAck(9), &hex!("40 02 0009")),
+        (QoS::ExactlyOnce, 9, Receipt::PubRec(9), &hex!("50 02 0009")),
     ] {
         let mut state = State::new(0);
         let flags = (qos as i64) << 1;
@@ -103,7 +103,7 @@ fn messages_are_acknowledged_only_after_their_delivery() {
 fn a_message_of_qos_2_is_delivered_once_until_it_is_released() {
     let mut state = State::new(0);
     let mut out = BytesMut::new();
-    state.delivered(Ack::PubRec(5), 0, &mut out);
+    state.delivered(Receipt::PubRec(5), 0, &mut out);
     check(&mut state, incoming(QoS::ExactlyOnce, 5), Reaction::Nothing, &hex!("50 02 0005"));
     check(&mut state, Packet::PubRel(PubRel::new(5)), Reaction::Nothing, &hex!("70 02 0005"));
     check(&mut state, Packet::PubRel(PubRel::new(6)), Reaction::Nothing, &hex!("70 02 0006"));
@@ -196,7 +196,7 @@ fn a_broker_that_is_not_read_is_not_blamed_but_still_hears_of_us() {
         state.tick(now, false, &mut out).unwrap();
     }
     assert_eq!(&out[..], &hex!("C000 C000 C000")[..]);
-    state.delivered(Ack::None, 50_000, &mut out);
+    state.delivered(Receipt::None, 50_000, &mut out);
     assert_eq!(state.next_tick(true), Some(60_000), "its time begins when it is heard again");
 }
 

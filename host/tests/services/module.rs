@@ -1,0 +1,89 @@
+//! The `module` table: what a plugin asks reaches the rest of the host under its cloud's name.
+
+use std::sync::Mutex;
+
+use polylink_plugin_api::services::Module;
+
+use super::*;
+
+#[tokio::test]
+async fn facts_and_wishes_pass_under_the_name_of_the_cloud() {
+    let ours = Arc::new(Recorder::default());
+    let plugin = Plugin::with_hooks("module", false, Arc::clone(&ours) as _);
+    let table = table::<Module>();
+    assert_eq!((table.facts)(plugin.id), known());
+    assert!((table.request_restart)(plugin.id, "new image".into()));
+    (table.offer_time)(plugin.id, 1_700_000_000_000);
+    (table.applications)(plugin.id, 3);
+    let heard = ours.0.lock().unwrap().clone();
+    assert_eq!(heard, ["module restarts: new image", "module says 1700000000000", "module has 3 applications"]);
+}
+
+#[tokio::test]
+async fn nobody_speaks_for_an_instance_that_has_ended() {
+    let ours = Arc::new(Recorder::default());
+    let plugin = Plugin::with_hooks("module-end", false, Arc::clone(&ours) as _);
+    let table = table::<Module>();
+    plugin.services.close(plugin.id);
+    assert_eq!((table.facts)(plugin.id), Facts::default());
+    assert!(!(table.request_restart)(plugin.id, "late".into()));
+    (table.offer_time)(plugin.id, 1);
+    (table.applications)(plugin.id, 1);
+    assert!(ours.0.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_panic_behind_the_table_does_not_reach_the_plugin() {
+    let plugin = Plugin::with_hooks("module-panic", false, Arc::new(Panics));
+    assert_eq!((table::<Module>().facts)(plugin.id), Facts::default());
+    assert!(!(table::<Module>().request_restart)(plugin.id, "x".into()));
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+struct Recorder(Mutex<Vec<String>>);
+
+impl Recorder {
+    fn note(&self, text: String) {
+        self.0.lock().unwrap().push(text);
+    }
+}
+
+impl ModuleHooks for Recorder {
+    fn facts(&self) -> Facts {
+        known()
+    }
+
+    fn request_restart(&self, instance: &str, reason: &str) -> bool {
+        self.note(format!("{instance} restarts: {reason}"));
+        true
+    }
+
+    fn offer_time(&self, instance: &str, unix_ms: i64) {
+        self.note(format!("{instance} says {unix_ms}"));
+    }
+
+    fn applications(&self, instance: &str, count: u32) {
+        self.note(format!("{instance} has {count} applications"));
+    }
+}
+
+struct Panics;
+
+impl ModuleHooks for Panics {
+    fn facts(&self) -> Facts {
+        panic!("forced by the test")
+    }
+
+    fn request_restart(&self, _: &str, _: &str) -> bool {
+        panic!("forced by the test")
+    }
+
+    fn offer_time(&self, _: &str, _: i64) {}
+
+    fn applications(&self, _: &str, _: u32) {}
+}
+
+fn known() -> Facts {
+    Facts { product_key: "pk".into(), mcu_online: true, ..Facts::default() }
+}
