@@ -1,8 +1,8 @@
 //! Extension tables: how host and plugin offer each other what the frozen core does not have.
 //!
 //! A table is a `#[repr(C)]` struct of functions behind an id such as `polylink.mqtt/1`. Its layout is compared when it
-//! is cast, so a table that was changed under its id is refused alone and the plugin can say so. This is the only file
-//! of the crate with `unsafe` code.
+//! is cast, so a table that was changed under its id is refused alone and the plugin can say so. The crate's
+//! only `unsafe` code beside that of the export macro in [`crate::root`].
 
 use abi_stable::StableAbi;
 use abi_stable::abi_stability::abi_checking::check_layout_compatibility;

@@ -16,7 +16,7 @@
 //! * **Panics** never cross: the SDK catches them in every entry and hands over a [`Fault`].
 //! * **Growth.** [`PluginRoot`], [`Plugin`], [`Host`], [`Event`] and the types of [`value`] and [`report`] never change
 //!   once released. New ability is a new table behind a new id, see [`extension`]. Integer kinds (`LogLevel`,
-//!   `EventKind`, …) may gain constants; a receiver ignores what it does not know.
+//!   `StatusPhase`, …) may gain constants; a receiver ignores what it does not know.
 //!
 //! Module map: [`root`] what the loader finds · [`plugin`] what a plugin implements · [`host`] what a host implements ·
 //! [`value`], [`report`] what they exchange · [`event`] completions of services · [`services`] the tables · [`extension`]

@@ -37,7 +37,8 @@ pub trait Plugin: Send {
     /// `[plugin-thread]` Begin to work.
     fn start(&mut self, now: Now) -> RResult<(), Fault>;
 
-    /// `[plugin-thread]` What the device said, oldest first. Reports that are not settled come again after a restart.
+    /// `[plugin-thread]` What the device said, oldest first, at most 64 at a time. Reports that are not settled come again
+    /// after a restart. While 256 are not settled no more come: they wait in the host's journal.
     fn reports(&mut self, now: Now, batch: RSlice<'_, Report>) -> RResult<(), Fault>;
 
     /// `[plugin-thread]` What became of submitted commands.

@@ -2,6 +2,7 @@
 
 use polylink_testbed::clouds::SimCloud;
 use polylink_testbed::mcu::faults::Faults;
+use polylink_testbed::rig::files::Files;
 use serde_json::json;
 
 use crate::stage::{Stage, check};
@@ -81,6 +82,47 @@ fn a_stored_state_that_is_garbage_does_not_keep_the_device_offline() {
         stage.cloud("the device", |entries| entries.online && entries.sessions > sessions).await?;
         stage.report(5).await?;
         stage.all_arrived().await?;
+        stage.finish().await
+    });
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_named_and_everything_else_goes_on() {
+    check(async || {
+        // A file where the store wants its directory: not even root can write below it.
+        let block = |files: &mut Files| files.others.push(("state/store".to_owned(), "in the way".to_owned()));
+        let stage = Stage::online_with(block).await?;
+        let line = stage.rig.said("the store cannot be written").await?;
+        for part in ["ERROR", "instance=deli", "state/store/deli", "values are kept in memory"] {
+            assert!(line.contains(part), "{part:?} is not in: {line}");
+        }
+        stage.report(50).await?;
+        stage.all_arrived().await?;
+        assert_eq!(stage.command("switch", json!(true)).await?, Ok(()));
+        let unsaved = |status: &serde_json::Value| status["clouds"][0]["usage"]["store_unsaved"].as_u64();
+        let status = stage.rig.status().await?;
+        assert!(unsaved(&status) > Some(0), "the status does not tell: {status:#}");
+        assert_eq!(status["clouds"][0]["faults"]["count"], json!(0));
+        // Once there is room, the next write takes everything along.
+        std::fs::remove_file(stage.rig.dir().join("state/store")).expect("our own file");
+        assert!(stage.deli.bind(Some("9007199254740995")).is_some());
+        stage.rig.said("the store can be written again").await?;
+        assert_eq!(unsaved(&stage.rig.status().await?), Some(0));
+        assert!(stage.rig.dir().join("state/store/deli").is_dir());
+        stage.finish().await
+    });
+}
+
+#[test]
+fn a_state_directory_that_is_no_directory_costs_the_memory_and_nothing_else() {
+    check(async || {
+        let device = |files: &mut Files| files.overlay = "[host]\nstate_dir = \"/dev/null\"\n".to_owned();
+        let stage = Stage::online_with(device).await?;
+        let line = stage.rig.said("the store cannot be written").await?;
+        assert!(line.contains("/dev/null/store/deli"), "where is not said: {line}");
+        stage.report(50).await?;
+        stage.all_arrived().await?;
+        assert_eq!(stage.command("switch", json!(true)).await?, Ok(()));
         stage.finish().await
     });
 }

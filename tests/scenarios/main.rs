@@ -1,9 +1,11 @@
 //! Scenarios: the real program and the real plugins between a simulated MCU and simulated clouds.
 
+mod access;
 mod any_broker;
 mod bad_input;
 mod broken_configs;
 mod commands;
+mod json_lines;
 mod life;
 mod misbehaviour;
 mod outage;

@@ -3,18 +3,27 @@
 use polylink_testbed::broker::Faults;
 use polylink_testbed::clouds::SimCloud;
 use polylink_testbed::faulty_net::{Direction, Weather};
+use polylink_testbed::rig::RigError;
 use serde_json::json;
 
 use crate::stage::{Stage, check};
 
 /// Something happens to an online device; afterwards, everything it has reported and reports must arrive.
 fn survives(what: impl AsyncFnOnce(&Stage)) {
+    survives_with("", async |stage| {
+        what(stage).await;
+        Ok(())
+    });
+}
+
+/// The same with further settings of the cloud, where what happens is something that can be waited for.
+fn survives_with(settings: &str, what: impl AsyncFnOnce(&Stage) -> Result<(), RigError>) {
     check(async || {
-        let stage = Stage::online().await?;
+        let stage = Stage::online_with(|files| files.product += settings).await?;
         stage.report(20).await?;
         stage.all_arrived().await?;
         let sessions = stage.deli.ledger().with(|entries| entries.sessions);
-        what(&stage).await;
+        what(&stage).await?;
         stage.report(60).await?;
         stage.deli.broker().set_faults(Faults::default());
         stage.net.set_weather(Weather::default());
@@ -91,4 +100,61 @@ fn packets_in_single_bytes_are_understood() {
         assert_eq!(stage.command("switch", json!(true)).await?, Ok(()));
         stage.finish().await
     });
+}
+
+/// From now on the broker answers new connections so; the log must say what is wrong with that.
+fn answers(faults: Faults, says: &str) {
+    survives_with("", async |stage| {
+        stage.deli.broker().set_faults(faults);
+        stage.net.reset_all();
+        stage.rig.said(says).await.map(drop)
+    });
+}
+
+#[test]
+fn a_broker_that_swallows_connect_is_named_and_tried_again() {
+    answers(Faults { black_hole: true, ..Faults::default() }, "did not answer CONNECT in time");
+}
+
+#[test]
+fn a_broker_that_answers_connect_with_garbage_is_named_and_tried_again() {
+    answers(Faults { garbage: true, ..Faults::default() }, "answered CONNECT with something else than CONNACK");
+}
+
+#[test]
+fn a_broker_that_begins_with_a_huge_packet_is_named_and_tried_again() {
+    answers(Faults { oversize: true, ..Faults::default() }, "the broker sent a packet of 268435455 bytes, at most");
+}
+
+#[test]
+fn a_network_that_swallows_everything_is_noticed_by_the_keep_alive() {
+    survives_with("keepalive_s = 2\n", async |stage| {
+        stage.net.set_weather(Weather { black_hole: true, ..Weather::default() });
+        // What the MCU says meanwhile is taken from it as ever.
+        stage.report(40).await?;
+        stage.rig.said("left a PINGREQ without an answer").await.map(drop)
+    });
+}
+
+#[test]
+fn a_packet_that_breaks_the_standard_ends_the_connection_and_is_named() {
+    for (packet, says) in [
+        // PUBLISH with QoS 3.
+        (&b"\x36\x07\0\x01t\0\x01xx"[..], "malformed packet"),
+        // PUBLISH whose topic is longer than the packet.
+        (b"\x30\x04\0\xFFab", "malformed packet"),
+        // PUBACK without a packet id.
+        (b"\x40\x00", "malformed packet"),
+        // A remaining length of five bytes.
+        (b"\x30\x80\x80\x80\x80\x01", "malformed packet"),
+        // What only clients send.
+        (b"\x82\x06\0\x01\0\x01t\x00", "the broker sent a SUBSCRIBE"),
+    ] {
+        survives_with("", async |stage| {
+            stage.net.inject(Direction::Down, packet);
+            let line = stage.rig.said("connection lost").await?;
+            assert!(line.contains(says), "{says:?} is not in: {line}");
+            Ok(())
+        });
+    }
 }

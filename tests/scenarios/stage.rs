@@ -39,13 +39,18 @@ impl Stage {
 
     /// The same, with a change to the configuration.
     pub async fn set_with(change: impl FnOnce(&mut Files)) -> Result<Self, RigError> {
+        let deli = Deli::start(product::COUNTER).map_err(|error| RigError::new(error.to_string()))?;
+        Self::set_before(deli, |files, _| change(files)).await
+    }
+
+    /// The same around a cloud of the scenario's own; the change is also told the address that leads to its broker.
+    pub async fn set_before(deli: Deli, change: impl FnOnce(&mut Files, SocketAddr)) -> Result<Self, RigError> {
         let failed = |error: std::io::Error| RigError::new(error.to_string());
-        let deli = Deli::start(product::COUNTER).map_err(failed)?;
         let net = FaultyNet::before(deli.broker().addr()).await.map_err(failed)?;
         let mcu = McuSim::start(mcu_options()).map_err(failed)?;
         let sections = section(&deli, net.address());
         let mut files = product::files(&mcu.path().display().to_string(), &sections, vec![DELI.to_owned()]);
-        change(&mut files);
+        change(&mut files, net.address());
         let packages: Vec<&str> = files.plugins.iter().map(String::as_str).collect();
         let rig = Rig::new(&binaries(&packages)?, &files)?;
         Ok(Self { rig, mcu, deli, net })

@@ -33,7 +33,8 @@ pub struct Weather {
     pub latency: Duration,
     /// Every byte is written by itself, so that no reader sees a whole packet at once.
     pub bytewise: bool,
-    /// Connections are accepted and stay open; nothing passes in either direction, and what is sent is lost.
+    /// Connections are accepted and stay open; nothing passes in either direction, not even a farewell, and what is sent
+    /// is lost.
     pub black_hole: bool,
 }
 
@@ -245,7 +246,7 @@ struct Chunk {
 async fn read_side(
     mut from: OwnedReadHalf,
     way: mpsc::Sender<Chunk>,
-    weather: watch::Receiver<Weather>,
+    mut weather: watch::Receiver<Weather>,
     swallowed: watch::Sender<usize>,
 ) {
     let mut buffer = vec![0; CHUNK];
@@ -260,6 +261,8 @@ async fn read_side(
             return;
         }
     }
+    // A farewell is swallowed like everything else; the other end hears of it when the network is back.
+    let _ = weather.wait_for(|weather| !weather.black_hole).await;
     // What is under way still arrives: the end travels behind it as an empty chunk.
     let due = Instant::now() + weather.borrow().latency;
     if way.send(Chunk { due, bytes: Vec::new() }).await.is_ok() {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here shares a codec with the host or the SDK; a mistake made twice would go unseen.
 
+pub mod authority;
 pub mod broker;
 pub mod clouds;
 pub mod demo;

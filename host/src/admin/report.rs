@@ -63,8 +63,10 @@ pub struct CloudStatus {
     pub plugin: String,
     /// Its version.
     pub version: String,
-    /// Its build.
+    /// Its build: compiler, target, profile.
     pub build: String,
+    /// The file it came from; empty: none was loaded.
+    pub file: String,
     /// Where the instance is in its life, such as `started` or `faulted`.
     pub lifecycle: String,
     /// Where it stands with its cloud: `offline`, `connecting`, `online` or `attention`.

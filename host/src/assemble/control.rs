@@ -47,7 +47,8 @@ impl HostControl {
             name: status.cloud,
             plugin: status.plugin,
             version: status.version,
-            build: status.file.map(|file| file.display().to_string()).unwrap_or_default(),
+            build: status.build,
+            file: status.file.map(|file| file.display().to_string()).unwrap_or_default(),
             lifecycle: phase(status.phase).to_owned(),
             session: session(status.said.phase).to_owned(),
             text: status.said.text.into(),
@@ -61,7 +62,9 @@ impl HostControl {
             inbox: InboxStatus { queued: status.events_waiting as u64, dropped: status.events_dropped },
             usage: BTreeMap::from([
                 ("handles".to_owned(), usage.handles as u64),
+                ("refused_calls".to_owned(), usage.refused),
                 ("store_bytes".to_owned(), usage.store_bytes as u64),
+                ("store_unsaved".to_owned(), usage.store_unsaved as u64),
                 ("slow_calls".to_owned(), status.slow_calls),
                 ("log_lines_left_out".to_owned(), status.log_lines_left_out),
             ]),
@@ -200,6 +203,7 @@ impl Control for HostControl {
                 refused: status.file.is_none().then_some(status.last_fault),
                 name: status.plugin,
                 version: status.version,
+                build: status.build,
                 ..PluginReport::default()
             })
             .collect()

@@ -107,7 +107,8 @@ async fn host(config: HostConfig) -> ExitCode {
     clouds.start_with_set_key().await;
     notifier.ready();
 
-    let beat = notifier.watchdog_interval().unwrap_or(STATE_EVERY).min(STATE_EVERY);
+    // An interval, not a sleep in the loop: other news must not put the service manager's watchdog off.
+    let mut beat = tokio::time::interval(notifier.watchdog_interval().unwrap_or(STATE_EVERY).min(STATE_EVERY));
     let exit = loop {
         tokio::select! {
             _ = terminate.recv() => break ExitCode::SUCCESS,
@@ -130,7 +131,7 @@ async fn host(config: HostConfig) -> ExitCode {
             },
             () = clouds.changed.notified() => if !clouds.has_news() { continue },
             () = module.changed.notified() => {}
-            () = tokio::time::sleep(beat) => notifier.alive(),
+            _ = beat.tick() => notifier.alive(),
         }
         // The MCU learns of a cloud that comes or goes at once, of the network within `STATE_EVERY`.
         clouds.tell_state().await;

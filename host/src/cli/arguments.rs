@@ -101,6 +101,14 @@ pub enum UsageError {
         /// The nearest one.
         near: Option<String>,
     },
+    /// The first of two words.
+    #[error("`polylink {first}` needs one more word: {}", .seconds.join(", "))]
+    HalfCommand {
+        /// What was typed.
+        first: String,
+        /// What may follow.
+        seconds: Vec<&'static str>,
+    },
     /// Something is missing or too much.
     #[error("{0}")]
     Shape(String),
@@ -160,8 +168,11 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
     let (name, rest) = match two.filter(|two| COMMANDS.contains(&two.as_str())) {
         Some(two) => (two, &words[2..]),
         None if COMMANDS.contains(&first.as_str()) || first == "help" => (first.clone(), &words[1..]),
-        None if flags.help && COMMANDS.iter().any(|known| known.starts_with(&format!("{first} "))) => {
+        None if flags.help && !seconds(first).is_empty() => {
             return Ok(Command::Help(Some(first.clone())));
+        }
+        None if words.len() == 1 && !seconds(first).is_empty() => {
+            return Err(UsageError::HalfCommand { first: first.clone(), seconds: seconds(first) });
         }
         None => {
             let found = words.iter().take(2).cloned().collect::<Vec<_>>().join(" ");
@@ -201,6 +212,11 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
         "watch" => nothing_more(Command::Watch { json }),
         _ => nothing_more(Command::ConfigShow { origin, product }),
     }
+}
+
+/// What may follow the first word of a command of two words.
+fn seconds(first: &str) -> Vec<&'static str> {
+    COMMANDS.iter().filter_map(|known| known.strip_prefix(first)?.strip_prefix(' ')).collect()
 }
 
 impl Flags {
@@ -275,6 +291,7 @@ mod tests {
         check("", Err("no command; the usual one is `run`"));
         check("stauts", Err("there is no command `stauts`; did you mean `status`?"));
         check("config shwo", Err("there is no command `config shwo`; did you mean `config show`?"));
+        check("plugin", Err("`polylink plugin` needs one more word: list, inspect"));
         check("run fast", Err("`polylink run` takes no `fast`"));
         check("run --json", Err("`polylink run` takes no --json"));
         check("set power", Err("expected NAME=VALUE"));

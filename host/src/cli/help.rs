@@ -16,7 +16,10 @@ pub fn write(topic: Option<&str>, out: &mut dyn Write) -> io::Result<()> {
     if topics.is_empty() {
         return out.write_all(OVERVIEW.as_bytes());
     }
-    for (_, text) in topics {
+    for (i, (_, text)) in topics.into_iter().enumerate() {
+        if i > 0 {
+            out.write_all(b"\n")?;
+        }
         out.write_all(text.as_bytes())?;
     }
     out.write_all(OPTIONS.as_bytes())
@@ -42,11 +45,12 @@ Options:
   --config-dir DIR       where host.toml is (/etc/polylink)
   --set SECTION.KEY=V    override one setting; may be repeated
   --socket PATH          control socket of the running host
-  -h, --help             this help, or that of a command
+  -h, --help             this help, or that of a command: polylink status --help
   -V, --version          the version
 
 Exit status: 0 done; 1 not done, or something is wrong; 2 wrong command line;
-3 no running polylink answers; 4 the configuration is wrong.
+3 no running polylink answers; 4 the configuration is wrong; 75 the MCU asked
+for a restart (`run` only).
 ";
 
 const OPTIONS: &str = "\nOptions of every command: --config-dir DIR, --set SECTION.KEY=VALUE, --socket PATH\n";
@@ -57,6 +61,8 @@ const TOPICS: [(&str, &str); 10] = [
         "Usage: polylink run
 
 Talks to the MCU and the clouds until SIGTERM or SIGINT. Logs to standard error.
+Exit status 4 if the configuration is wrong, 75 if the MCU asked for a restart: the service manager is to start it
+again.
 
 Examples:
   polylink run
@@ -93,7 +99,7 @@ Example:
 Says what a plugin is, what it needs of the host, and which settings it takes.
 
 Example:
-  polylink plugin inspect /usr/lib/polylink/plugins/libdeli.so
+  polylink plugin inspect /usr/lib/polylink/plugins/libpolylink_deli.so
 ",
     ),
     (

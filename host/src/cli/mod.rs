@@ -1,7 +1,8 @@
 //! The command line: what is typed becomes a [`Command`], and every command but `run` is carried out here.
 //!
 //! Exit status: 0 done · 1 not done, or something is wrong (`check`, `set`) · 2 the command line itself is wrong · 3 no
-//! running host answers · 4 the configuration is wrong, so the host cannot start.
+//! running host answers · 4 the configuration is wrong, so the host cannot start. `run` has 75 besides, see
+//! [`crate::assemble`].
 
 pub mod arguments;
 pub mod check;

@@ -70,7 +70,7 @@ fn write_clouds(clouds: &[CloudStatus], out: &mut dyn Write) -> io::Result<()> {
         };
         table.row([
             cloud.name.clone(),
-            format!("{} {}", cloud.plugin, cloud.version.split(' ').next().unwrap_or_default()),
+            format!("{} {}", cloud.plugin, cloud.version),
             cloud.session.clone(),
             life,
             cloud.journal.pending.to_string(),
@@ -154,7 +154,7 @@ mod tests {
             clouds: vec![CloudStatus {
                 name: "deli".into(),
                 plugin: "deli".into(),
-                version: "0.1.0 (rustc 1.95.0)".into(),
+                version: "0.1.0".into(),
                 text: "waiting for the network".into(),
                 lifecycle: "faulted".into(),
                 session: "offline".into(),

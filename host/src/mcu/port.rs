@@ -103,7 +103,7 @@ pub async fn run(
             }
         };
         match opened {
-            Err(error) => port.fault("port_open", error.to_string()),
+            Err(error) => port.fault("port_open", format!("the line to the MCU does not open: {error}")),
             Ok(line) => {
                 tracing::info!(port = %settings.address, "the line to the MCU is open");
                 port.input(LinkInput::Opened);
@@ -112,7 +112,7 @@ pub async fn run(
                 port.outgoing.clear();
                 match end {
                     Ok(()) => return,
-                    Err(error) => port.fault("port_lost", error.to_string()),
+                    Err(error) => port.fault("port_lost", format!("the line to the MCU is lost: {error}")),
                 }
             }
         }
@@ -154,12 +154,18 @@ impl<C: Fn() -> Now> Port<C> {
                 biased;
                 written = writer.write(&self.outgoing), if !self.outgoing.is_empty() => match written? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
-                    written => { self.outgoing.drain(..written); }
+                    written => {
+                        tracing::trace!(port = %self.faults.address, "written: {}", self.outgoing[..written].escape_ascii());
+                        self.outgoing.drain(..written);
+                    }
                 },
                 read = reader.read(&mut buffer) => {
                     match read? {
                         0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        read => self.input(LinkInput::Bytes(&buffer[..read])),
+                        read => {
+                            tracing::trace!(port = %self.faults.address, "read: {}", buffer[..read].escape_ascii());
+                            self.input(LinkInput::Bytes(&buffer[..read]));
+                        }
                     }
                     self.was_read = true;
                     reads += 1;

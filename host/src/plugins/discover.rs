@@ -68,6 +68,20 @@ pub fn check_trust(path: &Path) -> Result<(), DiscoverError> {
     }
 }
 
+/// Whether nobody else may put another file in this one's place: its directory is not writable for others, or has the
+/// sticky bit, as `/tmp` has. A file that is named by its path may lie anywhere else.
+///
+/// # Errors
+/// Why not.
+pub fn check_parent(path: &Path) -> Result<(), DiscoverError> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    let how = "writable for everybody";
+    match metadata(directory)?.mode() & (WRITABLE_FOR_OTHERS | STICKY) {
+        WRITABLE_FOR_OTHERS => Err(DiscoverError::Untrusted { path: directory.to_owned(), how: how.to_owned() }),
+        _ => Ok(()),
+    }
+}
+
 /// The plugin name of a file name.
 #[must_use]
 pub fn plugin_name(file_name: &str) -> Option<String> {
@@ -115,6 +129,9 @@ fn distrust(metadata: &Metadata, ours: u32) -> Option<String> {
 
 /// `S_IWOTH` (POSIX `sys/stat.h`).
 const WRITABLE_FOR_OTHERS: u32 = 0o002;
+
+/// `S_ISVTX` (POSIX `sys/stat.h`): only its owner may remove or rename a file in it.
+const STICKY: u32 = 0o1000;
 
 /// Plugins looked at in one directory. Not documented; chosen by us.
 const FILES_MAX: usize = 256;
@@ -179,6 +196,15 @@ mod tests {
         check(&[&scratch.0], &["good"], &["libdeli.so` is writable for everybody"]);
         fs::set_permissions(&scratch.0, fs::Permissions::from_mode(0o777)).expect("our own directory");
         check(&[&scratch.0], &[], &["writable for everybody"]);
+    }
+
+    #[test]
+    fn a_file_that_is_named_by_its_path_must_not_be_replaceable() {
+        let scratch = Scratch::new("parent", &["libdeli.so"]);
+        for (mode, accepted) in [(0o755, true), (0o777, false), (0o1777, true)] {
+            fs::set_permissions(&scratch.0, fs::Permissions::from_mode(mode)).expect("our own directory");
+            assert_eq!(check_parent(&scratch.0.join("libdeli.so")).is_ok(), accepted, "{mode:o}");
+        }
     }
 
     #[test]

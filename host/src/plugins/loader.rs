@@ -17,7 +17,7 @@ use polylink_plugin_api::{
     ABI_MARK_SYMBOL, ABI_VERSION, AbiMark, Descriptor, Fault, HostBox, PluginBox, PluginConfig, PluginRootRef,
 };
 
-use super::discover::{DiscoverError, check_trust};
+use super::discover::{DiscoverError, check_parent, check_trust};
 
 /// A library in memory that fits this host.
 #[derive(Clone)]
@@ -152,6 +152,7 @@ impl Loader {
             return Err(LoadError::Relative(path.to_owned()));
         }
         check_trust(path)?;
+        check_parent(path)?;
         let id = file_id(path)?;
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = loaded.get(&id) {
@@ -238,7 +239,7 @@ fn read_mark(path: &Path) -> Result<AbiMark, LoadError> {
     // SAFETY: loading runs the library's initializers; the caller has checked that only root or we could have written
     // the file, and plugins are trusted code.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    let library = library.map_err(|error| open_error(path, error.to_string()))?;
+    let library = library.map_err(|error| open_error(path, cause(&error)))?;
     // SAFETY: the symbol's type is frozen (`AbiMark`); what else might bear its name is recognised by the magic number.
     // An `AbiMark` is plain bytes, valid whatever they are, and the symbol is aligned as the linker placed it.
     let mark = unsafe { library.get::<*const AbiMark>(ABI_MARK_SYMBOL.as_bytes()).map(|mark| mark.read_unaligned()) };
@@ -283,6 +284,11 @@ fn tail(report: &str) -> String {
     let text = lines[lines.len().saturating_sub(TAIL_LINES)..].join(" ");
     let skip = text.chars().count().saturating_sub(TAIL_CHARS);
     text.chars().skip(skip).collect()
+}
+
+/// The innermost reason: "dlopen failed" helps nobody.
+fn cause(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().map_or_else(String::new, ToString::to_string)
 }
 
 fn open_error(path: &Path, reason: String) -> LoadError {

@@ -118,8 +118,10 @@ pub struct InstanceStatus {
     pub cloud: String,
     /// The plugin's name.
     pub plugin: String,
-    /// Version and build of the plugin; empty: not loaded.
+    /// Version of the plugin; empty: not loaded.
     pub version: String,
+    /// Its compiler, target and profile; empty: not loaded.
+    pub build: String,
     /// The file it came from; none: not loaded.
     pub file: Option<PathBuf>,
     /// Where its life stands.
@@ -242,14 +244,12 @@ impl Plugins {
     fn status_of(&self, instance: &Instance) -> InstanceStatus {
         let vitals = instance.vitals();
         let (said, log_lines_left_out) = instance.desk.status();
-        let version = instance
-            .loaded
-            .as_ref()
-            .map_or_else(String::new, |loaded| format!("{} ({})", loaded.descriptor.version, loaded.descriptor.build));
+        let descriptor = instance.loaded.as_ref().map(|loaded| &loaded.descriptor);
         InstanceStatus {
             cloud: instance.name.to_string(),
             plugin: instance.setup.plugin.clone(),
-            version,
+            version: descriptor.map(|descriptor| descriptor.version.to_string()).unwrap_or_default(),
+            build: descriptor.map(|descriptor| descriptor.build.to_string()).unwrap_or_default(),
             file: instance.loaded.as_ref().map(|loaded| loaded.path.clone()),
             phase: vitals.phase,
             last_fault: vitals.last_fault,

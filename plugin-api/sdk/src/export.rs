@@ -9,7 +9,7 @@ use crate::{Session, driver, guard};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PluginInfo {
     /// Its name, as `[cloud.<name>] plugin = "…"` calls it: lower-case letters, digits, hyphens. The host looks for it in
-    /// `lib<name>.so`, with `_` for `-`; a crate named like the plugin, or `polylink-` and that, gives this file.
+    /// `lib<name>.so`, with `_` for `-`, first; a crate named like the plugin, or `polylink-` and that, gives this file.
     pub name: &'static str,
     /// Its version; usually `env!("CARGO_PKG_VERSION")`.
     pub version: &'static str,

@@ -61,7 +61,7 @@ pub enum Input {
     Start,
     /// The time given by `next_timeout` has come.
     Timeout,
-    /// What the device said, oldest first.
+    /// What the device said, oldest first. While 256 reports are not settled no more come: they wait in the host's journal.
     Reports(Vec<Report>),
     /// What became of a command.
     Outcome(RequestId, Outcome),

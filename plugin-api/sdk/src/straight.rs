@@ -78,7 +78,8 @@ impl<P: StraightLine> Session for Straight<P> {
     fn handle_input(&mut self, now: Now, input: Input) -> Result<Vec<Output>, Fault> {
         let waiting = self.shared.lock().take_input(now, input);
         let Ok(waiting) = waiting else {
-            let text = format!("{} inputs wait and the plugin's task does not take them", shared::INBOX_MAX);
+            let (inputs, bytes) = (shared::INBOX_MAX, shared::INBOX_BYTES_MAX);
+            let text = format!("{inputs} inputs or {bytes} bytes wait and the plugin's task does not take them");
             return Err(Fault::new(FaultCode::OTHER, text));
         };
         waiting.into_iter().for_each(Waker::wake);

@@ -175,8 +175,8 @@ impl Simple {
 const QOS: u8 = 1;
 
 /// Reports that wait. When full, the oldest is dropped; it comes again after a restart if the host still has it. Not
-/// documented; chosen by us: as many as the host's journal keeps by default.
-const PENDING_MAX: usize = 20_000;
+/// documented; chosen by us: the host hands over at most 256 unsettled ones.
+const PENDING_MAX: usize = 512;
 
 /// Not documented; chosen by us.
 const BACKOFF_FIRST_MS: u64 = 1_000;

@@ -23,7 +23,7 @@ pub struct TemplateSession {
     config: Config,
     model: ThingModel,
     phase: Phase,
-    /// Reports that wait for a connection or for room, oldest first. At most [`UNSENT_MAX`].
+    /// Reports that wait for a connection or for room, oldest first. At most [`UNSENT_MAX`], and what was in flight.
     unsent: VecDeque<Report>,
     n_lost: u64,
     /// Commands without an outcome yet. At most [`ASKED_MAX`].
@@ -160,7 +160,7 @@ impl TemplateSession {
                 outputs.extend(settle(&report));
                 continue;
             }
-            if self.unsent.len() == UNSENT_MAX {
+            if self.unsent.len() >= UNSENT_MAX {
                 self.unsent.pop_front();
                 self.n_lost += 1;
                 if self.n_lost.is_power_of_two() {
@@ -299,8 +299,9 @@ fn refusal(code: u8) -> String {
 const QOS: u8 = 1;
 
 /// Reports that wait. When full, the oldest is dropped and counted; it comes again after a restart if the host still has
-/// it. Not documented; chosen by us: as many as the host's journal keeps by default, so that the journal is full first.
-const UNSENT_MAX: usize = 20_000;
+/// it. Not documented; chosen by us: the host hands over at most 256 unsettled ones, so only last known values, which
+/// need no settling, can fill the rest.
+const UNSENT_MAX: usize = 512;
 
 /// Publishes without PUBACK. Further reports wait in `unsent`. Not documented; chosen by us: half of what
 /// `polylink.mqtt/1` takes, so that results always find room.

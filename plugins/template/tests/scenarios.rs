@@ -172,6 +172,18 @@ fn at_most_thirty_two_reports_are_under_way_and_the_rest_follows() {
 }
 
 #[test]
+fn reports_that_wait_stay_bounded_after_a_connection_broke_with_all_places_taken() {
+    let (mut host, connection) = online();
+    (0..32).for_each(|_| host.snapshot([(POWER, Value::Bool(true))]));
+    (0..32).for_each(|_| drop(host.expect_publish()));
+    (0..512).for_each(|_| host.snapshot([(POWER, Value::Bool(true))]));
+    host.mqtt_closed(connection, Reason::ConnectionLost);
+    (0..600).for_each(|_| host.snapshot([(POWER, Value::Bool(false))]));
+    let transcript = host.transcript();
+    assert!(transcript.contains("reports were dropped: more than 512 wait"), "{transcript}");
+}
+
+#[test]
 fn a_subscription_that_is_refused_needs_a_person() {
     let mut host = host();
     let (connection, _) = host.expect_mqtt_connect();

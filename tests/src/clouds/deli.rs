@@ -29,8 +29,13 @@ pub struct Deli {
 impl Deli {
     /// Starts it on a free port; reports are told apart by the datapoint `counter`. Needs a running tokio runtime.
     pub fn start(counter: &str) -> io::Result<Self> {
+        Self::start_on(counter, None)
+    }
+
+    /// The same, with a broker that speaks TLS if it is told how.
+    pub fn start_on(counter: &str, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Self> {
         let platform = Platform::new(counter);
-        let broker = Arc::new(Broker::start(platform.clone(), None)?);
+        let broker = Arc::new(Broker::start(platform.clone(), tls)?);
         platform.attach(&broker);
         Ok(Self { platform, broker })
     }

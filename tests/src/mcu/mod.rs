@@ -1,7 +1,8 @@
-//! A simulated microcontroller behind a pseudo-terminal: its frames, its payloads and its behaviour.
+//! Simulated microcontrollers: one behind a pseudo-terminal with its frames and payloads, one that speaks JSON lines.
 
 pub mod faults;
 pub mod frame;
+pub mod jsonl;
 pub mod log;
 pub mod p0;
 pub mod pty;

@@ -126,8 +126,10 @@ impl Storage {
         state.n_bytes = n_bytes;
         state.changed.entry(key.to_owned()).or_default().push(waiter);
         state.n_waiters += 1;
-        for unsaved in std::mem::take(&mut state.unsaved) {
-            state.changed.entry(unsaved).or_default();
+        // They stay unsaved until they are written, which is also what ends the error in the log.
+        let State { changed, unsaved, .. } = &mut *state;
+        for key in &*unsaved {
+            changed.entry(key.clone()).or_default();
         }
         Ok(if std::mem::replace(&mut state.is_writing, true) { Writer::AtWork } else { Writer::Wanted })
     }

@@ -108,6 +108,22 @@ fn a_value_that_cannot_be_written_stays_in_memory_and_goes_out_with_the_next_one
 }
 
 #[test]
+fn a_value_counts_as_unsaved_until_it_is_written_also_while_more_is_tried() {
+    let place = Place::new("unsaved");
+    fs::create_dir_all(&place.0).unwrap();
+    fs::write(place.0.join("deli"), "in the way").unwrap();
+    let storage = place.store();
+    assert!(!put(&storage, "a", b"1"));
+    storage.change("b", Some(b"2"), MAX, (NOBODY, 1)).unwrap();
+    assert_eq!(storage.usage().1, 1);
+    storage.write_all();
+    assert_eq!(storage.usage().1, 2);
+    fs::remove_file(place.0.join("deli")).unwrap();
+    assert!(put(&storage, "c", b"3"));
+    assert_eq!(place.store().keys(), ["a", "b", "c"]);
+}
+
+#[test]
 fn quotas_hold_and_a_refused_value_changes_nothing() {
     let place = Place::new("quota");
     let storage = place.store();

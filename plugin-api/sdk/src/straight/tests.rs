@@ -1,9 +1,9 @@
 use super::*;
-use crate::services::{Reason, http, mqtt};
+use crate::services::{Reason, http, mqtt, tcp};
 use crate::session::{Level, Phase};
 use crate::testing::{Setup, VirtualHost};
 use crate::value::{CommandBody, OutcomeResult};
-use crate::{Command, DatapointId, Value};
+use crate::{Command, DatapointId, RequestId, Value};
 
 #[test]
 fn a_task_connects_and_tries_again_after_its_sleep() {
@@ -102,6 +102,17 @@ fn a_task_that_does_not_take_its_inputs_faults_before_it_fills_the_memory() {
         assert_eq!(report(&mut host), Ok(()));
     }
     assert_eq!(report(&mut host), Err(FaultCode::OTHER));
+}
+
+#[test]
+fn large_messages_that_a_task_does_not_take_count_by_their_bytes() {
+    let mut host = host("command");
+    let large = tcp::Event::Received(RequestId(7), vec![0; 256 * 1024]);
+    for _ in 0..shared::INBOX_BYTES_MAX / (256 * 1024) {
+        assert_eq!(host.try_deliver(Input::Tcp(large.clone())), Ok(()));
+    }
+    let fault = host.try_deliver(Input::Tcp(large)).expect_err("there is no more room");
+    assert_eq!(fault.code, FaultCode::OTHER);
 }
 
 #[test]

@@ -226,8 +226,13 @@ impl DeliSession {
     fn tell_applications(&mut self) {
         let applications: Vec<&String> = self.bond.applications.iter().collect();
         let stored = serde_json::to_vec(&applications).expect("texts always become JSON");
-        let count = u32::try_from(applications.len()).unwrap_or(u32::MAX);
         self.put(storage::APPLICATIONS, stored);
+        self.count_applications();
+    }
+
+    /// Tells the MCU, by way of the host, how many applications there are.
+    pub(super) fn count_applications(&mut self) {
+        let count = u32::try_from(self.bond.applications.len()).unwrap_or(u32::MAX);
         self.outputs.push(Output::Module(module::Request::Applications(count)));
     }
 }

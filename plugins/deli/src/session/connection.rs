@@ -111,6 +111,10 @@ impl DeliSession {
             self.warn(format!("settings.{oddity}"));
         }
         self.forget_reached_plan();
+        if !self.bond.applications.is_empty() {
+            // A host that was restarted does not know how many there are.
+            self.count_applications();
+        }
         if self.bond.wipe_pending {
             self.run_wipe_action();
         }

@@ -71,6 +71,12 @@ impl Uplink {
         if self.in_flight.len() >= WINDOW || self.paused_until.is_some_and(|until| now < until) {
             return None;
         }
+        // A large one that the host refused for want of room would be overtaken by the small ones behind it.
+        let next = self.own.front().or_else(|| self.reports.front())?;
+        let in_flight: usize = self.in_flight.values().map(weight).sum();
+        if in_flight > 0 && in_flight + weight(next) > WINDOW_BYTES {
+            return None;
+        }
         let mut message = match self.own.pop_front() {
             Some(message) => {
                 self.own_changed = true;
@@ -257,6 +263,9 @@ fn weight(message: &Message) -> usize {
 
 /// Publishes that wait for PUBACK at once: what the host's MQTT service keeps in flight. Others wait in the queues.
 pub const WINDOW: usize = 64;
+/// Bytes that wait for PUBACK at once; a single message may have more. Not documented; chosen by us: half of what
+/// `polylink.mqtt/1` queues, so that it always has room.
+const WINDOW_BYTES: usize = 1024 * 1024;
 /// Unsettled reports taken from the host, which stops at 256. Further ones are left with it and counted.
 pub const MAX_UNSETTLED: usize = 512;
 /// Messages of our own that wait; when full, the oldest is dropped and counted (not documented; chosen by us).

@@ -220,6 +220,7 @@ fn applications_are_remembered_and_counted() {
     cloud.host.expect_silence();
     cloud.assert_fact("applications", "55");
     cloud.host.restart();
+    assert_eq!(cloud.host.expect_module(), module::Request::Applications(1));
     cloud.assert_fact("applications", "55");
     cloud.accept();
     cloud.say(notice(json!("55"), 0));

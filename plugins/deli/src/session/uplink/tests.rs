@@ -7,7 +7,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn with_reports(seqs: std::ops::RangeInclusive<u64>) -> Self {
+    fn with_reports(seqs: impl Iterator<Item = u64>) -> Self {
         let mut uplink = Uplink::default();
         seqs.for_each(|seq| assert!(uplink.take_report(seq, raw(&seq))));
         Self { uplink, ids: 0 }
@@ -54,6 +54,17 @@ fn at_most_64_are_in_flight() {
     assert_eq!(rig.send(0).len(), WINDOW);
     rig.uplink.acknowledged(Timestamp(0), RequestId(5));
     assert_eq!(rig.send(0), ["65=m65:65"]);
+}
+
+#[test]
+fn large_messages_are_in_flight_one_mebibyte_at_a_time_and_in_order() {
+    let mut rig = Rig::with_reports(std::iter::empty());
+    let large = "x".repeat(200 * 1024);
+    (1..=8).for_each(|seq| assert!(rig.uplink.take_report(seq, raw(&large))));
+    assert!(rig.uplink.take_report(9, raw(&9)));
+    assert_eq!(rig.send(0).len(), 5);
+    rig.uplink.acknowledged(Timestamp(0), RequestId(1));
+    assert!(rig.send(0)[0].starts_with("6=m6:\"xxx"));
 }
 
 #[test]
