@@ -374,3 +374,6 @@ impl ServiceHost for HostServices {
 
 /// Beyond the grace that the configuration gives, for the threads themselves. Chosen by us.
 const STOP_MARGIN: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests;
