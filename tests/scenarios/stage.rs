@@ -137,8 +137,8 @@ impl Stage {
 /// The real binaries, built once for all scenarios.
 pub fn binaries(packages: &[&str]) -> Result<Binaries, RigError> {
     // One set of packages for all, or each scenario would ask cargo for a set of its own.
-    let mut all = vec![DELI, TEMPLATE, MISBEHAVING];
-    all.extend(packages.iter().filter(|package| ![DELI, TEMPLATE, MISBEHAVING].contains(package)));
+    let mut all = ALL.to_vec();
+    all.extend(packages.iter().filter(|package| !ALL.contains(package)));
     Binaries::of(&all, Progress::Kept)
 }
 
@@ -158,5 +158,14 @@ pub const DELI: &str = "polylink-deli";
 pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
+/// What the scenarios load, or try to.
+const ALL: [&str; 6] = [
+    DELI,
+    TEMPLATE,
+    MISBEHAVING,
+    "polylink-fixture-not-a-plugin",
+    "polylink-fixture-wants-more",
+    "polylink-fixture-wrong-abi",
+];
 /// Reports a second where a scenario wants many.
 const RATE: u32 = 200;

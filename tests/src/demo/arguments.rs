@@ -1,7 +1,7 @@
 //! The flags of the demo.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lexopt::prelude::*;
@@ -70,7 +70,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
             }
             Long("clouds") => options.clouds = clouds(&text(&mut parser)?)?,
             Long("fault") => options.fault = Some(fault(&text(&mut parser)?)?),
-            Long("plugins") => options.plugins = Some(PathBuf::from(text(&mut parser)?)),
+            Long("plugins") => options.plugins = Some(directory(text(&mut parser)?)?),
             Long("json") => options.json = true,
             Long("help") | Short('h') => return Ok(Parsed::Help),
             other => return Err(format!("{}; the flags are {FLAGS}", other.unexpected())),
@@ -100,6 +100,12 @@ The exit status is 0 only if nothing was lost and every command was done. Ctrl-C
 fn text(parser: &mut lexopt::Parser) -> Result<String, String> {
     let value = parser.value().map_err(|error| error.to_string())?;
     value.into_string().map_err(|value| format!("{value:?} is not text"))
+}
+
+/// Looked at here, because everything else takes minutes to build first.
+fn directory(path: String) -> Result<PathBuf, String> {
+    let is_there = Path::new(&path).is_dir();
+    if is_there { Ok(path.into()) } else { Err(format!("--plugins {path}: there is no such directory")) }
 }
 
 fn number(parser: &mut lexopt::Parser, flag: &str, min: u64, max: u64) -> Result<u64, String> {
@@ -170,5 +176,6 @@ mod tests {
         check("--fault fire", Err("cloud-away, mcu-noise, plugin-panic"));
         check("--clouds nowhere", Err("there is no cloud \"nowhere\""));
         check("--seconds", Err("missing argument"));
+        check("--plugins /nowhere", Err("--plugins /nowhere: there is no such directory"));
     }
 }

@@ -95,6 +95,10 @@ impl Binaries {
         for package in packages {
             command.args(["-p", package]);
         }
+        // What cargo tells a test of its package makes build scripts run again, here and after the next `cargo test`.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_a_package(&name.to_string_lossy())) {
+            command.env_remove(name);
+        }
         if !cfg!(debug_assertions) {
             command.arg("--release");
         }
@@ -125,6 +129,13 @@ impl Binaries {
         let polylink = polylink.ok_or_else(|| RigError::new("cargo built no executable polylink"))?;
         Ok(Self { polylink, plugins })
     }
+}
+
+/// Whether cargo sets this variable for the package whose program it runs.
+fn is_of_a_package(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"]
+        .iter()
+        .any(|start| name.starts_with(start))
 }
 
 /// `deli` of `/somewhere/libdeli.so`.

@@ -1,7 +1,7 @@
 //! The rig: a directory with a configuration, the real `polylink` in a process of its own, and ways to watch it.
 //!
 //! Invariant: nothing waits for time to pass. Every wait ends with an event (a log line, a line of the control socket,
-//! the end of the process) or with [`LIMIT`], and then the error shows what the host said last.
+//! its answer, the end of the process) or with [`LIMIT`], and then the error shows what the host said last.
 
 pub mod binaries;
 pub mod control;
@@ -24,6 +24,9 @@ use stats::Stats;
 
 /// How long any one wait may take before the rig gives up. Generous: it only ends runs that hang.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// How often the status is asked for while nothing is heard. Decides how long a wait takes, never how it ends.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What went wrong, with the last words of the host.
 #[derive(thiserror::Error)]
@@ -133,7 +136,8 @@ impl Rig {
         Ok(answer["status"].take())
     }
 
-    /// Waits until the status fulfils a condition; it is asked again whenever the host says or does something.
+    /// Waits until the status fulfils a condition; it is asked again whenever the host says something, and every
+    /// [`ASK_AGAIN`], because much of it changes without a word.
     pub async fn until(&self, what: &str, condition: impl Fn(&Json) -> bool) -> Result<Json, RigError> {
         let process = self.running()?;
         let waiting = async {
@@ -145,7 +149,7 @@ impl Rig {
                         return Some(status);
                     }
                 }
-                if !spoke.await {
+                if tokio::time::timeout(ASK_AGAIN, spoke).await == Ok(false) {
                     return None;
                 }
             }

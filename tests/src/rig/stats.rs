@@ -3,13 +3,15 @@
 use std::io;
 use std::time::Duration;
 
-/// Memory, threads and processor time at one moment.
+/// Memory, threads, sockets and processor time at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
     /// Proportional set size: private memory, and its share of what is shared.
     pub pss_kb: u64,
     /// Threads.
     pub threads: u64,
+    /// Open sockets.
+    pub sockets: u64,
     /// Time on a processor, of the threads that are alive.
     pub cpu: Duration,
 }
@@ -25,7 +27,14 @@ impl Stats {
                 nanoseconds += first_number(&schedule).unwrap_or(0);
             }
         }
+        let mut sockets = 0;
+        for descriptor in std::fs::read_dir(format!("/proc/{pid}/fd"))? {
+            // One that was closed between the two readings is none.
+            let target = std::fs::read_link(descriptor?.path()).unwrap_or_default();
+            sockets += u64::from(target.to_string_lossy().starts_with("socket:"));
+        }
         Ok(Self {
+            sockets,
             pss_kb: field(&rollup, "Pss:")?,
             threads: field(&status, "Threads:")?,
             cpu: Duration::from_nanos(nanoseconds),
