@@ -93,7 +93,7 @@ fn a_store_that_cannot_be_written_is_named_and_everything_else_goes_on() {
         let block = |files: &mut Files| files.others.push(("state/store".to_owned(), "in the way".to_owned()));
         let stage = Stage::online_with(block).await?;
         let line = stage.rig.said("the store cannot be written").await?;
-        for part in ["ERROR", "instance=deli", "state/store/deli", "values are kept in memory"] {
+        for part in ["ERROR", "cloud=deli", "state/store/deli", "values are kept in memory"] {
             assert!(line.contains(part), "{part:?} is not in: {line}");
         }
         stage.report(50).await?;

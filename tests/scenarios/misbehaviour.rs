@@ -15,7 +15,7 @@ fn beside(settings: &str, says: &[&str], expected: impl Fn(&Json) -> bool) {
         assert_eq!(stage.command("switch", json!(true)).await?, Ok(()));
         for says in says {
             let line = stage.rig.said(says).await?;
-            assert!(line.contains("plugin=\"other\""), "it is not said of whom: {line}");
+            assert!(line.contains("cloud=\"other\""), "it is not said of whom: {line}");
         }
         stage.rig.until(&format!("the consequence of {settings}"), |status| expected(&other(status))).await?;
         assert_eq!(stage.command("switch", json!(false)).await?, Ok(()));

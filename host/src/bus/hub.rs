@@ -1,6 +1,7 @@
 //! The bus as everybody shares it: [`Bus`] behind a lock, and what carries its effects out.
 //!
-//! The lock is held for the bus's own work only, never while a plugin, the link or a watcher is told something.
+//! The lock is held for the bus's own work and for putting commands into the link's mailbox, in their order; never while a
+//! plugin or a watcher is told something.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,7 +17,7 @@ use crate::mcu::{LinkOutput, LinkResult};
 /// Reads the clock.
 pub type NowSource = Arc<dyn Fn() -> Now + Send + Sync>;
 
-/// Gives a command to the link's task; false: there is no room or nobody there.
+/// Gives a command to the link's task, without waiting; false: there is no room or nobody there.
 pub type LinkSender = Box<dyn Fn(LinkCommand) -> bool + Send + Sync>;
 
 /// Wakes the thread of one plugin instance.
@@ -71,6 +72,7 @@ impl Hub {
             let mut bus = self.lock();
             let before = bus.next_timeout();
             let result = change(&mut bus, &mut effects);
+            self.send(&mut bus, &mut effects);
             (result, before, bus.next_timeout())
         };
         self.carry_out(effects);
@@ -162,22 +164,33 @@ impl Hub {
         }
     }
 
+    /// Gives commands to the link while the bus is locked, so that they get there in the order that the bus decided;
+    /// [`LinkSender`] does not wait.
+    fn send(&self, bus: &mut Bus, effects: &mut Vec<Effect>) {
+        let mut waiting = VecDeque::from(std::mem::take(effects));
+        while let Some(effect) = waiting.pop_front() {
+            let Effect::Send(command) = effect else {
+                effects.push(effect);
+                continue;
+            };
+            let ticket = command.ticket;
+            debug!(ticket, device = command.device, "command goes to the MCU");
+            if !(self.link)(command) {
+                let mut further = Vec::new();
+                bus.answered(self.now(), ticket, LinkResult::Unreachable, &mut further);
+                waiting.extend(further);
+            }
+        }
+    }
+
     fn carry_out(&self, effects: Vec<Effect>) {
-        let mut effects = VecDeque::from(effects);
-        while let Some(effect) = effects.pop_front() {
+        for effect in effects {
             match effect {
+                // `send` has taken these.
+                Effect::Send(_) => {}
                 Effect::Wake(instance) => {
                     let waker = self.wakers.lock().unwrap_or_else(PoisonError::into_inner).get(&instance).cloned();
                     waker.inspect(|waker| waker.wake());
-                }
-                Effect::Send(command) => {
-                    let ticket = command.ticket;
-                    debug!(ticket, device = command.device, "command goes to the MCU");
-                    if !(self.link)(command) {
-                        let mut further = Vec::new();
-                        self.lock().answered(self.now(), ticket, LinkResult::Unreachable, &mut further);
-                        effects.extend(further);
-                    }
                 }
                 Effect::Answer(outcome) => {
                     let slot = self.answers.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.ticket);

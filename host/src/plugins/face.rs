@@ -74,7 +74,7 @@ impl Desk {
 impl Face {
     fn guarded<R>(&self, what: &str, fallback: R, body: impl FnOnce() -> R) -> R {
         catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| {
-            error!(target: "plugin", plugin = &*self.name, "the host panicked in `{what}`, which this plugin called");
+            error!(target: "plugin", cloud = &*self.name, "the host panicked in `{what}`, which this plugin called");
             fallback
         })
     }
@@ -96,16 +96,16 @@ impl Host for Face {
                 }
             };
             if suppressed > 0 {
-                warn!(target: "plugin", plugin = &*self.name, lines = suppressed, "log lines were left out");
+                warn!(target: "plugin", cloud = &*self.name, lines = suppressed, "log lines were left out");
             }
             if allowed {
                 let message = printable(&message, LINE_MAX);
                 match level {
-                    LogLevel::ERROR => error!(target: "plugin", plugin = &*self.name, "{message}"),
-                    LogLevel::WARN => warn!(target: "plugin", plugin = &*self.name, "{message}"),
-                    LogLevel::DEBUG => debug!(target: "plugin", plugin = &*self.name, "{message}"),
-                    LogLevel::TRACE => trace!(target: "plugin", plugin = &*self.name, "{message}"),
-                    _ => info!(target: "plugin", plugin = &*self.name, "{message}"),
+                    LogLevel::ERROR => error!(target: "plugin", cloud = &*self.name, "{message}"),
+                    LogLevel::WARN => warn!(target: "plugin", cloud = &*self.name, "{message}"),
+                    LogLevel::DEBUG => debug!(target: "plugin", cloud = &*self.name, "{message}"),
+                    LogLevel::TRACE => trace!(target: "plugin", cloud = &*self.name, "{message}"),
+                    _ => info!(target: "plugin", cloud = &*self.name, "{message}"),
                 }
             }
         });
@@ -128,7 +128,7 @@ impl Host for Face {
             let status = Status { phase: status.phase, text, facts: facts.collect() };
             let phase = status.phase.0;
             if self.desk.say(status) {
-                debug!(target: "plugin", plugin = &*self.name, phase, "cloud changed phase");
+                debug!(target: "plugin", cloud = &*self.name, phase, "cloud changed phase");
             }
         });
     }

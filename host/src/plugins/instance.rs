@@ -133,7 +133,7 @@ impl Instance {
     /// It works.
     pub fn started(&self, instance: InstanceId) {
         self.lock().life.started(self.around.hub.now().monotonic);
-        info!(target: "plugin", plugin = &*self.name, instance = instance.0, "plugin started");
+        info!(target: "plugin", cloud = &*self.name, instance = instance.0, "plugin started");
         (self.around.on_event)(PluginEvent::Started { cloud: self.name.to_string() });
     }
 
@@ -163,11 +163,11 @@ impl Instance {
         match next {
             Next::RetryAt(at) => {
                 let wait_ms = at.since(self.around.hub.now().monotonic);
-                warn!(target: "plugin", plugin = &*self.name, wait_ms, "plugin failed and starts again later: {why}");
+                warn!(target: "plugin", cloud = &*self.name, wait_ms, "plugin failed and starts again later: {why}");
                 (self.around.on_event)(PluginEvent::Faulted { cloud, why: why.to_owned() });
             }
             Next::StayOff => {
-                error!(target: "plugin", plugin = &*self.name, "plugin failed and stays off: {why}");
+                error!(target: "plugin", cloud = &*self.name, "plugin failed and stays off: {why}");
                 // One that was stopped may have a successor, which the cloud belongs to now.
                 let is_ours = !self.lock().stop;
                 self.take_off(is_ours);
@@ -205,7 +205,7 @@ impl Instance {
     /// It was stopped.
     pub fn stopped(&self) {
         self.lock().life.stopped();
-        info!(target: "plugin", plugin = &*self.name, "plugin stopped");
+        info!(target: "plugin", cloud = &*self.name, "plugin stopped");
     }
 
     pub fn vitals(&self) -> Vitals {
@@ -246,7 +246,7 @@ impl Ward for Instance {
 
     fn slow(&self, call: Call, ms: u64) {
         self.lock().slow_calls += 1;
-        warn!(target: "plugin", plugin = &*self.name, call = call.name(), ms, "plugin is slow to return from a call");
+        warn!(target: "plugin", cloud = &*self.name, call = call.name(), ms, "plugin is slow to return from a call");
     }
 
     fn stuck(&self, call: Call, ms: u64) {
@@ -261,7 +261,7 @@ impl Ward for Instance {
             state.life.quarantined(&why);
         }
         self.take_off(false);
-        error!(target: "plugin", plugin = &*self.name, "plugin is quarantined: {why}");
+        error!(target: "plugin", cloud = &*self.name, "plugin is quarantined: {why}");
         (self.around.on_event)(PluginEvent::Quarantined { cloud: self.name.to_string(), why });
     }
 }

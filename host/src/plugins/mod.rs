@@ -187,10 +187,10 @@ impl Plugins {
             match &loaded {
                 Ok(loaded) => {
                     let (version, build) = (loaded.descriptor.version.as_str(), loaded.descriptor.build.as_str());
-                    info!(target: "plugin", plugin = setup.name, version, build, file = %loaded.path.display(), "plugin loaded");
+                    info!(target: "plugin", cloud = setup.name, version, build, file = %loaded.path.display(), "plugin loaded");
                 }
                 Err(why) => {
-                    error!(target: "plugin", plugin = setup.name, "cloud stays off: {why}");
+                    error!(target: "plugin", cloud = setup.name, "cloud stays off: {why}");
                     around.hub.change(|bus, _| bus.retire(cloud));
                     let (cloud, why) = (setup.name.clone(), why.clone());
                     (around.on_event)(PluginEvent::Disabled { cloud, why });
@@ -230,7 +230,7 @@ impl Plugins {
         });
         let late: Vec<String> = late.map(|instance| instance.name.to_string()).collect();
         for cloud in &late {
-            warn!(target: "plugin", plugin = cloud, "plugin did not stop in time and is left behind");
+            warn!(target: "plugin", cloud, "plugin did not stop in time and is left behind");
         }
         late
     }
@@ -285,7 +285,7 @@ fn start(instance: &Arc<Instance>) {
     if instance.claim_thread()
         && let Err(error) = runner::spawn(Arc::clone(instance))
     {
-        error!(target: "plugin", plugin = &*instance.name, "the system gives no thread for this plugin: {error}");
+        error!(target: "plugin", cloud = &*instance.name, "the system gives no thread for this plugin: {error}");
         instance.thread_ended();
     }
 }

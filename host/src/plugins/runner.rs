@@ -184,8 +184,8 @@ impl Run<'_> {
             losses.unconfirmed - before.unconfirmed,
         );
         if values + history + alarms + unconfirmed > 0 {
-            let plugin = &*self.instance.name;
-            warn!(target: "plugin", plugin, values, history, alarms, unconfirmed, "reports were lost: the journal was full");
+            let cloud = &*self.instance.name;
+            warn!(target: "plugin", cloud, values, history, alarms, unconfirmed, "reports were lost: the journal was full");
         }
     }
 

@@ -203,7 +203,7 @@ impl Instance {
             return Err(Refusal::invalid(text));
         }
         if !self.plain_text_told.swap(true, Ordering::Relaxed) {
-            warn!(instance = %self.name, host, "connects without TLS, as the product file allows");
+            warn!(cloud = %self.name, host, "connects without TLS, as the product file allows");
         }
         Ok(())
     }
@@ -365,7 +365,7 @@ async fn contained(instance: Arc<Instance>, token: u64, task: impl Future<Output
         .await
     };
     if let Err(panic) = ended {
-        error!(instance = %instance.name, token, panic = message(&*panic), "a service task panicked; its handle is closed");
+        error!(cloud = %instance.name, token, panic = message(&*panic), "a service task panicked; its handle is closed");
         instance.broke(token);
     }
 }

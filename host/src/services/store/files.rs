@@ -30,7 +30,7 @@ impl Files {
             Err(error) => {
                 if error.kind() != io::ErrorKind::NotFound {
                     let directory = self.directory.display();
-                    warn!(instance = %self.name, %directory, %error, "the store cannot be read and counts as empty");
+                    warn!(cloud = %self.name, %directory, %error, "the store cannot be read and counts as empty");
                 }
                 return BTreeMap::new();
             }
@@ -107,7 +107,7 @@ impl Files {
         let aside = self.directory.join("~corrupt");
         let moved = fs::rename(path, &aside);
         let kept = if moved.is_ok() { aside.display() } else { path.display() };
-        warn!(instance = %self.name, key, %error, file = %kept, "a stored value is broken and counts as absent");
+        warn!(cloud = %self.name, key, %error, file = %kept, "a stored value is broken and counts as absent");
     }
 
     fn path(&self, key: &str) -> PathBuf {

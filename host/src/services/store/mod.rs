@@ -158,7 +158,7 @@ impl Storage {
         let keys: Vec<&str> = changed.keys().map(String::as_str).collect();
         // A writer that ended by a panic would leave its waiters alone and let no other writer begin.
         let results = catch_unwind(AssertUnwindSafe(|| self.write_files(&keys, &values))).unwrap_or_else(|panic| {
-            error!(instance = %self.name, panic = registry::message(&*panic), "the writer of the store panicked");
+            error!(cloud = %self.name, panic = registry::message(&*panic), "the writer of the store panicked");
             vec![Err("the host failed at writing; its log says how".to_owned()); keys.len()]
         });
         for ((key, waiters), result) in changed.into_iter().zip(results) {
@@ -191,12 +191,12 @@ impl Storage {
             Some(why) => {
                 state.unsaved.insert(key.to_owned());
                 if was_well {
-                    error!(instance = %self.name, why, "the store cannot be written; values are kept in memory");
+                    error!(cloud = %self.name, why, "the store cannot be written; values are kept in memory");
                 }
             }
             None => {
                 if state.unsaved.remove(key) && state.unsaved.is_empty() {
-                    info!(instance = %self.name, "the store can be written again");
+                    info!(cloud = %self.name, "the store can be written again");
                 }
             }
         }
