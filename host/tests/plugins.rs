@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use polylink::bus::hub::Hub;
 use polylink::bus::{ArbiterSettings, Bus, JournalLimits, Policy};
+use polylink::hub::Hub;
 use polylink::plugins::inbox::COMPLETIONS_MAX;
 use polylink::plugins::{
     CloudSetup, InstanceStatus, Loader, Patience, Phase, PluginEvent, PluginSettings, Plugins, ServiceHost,

@@ -14,8 +14,8 @@ use crate::admin::{
     CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, PluginReport,
     SetOutcome, StatusReport, WatchEvent, parse_value,
 };
-use crate::bus::hub::Hub;
 use crate::config::{HostConfig, LinkKind};
+use crate::hub::Hub;
 use crate::plugins::{InstanceStatus, Phase};
 
 /// See the module.

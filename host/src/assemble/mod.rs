@@ -23,9 +23,9 @@ use tokio::sync::mpsc;
 pub use files::RealPluginFiles;
 
 use crate::admin::server::ControlSocket;
-use crate::bus::hub::Hub;
 use crate::bus::{ArbiterSettings, Bus, JournalLimits, LinkCommand, Policy};
 use crate::config::{CommandPolicy, HostConfig, LinkKind, Zone};
+use crate::hub::Hub;
 use crate::mcu::gizwits_uart::GizwitsUart;
 use crate::mcu::jsonl::JsonLines;
 use crate::mcu::port::{self, McuHandler, PortMessage, PortSettings};

@@ -10,8 +10,8 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, mpsc};
 
 use super::module::ModuleSide;
-use crate::bus::hub::Hub;
 use crate::config::{CloudInstance, ConfigErrors, HostConfig, LoadedProduct, PluginChoice};
+use crate::hub::Hub;
 use crate::mcu::ModuleState;
 use crate::mcu::port::PortMessage;
 use crate::plugins::discover::discover;

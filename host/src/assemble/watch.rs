@@ -8,8 +8,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 use crate::admin::value::show_value;
 use crate::admin::{DatapointReport, WatchEvent};
-use crate::bus::hub::Hub;
 use crate::bus::{self, Bus};
+use crate::hub::Hub;
 use crate::product::{Field, Product, Property};
 
 /// Everything that happens from now on, for one watcher. Ends with its receiver.

@@ -1,8 +1,8 @@
 //! Where the MCU and the clouds meet: last values, change detection, one journal with a cursor for each cloud, and the
 //! arbiter of commands.
 //!
-//! [`Bus`] is pure: no clock, no lock, no thread; what it wants done it returns as [`Effect`]s. [`hub`] puts it behind a
-//! lock and carries the effects out.
+//! [`Bus`] is pure: no clock, no lock, no thread; what it wants done it returns as [`Effect`]s. [`crate::hub`] puts it
+//! behind a lock and carries the effects out.
 //!
 //! What goes on to the clouds:
 //!
@@ -19,7 +19,6 @@ mod check;
 mod cursor;
 mod dedupe;
 pub mod effect;
-pub mod hub;
 pub mod journal;
 mod policy;
 pub mod rate;

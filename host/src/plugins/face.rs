@@ -12,8 +12,8 @@ use tracing::{debug, error, info, trace, warn};
 
 use super::ServiceHost;
 use super::inbox::Inbox;
-use crate::bus::hub::Hub;
 use crate::bus::rate::Rate;
+use crate::hub::Hub;
 
 /// What one instance may ask of the host. Clones share everything.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::bus::hub::Waker;
+use crate::hub::Waker;
 use crate::services::{EventSink, OwnedEvent};
 
 /// See the module. Every method may be called from any thread; one thread waits.

@@ -13,7 +13,7 @@ use super::loader::Loaded;
 use super::watchdog::{Call, CallBudget, Gauge, Ward, Watchdog};
 use super::{CloudSetup, PluginEvent, PluginSettings, ServiceHost};
 use crate::bus::CloudId;
-use crate::bus::hub::Hub;
+use crate::hub::Hub;
 
 /// What all instances share.
 pub(super) struct Surroundings {

@@ -29,7 +29,7 @@ pub use self::lifecycle::{Patience, Phase};
 pub use self::loader::{LoadError, Loaded, Loader};
 use self::watchdog::{Ward, Watchdog};
 use crate::bus::CloudUsage;
-use crate::bus::hub::Hub;
+use crate::hub::Hub;
 use crate::services::EventSink;
 
 /// Section `[plugins]` of the configuration.

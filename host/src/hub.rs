@@ -10,8 +10,8 @@ use polylink_plugin_api::{Command, CommandOutcome, InstanceId, Now};
 use tokio::sync::{Notify, broadcast, oneshot};
 use tracing::{debug, warn};
 
-use super::rate::Rate;
-use super::{Bus, CloudId, Effect, Handover, LinkCommand, WatchEvent};
+use crate::bus::rate::Rate;
+use crate::bus::{Bus, CloudId, Effect, Handover, LinkCommand, WatchEvent};
 use crate::mcu::{LinkOutput, LinkResult};
 
 /// Reads the clock.
