@@ -129,7 +129,11 @@ fn handshake(error: &io::Error, target: &Target) -> Refusal {
         Some(tls) => {
             Refusal::new(HostRefusal::TLS, format!("{}:{}: no TLS: {}", target.host, target.port, explain(tls)))
         }
-        None => refusal(error, target),
+        // What a port for plain text does with a TLS greeting.
+        None => {
+            let Refusal { code, text } = refusal(error, target);
+            Refusal::new(code, format!("{text}, during the TLS handshake; perhaps this port does not speak TLS"))
+        }
     }
 }
 

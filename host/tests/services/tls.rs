@@ -57,6 +57,17 @@ async fn a_broker_that_nobody_vouches_for_is_refused_before_connect_is_sent() {
 }
 
 #[tokio::test]
+async fn a_port_that_hangs_up_on_the_greeting_is_suspected_of_plain_text() {
+    let mut plugin = Plugin::new("tls-plain", false);
+    let (listener, port) = peer().await;
+    let server = tokio::spawn(async move { drop(listener.accept().await.unwrap()) });
+    let handle = open(&plugin, port, protected(&Root::new("ours").pem));
+    let event = plugin.expect(Tcp::ID, tcp::CLOSED, handle, HostRefusal::CONNECTION_LOST).await;
+    assert!(event.text.contains("perhaps this port does not speak TLS"), "{}", event.text);
+    server.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_asks_for_a_certificate_sees_ours() {
     let root = Root::new("ours");
     let mut plugin = Plugin::new("tls-client", false);
