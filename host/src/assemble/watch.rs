@@ -18,15 +18,22 @@ pub fn watch(hub: &Arc<Hub>) -> broadcast::Receiver<WatchEvent> {
     let (hub, mut events) = (Arc::clone(hub), hub.watch());
     tokio::spawn(async move {
         loop {
-            let event = match events.recv().await {
-                Ok(event) => event,
-                // The watcher reads its own backlog more slowly still, and learns of the loss there.
-                Err(RecvError::Lagged(_)) => continue,
+            let received = events.recv().await;
+            let at_unix_ms = hub.now().wall.unix_ms;
+            let event = match received {
+                Ok(event) => {
+                    let product = hub.look(|bus| bus.product().cloned());
+                    shown(&event, product.as_deref(), at_unix_ms)
+                }
+                Err(RecvError::Lagged(lost)) => WatchEvent::Status {
+                    at_unix_ms,
+                    who: "host".to_owned(),
+                    state: "busy".to_owned(),
+                    text: format!("{lost} events are not shown"),
+                },
                 Err(RecvError::Closed) => return,
             };
-            let product = hub.look(|bus| bus.product().cloned());
-            let at_unix_ms = hub.now().wall.unix_ms;
-            if sender.send(shown(&event, product.as_deref(), at_unix_ms)).is_err() {
+            if sender.send(event).is_err() {
                 return;
             }
         }
