@@ -55,7 +55,7 @@ fn endpoints_are_looked_up_and_a_dead_one_is_left_for_the_next() {
 }
 
 #[test]
-fn a_look_up_that_fails_is_named_and_the_usual_endpoint_tried() {
+fn a_look_up_that_fails_is_named_and_the_fallback_is_used() {
     for (answer, why) in [
         (Answer::status(500, "later"), "HTTP status 500"),
         (Answer::ok("<html>"), "no JSON object"),
@@ -65,16 +65,17 @@ fn a_look_up_that_fails_is_named_and_the_usual_endpoint_tried() {
             let http = HttpServer::start().await.map_err(failed)?;
             http.script("/access_list", answer);
             let url = http.url("/access_list");
-            let change = |files: &mut Files| reach(files, &format!("discovery_url = \"{url}\""));
-            let mut stage = Stage::set_with(change).await?;
+            let cloud = Deli::start(product::COUNTER).map_err(failed)?;
+            let mut stage = Stage::set_before(cloud, |files, address| {
+                reach(files, &format!("discovery_url = \"{url}\"\nfallback_url = \"tcp://{address}\""));
+            })
+            .await?;
             stage.rig.start()?;
             let line = stage.rig.said("discovery failed").await?;
             assert!(line.contains(why), "{why:?} is not in: {line}");
-            // The MCU is served meanwhile.
             stage.report(5).await?;
-            let status = stage.rig.stop().await?;
-            assert!(status.success(), "polylink ended with {status}");
-            Ok(())
+            stage.all_arrived().await?;
+            stage.finish().await
         });
     }
 }

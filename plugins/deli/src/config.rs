@@ -98,8 +98,13 @@ pub enum Authentication {
 pub enum Access {
     /// One endpoint, no discovery.
     Fixed(Endpoint),
-    /// Asked at this address, with [`Endpoint::production`] if that fails.
-    Discovered(String),
+    /// Asked for.
+    Discovered {
+        /// At this address.
+        url: String,
+        /// What is used if that fails.
+        fallback: Endpoint,
+    },
 }
 
 /// When and from where firmware may come.
@@ -269,6 +274,7 @@ pub const KEYS: &[&str] = &[
     "environment",
     "broker_url",
     "discovery_url",
+    "fallback_url",
     "tls_ca",
     "keepalive_s",
     "qos",

@@ -110,6 +110,8 @@ impl Keys {
         let environment = self.get("environment", Environment::Production)?;
         let broker_url = self.optional_text("broker_url")?;
         let discovery_url = self.get("discovery_url", DISCOVERY_URL.to_owned())?;
+        let fallback = self.get("fallback_url", Endpoint::production().to_string())?;
+        let fallback = Endpoint::parse(&fallback).map_err(|error| unfit("fallback_url", error))?;
         if let Some(address) = broker_url {
             return Ok(Access::Fixed(Endpoint::parse(&address).map_err(|error| unfit("broker_url", error))?));
         }
@@ -117,12 +119,12 @@ impl Keys {
             return Ok(Access::Fixed(Endpoint::test()));
         }
         if discovery_url.is_empty() {
-            return Ok(Access::Fixed(Endpoint::production()));
+            return Ok(Access::Fixed(fallback));
         }
         if !discovery_url.starts_with("http://") && !discovery_url.starts_with("https://") {
             return Err(unfit("discovery_url", "expected http://… or https://…, or an empty text for no discovery"));
         }
-        Ok(Access::Discovered(discovery_url))
+        Ok(Access::Discovered { url: discovery_url, fallback })
     }
 
     pub fn ota(&mut self) -> Result<OtaSettings, SettingsError> {

@@ -46,6 +46,7 @@ fn a_value_that_does_not_fit_names_its_key() {
     check("dialect", "v2".into(), "v1_0");
     check("auth_scheme", "magic".into(), "preregistered");
     check("broker_url", "http://h".into(), "tcp://host");
+    check("fallback_url", "http://h".into(), "tcp://host");
     check("discovery_url", "ftp://h".into(), "http://");
     check("ota_window_start", "24:00".into(), "HH:MM");
     check("ota_window_len_s", 86_401.into(), "more than a day");
@@ -98,8 +99,10 @@ fn the_module_knows_the_serial_number_if_the_settings_do_not() {
 fn the_address_of_the_broker_is_chosen_in_the_documented_order() {
     let access = |changes: &[(&str, Value)]| Settings::parse(&with(changes), "").unwrap().access;
     let broker = Endpoint { host: "h".into(), port: 9, tls: true };
-    assert_eq!(access(&[]), Access::Discovered(DISCOVERY_URL.into()));
+    assert_eq!(access(&[]), Access::Discovered { url: DISCOVERY_URL.into(), fallback: Endpoint::production() });
     assert_eq!(access(&[("discovery_url", "".into())]), Access::Fixed(Endpoint::production()));
+    let elsewhere = [("discovery_url", "".into()), ("fallback_url", "ssl://h:9".into())];
+    assert_eq!(access(&elsewhere), Access::Fixed(broker.clone()));
     assert_eq!(access(&[("environment", "test".into())]), Access::Fixed(Endpoint::test()));
     assert_eq!(access(&[("environment", "test".into()), ("broker_url", "ssl://h:9".into())]), Access::Fixed(broker));
 }

@@ -61,18 +61,19 @@ impl Phase {
 pub struct Endpoints {
     list: Vec<Endpoint>,
     next: usize,
-    discovery_url: Option<String>,
+    /// Where to ask, and what to use if that fails.
+    discovery: Option<(String, Endpoint)>,
     discovered: Option<Timestamp>,
 }
 
 impl Endpoints {
     /// The endpoints that the settings name; none yet if they are to be asked for.
     pub fn of(settings: &Settings) -> Self {
-        let (list, discovery_url) = match &settings.access {
+        let (list, discovery) = match &settings.access {
             Access::Fixed(endpoint) => (vec![endpoint.clone()], None),
-            Access::Discovered(url) => (Vec::new(), Some(url.clone())),
+            Access::Discovered { url, fallback } => (Vec::new(), Some((url.clone(), fallback.clone()))),
         };
-        Self { list, next: 0, discovery_url, discovered: None }
+        Self { list, next: 0, discovery, discovered: None }
     }
 
     /// The endpoint to try now, or being used.
@@ -83,12 +84,15 @@ impl Endpoints {
     /// Where to ask for endpoints, if it is time to: none is known or all failed, and the last time is long enough ago.
     fn to_discover(&self, now: Timestamp) -> Option<&str> {
         let rested = self.discovered.is_none_or(|last| now.since(last) >= DISCOVERY_PAUSE_MS);
-        self.discovery_url.as_deref().filter(|_| self.current().is_none() && rested)
+        let (url, _) = self.discovery.as_ref().filter(|_| self.current().is_none() && rested)?;
+        Some(url)
     }
 
-    fn found(&mut self, now: Timestamp, list: Vec<Endpoint>) {
+    /// Takes what was found; if that was nothing, the fallback.
+    fn found(&mut self, now: Timestamp, list: Option<Vec<Endpoint>>) {
         self.discovered = Some(now);
-        self.list = list;
+        let fallback = || self.discovery.iter().map(|(_, fallback)| fallback.clone()).collect();
+        self.list = list.unwrap_or_else(fallback);
         self.next = 0;
     }
 
@@ -143,11 +147,10 @@ impl DeliSession {
         let list = result
             .map_err(|failure| failure.text)
             .and_then(|answer| parse_access_list(answer.status, &answer.body).map_err(|error| error.to_string()));
-        let list = list.unwrap_or_else(|why| {
-            self.warn(format!("discovery failed, the default endpoint is used: {why}"));
-            vec![Endpoint::production()]
-        });
-        self.endpoints.found(now.monotonic, list);
+        if let Err(why) = &list {
+            self.warn(format!("discovery failed, the fallback endpoint is used: {why}"));
+        }
+        self.endpoints.found(now.monotonic, list.ok());
         self.connect();
     }
 
