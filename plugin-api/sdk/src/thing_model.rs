@@ -24,6 +24,9 @@ pub struct ThingModel {
     pub name: String,
     /// Whether uninterpreted bytes pass in both directions.
     pub raw: bool,
+    /// How the product's payloads are laid out in the Gizwits datapoint format: the JSON of its datapoint file, for a
+    /// product that was taken over from one. Attributes and properties are matched by name.
+    pub p0_layout: Option<String>,
     /// Properties.
     pub properties: Vec<Property>,
     /// Events.

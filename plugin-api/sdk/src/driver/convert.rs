@@ -137,6 +137,10 @@ pub fn facts(facts: abi_module::Facts) -> module::Facts {
         mcu_hardware: facts.mcu_hardware.into(),
         mcu_software: facts.mcu_software.into(),
         mcu_online: facts.mcu_online,
+        mcu_payload_version: facts.mcu_payload_version.into(),
+        device_attributes: facts.device_attributes,
+        bindable: facts.bindable,
+        onboarding: facts.onboarding,
     }
 }
 

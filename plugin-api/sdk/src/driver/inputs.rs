@@ -175,6 +175,7 @@ impl Port {
             module::RESET => Some(ModuleEvent::Reset),
             module::BIND_WINDOW => Some(ModuleEvent::BindWindow(u32::try_from(event.code).unwrap_or_default())),
             module::UNBIND => Some(ModuleEvent::Unbind),
+            module::NETWORK_JOINED => Some(ModuleEvent::NetworkJoined),
             _ => None,
         }
     }

@@ -51,14 +51,31 @@ impl Port {
                     module::Request::Applications(count) => (table.applications)(self.instance, count),
                     module::Request::Restart(reason) => {
                         if !(table.request_restart)(self.instance, reason.as_str().into()) {
-                            let text = "this host does not restart the module when a plugin asks for it";
-                            self.host.log(LogLevel::WARN, text.into());
+                            self.module_refused("restart the module when a plugin asks for it");
                         }
+                    }
+                    module::Request::JoinNetwork { ssid, password } => {
+                        let password = password.expose().as_str();
+                        if !(table.join_network)(self.instance, ssid.as_str().into(), password.into()) {
+                            self.module_refused("join a network now");
+                        }
+                    }
+                    module::Request::EndProductionTest => {
+                        if !(table.end_production_test)(self.instance) {
+                            self.module_refused("end a production test now");
+                        }
+                    }
+                    module::Request::ThirdPartyCloud { name, parameters } => {
+                        (table.third_party_cloud)(self.instance, name.as_str().into(), parameters.as_str().into());
                     }
                 }
             }
         }
         Ok(())
+    }
+
+    fn module_refused(&self, what: &str) {
+        self.host.log(LogLevel::WARN, format!("this host does not {what}").as_str().into());
     }
 
     /// Gives the session an answer in the next call.

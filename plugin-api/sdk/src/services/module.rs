@@ -1,5 +1,7 @@
 //! The module and the MCU behind it; see [`polylink_plugin_api::services::module`].
 
+use crate::secret::Secret;
+
 /// What a session asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -9,6 +11,22 @@ pub enum Request {
     OfferTime(i64),
     /// So many applications watch the device.
     Applications(u32),
+    /// Join this Wi-Fi network, which an application told during onboarding.
+    JoinNetwork {
+        /// Its name.
+        ssid: String,
+        /// Its password; empty: an open network.
+        password: Secret<String>,
+    },
+    /// End the production test.
+    EndProductionTest,
+    /// The cloud says that the product belongs to another cloud too.
+    ThirdPartyCloud {
+        /// That cloud, in this cloud's words.
+        name: String,
+        /// What was said beyond that: `key=value` separated by `&`.
+        parameters: String,
+    },
 }
 
 /// What the service says.
@@ -22,6 +40,8 @@ pub enum Event {
     BindWindow(u32),
     /// The user wants to end the bond with the cloud's organisation.
     Unbind,
+    /// The network was joined for the first time with what [`Request::JoinNetwork`] handed over.
+    NetworkJoined,
 }
 
 /// What is known; empty: not known.
@@ -41,4 +61,12 @@ pub struct Facts {
     pub mcu_software: String,
     /// True while the MCU answers.
     pub mcu_online: bool,
+    /// Version of the payloads that the MCU speaks.
+    pub mcu_payload_version: String,
+    /// The device's attributes as its MCU tells them; 0: none.
+    pub device_attributes: u64,
+    /// True while a new owner may bind the device.
+    pub bindable: bool,
+    /// True while the module waits to be told a Wi-Fi network.
+    pub onboarding: bool,
 }

@@ -87,6 +87,7 @@ impl ThroughAbi {
                 Record::new(id::MODULE, module::CHANGED, NONE)
             }
             Input::Module(ModuleEvent::Reset) => Record::new(id::MODULE, module::RESET, NONE),
+            Input::Module(ModuleEvent::NetworkJoined) => Record::new(id::MODULE, module::NETWORK_JOINED, NONE),
             Input::Module(ModuleEvent::Unbind) => Record::new(id::MODULE, module::UNBIND, NONE),
             Input::Module(ModuleEvent::BindWindow(seconds)) => {
                 Record::new(id::MODULE, module::BIND_WINDOW, NONE).code(i64::from(seconds))

@@ -108,6 +108,10 @@ pub fn facts(facts: &module::Facts) -> abi_module::Facts {
         mcu_hardware: facts.mcu_hardware.as_str().into(),
         mcu_software: facts.mcu_software.as_str().into(),
         mcu_online: facts.mcu_online,
+        mcu_payload_version: facts.mcu_payload_version.as_str().into(),
+        device_attributes: facts.device_attributes,
+        bindable: facts.bindable,
+        onboarding: facts.onboarding,
     }
 }
 

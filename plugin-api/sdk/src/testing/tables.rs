@@ -16,6 +16,7 @@ use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp
 use polylink_plugin_api::{Command, Extension, ExtensionRef, Host, InstanceId, LogLevel, Status};
 
 use super::record;
+use crate::secret::Secret;
 use crate::services::{module, mqtt, network, store, tcp, udp};
 use crate::{Context, Output, RequestId};
 
@@ -263,5 +264,21 @@ static MODULE: Module = {
     extern "C" fn applications(instance: InstanceId, count: u32) {
         with(instance, |world| world.note(Output::Module(module::Request::Applications(count))));
     }
-    Module { facts, request_restart, offer_time, applications }
+    extern "C" fn join_network(instance: InstanceId, ssid: RStr<'_>, password: RStr<'_>) -> bool {
+        let password = Secret::new(password.to_string());
+        let request = module::Request::JoinNetwork { ssid: ssid.to_string(), password };
+        with(instance, |world| {
+            world.note(Output::Module(request));
+            world.facts.onboarding
+        })
+    }
+    extern "C" fn end_production_test(instance: InstanceId) -> bool {
+        with(instance, |world| world.note(Output::Module(module::Request::EndProductionTest)));
+        true
+    }
+    extern "C" fn third_party_cloud(instance: InstanceId, name: RStr<'_>, parameters: RStr<'_>) {
+        let (name, parameters) = (name.to_string(), parameters.to_string());
+        with(instance, |world| world.note(Output::Module(module::Request::ThirdPartyCloud { name, parameters })));
+    }
+    Module { facts, request_restart, offer_time, applications, join_network, end_production_test, third_party_cloud }
 };

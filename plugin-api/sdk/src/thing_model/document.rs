@@ -77,6 +77,7 @@ pub fn parse(json: &str) -> Result<ThingModel, DocumentError> {
         product_key: document.product_key,
         name: document.name,
         raw: document.raw,
+        p0_layout: document.p0_layout,
         properties: document.properties.into_iter().map(property).collect::<Result<_, _>>()?,
         events: document.events.into_iter().map(event).collect::<Result<_, _>>()?,
         actions: document.actions.into_iter().map(action).collect::<Result<_, _>>()?,
@@ -169,6 +170,8 @@ struct Document {
     name: String,
     #[serde(default)]
     raw: bool,
+    #[serde(default)]
+    p0_layout: Option<String>,
     #[serde(default)]
     properties: Vec<PropertyEntry>,
     #[serde(default)]
