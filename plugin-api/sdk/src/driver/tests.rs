@@ -10,7 +10,8 @@ use polylink_plugin_api::{Advice, Fault, FaultCode, Now, Timestamp};
 use super::handles::HANDLES_MAX;
 use super::tickets::AWAITED_MAX;
 use super::{ANSWERS_WAITING_MAX, handles};
-use crate::services::{Failure, Reason, http, id, module, mqtt, network, store, tcp, udp};
+use crate::secret::Secret;
+use crate::services::{Failure, Reason, Tls, http, id, module, mqtt, network, store, tcp, udp};
 use crate::testing::{Setup, VirtualHost};
 use crate::value::{CommandBody, OutcomeResult, ReportBody};
 use crate::{Command, Context, DatapointId, Input, Output, RequestId, Session, Value};
@@ -33,6 +34,29 @@ fn the_hosts_tokens_and_the_sessions_ids_are_kept_apart() {
     check(&[Input::Mqtt(mqtt::Event::Published(RequestId(7), Ok(())))]);
     host.published(publish.id);
     check(&[]);
+}
+
+#[test]
+fn a_connection_is_asked_for_with_every_field() {
+    let mut host = host();
+    let will = mqtt::Message { topic: "w".to_owned(), payload: vec![0, 255], qos: 1, retain: true };
+    let wish = mqtt::Connect {
+        host: "cloud.example".to_owned(),
+        port: 8883,
+        tls: Some(Tls { ca_pem: Some("ca".to_owned()), ..Tls::default() }),
+        protocol_level: 3,
+        client_id: "c".to_owned(),
+        username: Some("u".to_owned()),
+        password: Some(Secret::new(vec![1, 2])),
+        clean_session: false,
+        keepalive_s: 120,
+        ping_after_s: 55,
+        dead_after_s: 121,
+        timeout_ms: 4,
+        will: Some(will),
+    };
+    ask(&mut host, [Output::Mqtt(mqtt::Request::Connect(RequestId(1), Box::new(wish.clone())))]);
+    assert_eq!(host.expect_mqtt_connect().1, wish);
 }
 
 #[test]

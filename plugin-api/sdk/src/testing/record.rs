@@ -72,6 +72,8 @@ pub fn connect(connect: &MqttConnect<'_>) -> mqtt::Connect {
         password: connect.has_password.then(|| Secret::new(connect.password.to_vec())),
         clean_session: connect.clean_session,
         keepalive_s: connect.keepalive_s,
+        ping_after_s: connect.ping_after_s,
+        dead_after_s: connect.dead_after_s,
         timeout_ms: connect.timeout_ms,
         will: connect.has_will.then(|| message(&connect.will)),
     }
