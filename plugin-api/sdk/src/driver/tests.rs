@@ -14,7 +14,7 @@ use crate::secret::Secret;
 use crate::services::{Failure, Reason, Tls, http, id, module, mqtt, network, store, tcp, udp};
 use crate::testing::{Setup, VirtualHost};
 use crate::value::{CommandBody, OutcomeResult, ReportBody};
-use crate::{Command, Context, DatapointId, Input, Output, RequestId, Session, Value};
+use crate::{Cause, Command, Context, DatapointId, Input, Output, RequestId, Session, Value};
 
 #[test]
 fn the_hosts_tokens_and_the_sessions_ids_are_kept_apart() {
@@ -169,6 +169,24 @@ fn a_report_names_the_request_that_caused_it_before_and_after_its_outcome() {
     assert_eq!(caused_by(&mut host, RequestId(ticket.0 + 1)), None);
     host.command_done(ticket);
     check(&[]);
+}
+
+#[test]
+fn every_cause_crosses_unchanged_and_what_carries_no_number_keeps_none() {
+    let mut host = host();
+    let value = [(DatapointId(0), Value::Bool(true))];
+    for cause in [Cause::Change, Cause::Periodic, Cause::Answer] {
+        host.report_body(cause, None, ReportBody::Properties(value.to_vec()));
+    }
+    host.snapshot(value.clone());
+    host.live(value);
+    let given: Vec<_> = seen()
+        .into_iter()
+        .flat_map(|input| if let Input::Reports(reports) = input { reports } else { Vec::new() })
+        .map(|report| (report.cause, report.seq))
+        .collect();
+    let numbered = [(Cause::Change, 1), (Cause::Periodic, 2), (Cause::Answer, 3)];
+    assert_eq!(given, [&numbered[..], &[(Cause::Snapshot, 0), (Cause::Live, 0)]].concat());
 }
 
 #[test]

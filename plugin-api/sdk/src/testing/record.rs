@@ -131,6 +131,7 @@ pub const fn abi_cause(cause: Cause) -> api::Cause {
         Cause::Periodic => api::Cause::PERIODIC,
         Cause::Answer => api::Cause::ANSWER,
         Cause::Snapshot => api::Cause::SNAPSHOT,
+        Cause::Live => api::Cause::LIVE,
     }
 }
 
