@@ -1,6 +1,7 @@
 //! Simulated clouds, written from the documents of their vendors. A cloud is one file here and one line in [`KNOWN`].
 
 pub mod deli;
+pub mod gizwits;
 pub mod ledger;
 pub mod template;
 
@@ -53,6 +54,11 @@ pub const KNOWN: &[Known] = &[
         name: "deli",
         package: "polylink-deli",
         start: |counter| Box::pin(async move { Ok(Box::new(deli::Deli::start(counter)?) as Box<dyn SimCloud>) }),
+    },
+    Known {
+        name: "gizwits",
+        package: "polylink-gizwits",
+        start: |counter| Box::pin(async move { Ok(Box::new(gizwits::Gizwits::start(counter)?) as Box<dyn SimCloud>) }),
     },
     Known {
         name: "template",

@@ -54,7 +54,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
     let mut options = Options {
         length: Duration::from_secs(20),
         rate: 10,
-        clouds: KNOWN.iter().collect(),
+        clouds: DEFAULT.iter().filter_map(|name| known(name)).collect(),
         fault: None,
         plugins: None,
         json: false,
@@ -82,13 +82,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
 /// The flags, explained.
 pub fn help() -> String {
     let clouds = names(KNOWN.iter().map(|known| known.name));
+    let default = DEFAULT.join(",");
     let faults = names(FAULTS.iter().map(|(name, _)| *name));
     format!(
         "cargo demo: a simulated MCU and simulated clouds around the real polylink and its plugins
 
   --seconds N     how long reports and commands flow, 1 to {MAX_SECONDS}; 20 if not given
   --rate N        reports a second, 1 to {MAX_RATE}; 10 if not given
-  --clouds a,b    of {clouds}; all if not given
+  --clouds a,b    of {clouds}; {default} if not given
   --fault KIND    {faults}
   --plugins DIR   take plugins (libpolylink_….so) from here where it has them
   --json          one object at the end and nothing else on standard output
@@ -138,6 +139,8 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
+/// Clouds of a run that names none.
+const DEFAULT: [&str; 2] = ["deli", "template"];
 const FAULTS: [(&str, Fault); 3] =
     [("cloud-away", Fault::CloudAway), ("mcu-noise", Fault::McuNoise), ("plugin-panic", Fault::PluginPanic)];
 const FLAGS: &str = "--seconds, --rate, --clouds, --fault, --plugins, --json, --help";
@@ -166,6 +169,14 @@ mod tests {
         check("", Ok((20, 10, None, false)));
         check("--seconds 5 --rate 250 --json", Ok((5, 250, None, true)));
         check("-- --seconds 5 --fault mcu-noise", Ok((5, 10, Some(Fault::McuNoise), false)));
+    }
+
+    #[test]
+    fn clouds_are_taken_as_named_or_those_of_every_run() {
+        for (line, expected) in [("", &DEFAULT[..]), ("--clouds gizwits,deli", &["gizwits", "deli"])] {
+            let Ok(Parsed::Run(found)) = parse(line.split_whitespace().map(OsString::from)) else { panic!("{line}") };
+            assert_eq!(found.clouds.iter().map(|cloud| cloud.name).collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]
