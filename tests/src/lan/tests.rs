@@ -32,6 +32,10 @@ const KEY: &str = "6f3074fe43894547a4f1314bd7e3ae0b";
 const DISCOVERY: &str = "00164162436445664768496a4b6c4d6e4f70517253745576000602005e102030000000203666333037346665343338393\
                          435343761346631333134626437653361653062";
 
+/// lan-017
+const INFORMATION: &str = "00000003570000143030304c494e55583034303230303036303030303030303330333031303130313030303030303034000000000000000\
+         0000000203666333037346665343338393435343761346631333134626437653361653062";
+
 fn discovery(cmd: &str) -> Vec<u8> {
     hex(&format!("000000034f00{cmd}{DISCOVERY}0000000000000000"))
 }
@@ -60,12 +64,7 @@ fn recorded_messages_are_read() {
     );
     assert_eq!(Joined::parse(&joined).unwrap().did, DID);
 
-    // lan-017
-    let information = payload(
-        0x14,
-        "00000003570000143030304c494e55583034303230303036303030303030303330333031303130313030303030303034000000000000000\
-         0000000203666333037346665343338393435343761346631333134626437653361653062",
-    );
+    let information = payload(0x14, INFORMATION);
     let information = Information::parse(&information).unwrap();
     assert_eq!(information.module, ("000LINUX".to_owned(), "04020006".to_owned()));
     assert_eq!((information.mcu.1.as_str(), information.product_key.as_str()), ("03010101", KEY));
@@ -152,6 +151,7 @@ fn an_app_binds_logs_in_and_asks() {
             ("000000030400009001", "0000000303000091"),                     // lan-024
             ("00000003050000100001", "0000000303000011"),
             ("000000030300000c", "000000030300000d"), // lan-025, lan-027
+            ("0000000303000013", INFORMATION),
             ("0000000303000017", "0000000303000018"), // lan-028, lan-029
         ],
         async |mut app| {
@@ -165,6 +165,7 @@ fn an_app_binds_logs_in_and_asks() {
             assert_eq!(app.request_plain(&[1]).await.unwrap(), Vec::<u8>::new());
             app.log_switch(true).await.unwrap();
             assert_eq!(app.hotspots().await.unwrap(), []);
+            assert_eq!(app.information().await.unwrap().product_key, KEY);
             app.leave_test().await.unwrap();
             app.closed().await.unwrap();
         },

@@ -418,6 +418,19 @@ fn refusals_of_the_api_come_as_told_and_9016_forgets_the_device() {
 }
 
 #[test]
+fn a_silent_request_is_seen_and_never_answered() {
+    run(async |gizwits| {
+        gizwits.change(|behaviour| (behaviour.silent_requests, behaviour.chunked) = (1, true));
+        let mut silent = TcpStream::connect(gizwits.http().address()).await.unwrap();
+        silent.write_all(PROVISION.as_bytes()).await.unwrap();
+        gizwits.until(|seen| seen.calls(ApiCall::Provision).count() == 1).await;
+        let (status, body) = call(gizwits, PROVISION).await;
+        assert!(status == 200 && body.ends_with("\r\n0\r\n\r\n"), "in chunks: {body}");
+        assert!(silent.try_read(&mut [0]).is_err(), "nothing came meanwhile");
+    });
+}
+
+#[test]
 fn requests_against_the_rules_are_breaches() {
     for (request, fault) in [
         (REGISTER.replace("02005E102030", "02005e102030"), "upper-case"),
