@@ -3,6 +3,7 @@
 //! Invariant: a report counts as expected once the module has acknowledged it to the MCU, whatever happens afterwards.
 
 pub mod arguments;
+mod judgement;
 pub mod product;
 pub mod summary;
 mod view;
@@ -18,6 +19,7 @@ use crate::rig::binaries::{Binaries, Progress};
 use crate::rig::stats::Stats;
 use crate::rig::{LIMIT, Rig, RigError};
 use arguments::{Fault, Options};
+use judgement::Sent;
 use summary::{Cloud, Host, Latency, Mcu, Summary};
 use view::View;
 
@@ -90,8 +92,9 @@ impl Stage {
         if options.fault == Some(Fault::McuNoise) {
             self.mcu.set_faults(Faults::noisy());
         }
+        let mut sent = Vec::new();
         tokio::select! {
-            flowed = self.flow(options, &mut view) => flowed?,
+            flowed = self.flow(options, &mut view, &mut sent) => flowed?,
             _ = &mut interrupted => view.step("interrupted; what is under way still has to arrive"),
         }
         self.mcu.set_rate(0);
@@ -102,6 +105,7 @@ impl Stage {
         view.tick(&self.mcu, &self.clouds);
         let after = self.rig.stats()?;
         let mut summary = self.judge(&moments, after, binaries, options)?;
+        summary.problems.extend(self.mcu.with_log(|log| judgement::not_once(&sent, &log.commands, &product::schema())));
         if settled.is_err() {
             summary.problems.push(format!("gave up waiting after {} s\n{}", LIMIT.as_secs(), self.rig.log()));
         }
@@ -176,13 +180,12 @@ impl Stage {
     }
 
     /// Lets time pass: commands every second, the view ten times a second, and the fault where it belongs.
-    async fn flow(&self, options: &Options, view: &mut View) -> Result<(), RigError> {
+    async fn flow(&self, options: &Options, view: &mut View, sent: &mut Vec<Sent>) -> Result<(), RigError> {
         let started = Instant::now();
         let away = (options.fault == Some(Fault::CloudAway)).then(|| (options.length / 3, options.length * 2 / 3));
         let schema = product::schema();
         let mut ticks = tokio::time::interval(TICK);
         let mut next_command = COMMAND_EVERY / 2;
-        let mut n_commands = 0;
         let mut gone = false;
         loop {
             ticks.tick().await;
@@ -206,12 +209,12 @@ impl Stage {
             if now >= next_command && !quiet {
                 next_command = now + COMMAND_EVERY;
                 // The clouds take turns, so that no command overtakes another one's.
-                let (name, cloud) = &self.clouds[n_commands % self.clouds.len()];
+                let (name, cloud) = &self.clouds[sent.len() % self.clouds.len()];
                 if cloud.ledger().with(|entries| entries.online) {
-                    let (property, value) = product::command(n_commands / self.clouds.len());
+                    let (property, value) = product::command(sent.len() / self.clouds.len());
                     view.step(&format!("{name} commands {property} = {value}"));
                     cloud.send_command(property, &value).map_err(|error| self.rig.error(error))?;
-                    n_commands += 1;
+                    sent.push(Sent { property: property.to_owned(), value });
                 }
             }
             self.mcu.drift(product::SENSOR, product::sensor(now), &schema);
@@ -270,6 +273,7 @@ impl Stage {
                     out_of_order: verdict.out_of_order,
                     commands_sent: entries.commands_sent(),
                     commands_done: entries.commands_done(),
+                    results_seen: judgement::results_seen(entries, &log.commands),
                     latency_ms: Latency {
                         p50: verdict.latency_ms(50),
                         p99: verdict.latency_ms(99),
@@ -278,6 +282,10 @@ impl Stage {
                 }
             });
             problems.extend(shortfalls(name, &cloud));
+            if cloud.results_seen < log.commands.len() {
+                let unseen = log.commands.len() - cloud.results_seen;
+                problems.push(format!("{name}: the results of {unseen} commands never came"));
+            }
             done += cloud.commands_done;
             clouds.insert((*name).to_owned(), cloud);
         }

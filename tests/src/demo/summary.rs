@@ -47,6 +47,8 @@ pub struct Cloud {
     pub commands_sent: usize,
     /// Commands the device said it had done.
     pub commands_done: usize,
+    /// Commands that the MCU obeyed, whichever cloud sent them, whose result this cloud has seen in a report.
+    pub results_seen: usize,
     /// From the last byte on the serial line to the arrival.
     pub latency_ms: Latency,
 }
@@ -99,14 +101,16 @@ impl Summary {
         for (name, cloud) in &self.clouds {
             let Latency { p50, p99, max } = cloud.latency_ms;
             println!(
-                "  {name:<6} {} of {} reports arrived, {} lost, {} twice, {} out of order; {} of {} commands done",
+                "  {name:<6} {} of {} reports arrived, {} lost, {} twice, {} out of order; {} of {} commands done, \
+                 {} results seen",
                 cloud.arrived,
                 cloud.expected,
                 cloud.lost,
                 cloud.duplicates,
                 cloud.out_of_order,
                 cloud.commands_done,
-                cloud.commands_sent
+                cloud.commands_sent,
+                cloud.results_seen
             );
             if let (Some(p50), Some(p99), Some(max)) = (p50, p99, max) {
                 println!(
