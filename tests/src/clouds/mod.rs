@@ -27,6 +27,11 @@ pub trait SimCloud {
 
     /// Opens the same port again.
     fn come_back(&self) -> io::Result<()>;
+
+    /// Whether there is anything that [`SimCloud::go_away`] takes away.
+    fn has_servers(&self) -> bool {
+        true
+    }
 }
 
 /// A cloud on its way to run: starting needs a tokio runtime.

@@ -17,6 +17,8 @@ pub struct Options {
     pub rate: u32,
     /// Clouds at the other end.
     pub clouds: Vec<&'static Known>,
+    /// An app on the LAN beside the clouds.
+    pub lan_app: bool,
     /// What goes wrong on the way.
     pub fault: Option<Fault>,
     /// Plugins are taken from here where it has them.
@@ -55,6 +57,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
         length: Duration::from_secs(20),
         rate: 10,
         clouds: DEFAULT.iter().filter_map(|name| known(name)).collect(),
+        lan_app: false,
         fault: None,
         plugins: None,
         json: false,
@@ -69,12 +72,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
                 options.rate = u32::try_from(rate).unwrap_or(u32::MAX);
             }
             Long("clouds") => options.clouds = clouds(&text(&mut parser)?)?,
+            Long("lan-app") => options.lan_app = true,
             Long("fault") => options.fault = Some(fault(&text(&mut parser)?)?),
             Long("plugins") => options.plugins = Some(directory(text(&mut parser)?)?),
             Long("json") => options.json = true,
             Long("help") | Short('h') => return Ok(Parsed::Help),
             other => return Err(format!("{}; the flags are {FLAGS}", other.unexpected())),
         }
+    }
+    if options.lan_app && options.clouds.iter().all(|cloud| cloud.name != "gizwits") {
+        return Err("--lan-app: the module listens on the LAN only with gizwits among --clouds".to_owned());
     }
     Ok(Parsed::Run(options))
 }
@@ -90,6 +97,7 @@ pub fn help() -> String {
   --seconds N     how long reports and commands flow, 1 to {MAX_SECONDS}; 20 if not given
   --rate N        reports a second, 1 to {MAX_RATE}; 10 if not given
   --clouds a,b    of {clouds}; {default} if not given
+  --lan-app       an app on the LAN takes part like a cloud; needs gizwits
   --fault KIND    {faults}
   --plugins DIR   take plugins (libpolylink_….so) from here where it has them
   --json          one object at the end and nothing else on standard output
@@ -143,7 +151,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
 const DEFAULT: [&str; 2] = ["deli", "template"];
 const FAULTS: [(&str, Fault); 3] =
     [("cloud-away", Fault::CloudAway), ("mcu-noise", Fault::McuNoise), ("plugin-panic", Fault::PluginPanic)];
-const FLAGS: &str = "--seconds, --rate, --clouds, --fault, --plugins, --json, --help";
+const FLAGS: &str = "--seconds, --rate, --clouds, --lan-app, --fault, --plugins, --json, --help";
 /// A week. Chosen by us.
 const MAX_SECONDS: u64 = 604_800;
 /// One report is under way at a time, so a faster MCU would not be faithful. Chosen by us.
@@ -186,6 +194,7 @@ mod tests {
         check("--rate many", Err("1 to 2000"));
         check("--fault fire", Err("cloud-away, mcu-noise, plugin-panic"));
         check("--clouds nowhere", Err("there is no cloud \"nowhere\""));
+        check("--lan-app", Err("gizwits among --clouds"));
         check("--seconds", Err("missing argument"));
         check("--plugins /nowhere", Err("--plugins /nowhere: there is no such directory"));
     }

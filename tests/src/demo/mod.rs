@@ -12,7 +12,9 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::clouds::SimCloud;
+use crate::clouds::gizwits::lan_addresses;
 use crate::clouds::ledger::Entries;
+use crate::lan::companion::Companion;
 use crate::mcu::faults::Faults;
 use crate::mcu::sim::{McuOptions, McuSim};
 use crate::rig::binaries::{Binaries, Progress};
@@ -25,7 +27,7 @@ use view::View;
 
 /// Runs it from the build to the judgement.
 pub async fn run(options: &Options) -> Result<Summary, RigError> {
-    let mut view = View::new(options.json, options.clouds.len());
+    let mut view = View::new(options.json, options.clouds.len() + usize::from(options.lan_app));
     let mut packages: Vec<&str> = options.clouds.iter().map(|cloud| cloud.package).collect();
     if options.fault == Some(Fault::PluginPanic) {
         packages.push(PANICKING);
@@ -84,7 +86,7 @@ impl Stage {
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         view.step("starting the simulated MCU, the clouds and the real polylink");
         let moments = tokio::select! {
-            moments = self.get_ready() => moments?,
+            moments = self.get_ready(options.lan_app) => moments?,
             _ = &mut interrupted => return Err(RigError::new("interrupted before anything flowed")),
         };
         view.step(&format!("ready after {} ms; reports and commands flow", moments.ready_ms));
@@ -127,7 +129,8 @@ impl Stage {
                 self.mcu.with_log(|log| log.repetitions == 0).then_some("the line spoiled nothing")
             }
             Some(Fault::CloudAway) => {
-                let stayed = |cloud: &dyn SimCloud| cloud.ledger().with(|entries| entries.sessions < 2);
+                let stayed =
+                    |cloud: &dyn SimCloud| cloud.has_servers() && cloud.ledger().with(|entries| entries.sessions < 2);
                 self.clouds.iter().any(|(_, cloud)| stayed(cloud.as_ref())).then_some("a cloud never was away")
             }
             Some(Fault::PluginPanic) => {
@@ -144,7 +147,7 @@ impl Stage {
         Ok(missing.map(|text| format!("fault: {text}")))
     }
 
-    async fn get_ready(&mut self) -> Result<Moments, RigError> {
+    async fn get_ready(&mut self, lan_app: bool) -> Result<Moments, RigError> {
         let started = Instant::now();
         self.rig.start()?;
         let first = self.rig.within(LIMIT, "the first cloud to see the device", self.first_online());
@@ -157,7 +160,21 @@ impl Stage {
             let online = cloud.ledger().until(|entries| entries.online);
             self.rig.within(LIMIT, &format!("{name} to see the device"), online).await?;
         }
+        if lan_app {
+            self.let_app_in().await?;
+        }
         Ok(Moments { ready_ms, before: self.rig.stats()? })
+    }
+
+    /// An app on the LAN joins before the first report, so that it is judged by all of them.
+    async fn let_app_in(&mut self) -> Result<(), RigError> {
+        let listens = |status: &serde_json::Value| lan_addresses(status).is_some();
+        let status = self.rig.until("the module to listen on the LAN", listens).await?;
+        let (tcp, _) = lan_addresses(&status).ok_or_else(|| RigError::new("the LAN is gone again"))?;
+        let app = Companion::enter(tcp, product::schema(), product::COUNTER);
+        let app = self.rig.within(LIMIT, "the app to log in", app).await?;
+        self.clouds.push(("lan", Box::new(app.map_err(|error| self.rig.error(format!("the app: {error}")))?)));
+        Ok(())
     }
 
     /// No cloud is known to the host before the MCU has named its product, so this includes the handshake.

@@ -4,6 +4,7 @@
 //! plugins share nothing with it.
 
 pub mod app;
+pub mod companion;
 pub mod frame;
 pub mod messages;
 pub mod udp;

@@ -1,15 +1,19 @@
 //! Frames with an id (lan-...) are recorded from the vendor's module and from published captures.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 
 use super::app::LanApp;
+use super::companion::Companion;
 use super::frame::Frame;
 use super::messages::{Discovery, Information, Joined, LogLine, hotspots};
 use super::udp::{Announce, Asker, Ear};
 use super::*;
+use crate::clouds::SimCloud;
+use crate::demo::product;
 
 fn hex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
@@ -196,6 +200,41 @@ fn what_a_module_may_not_say_is_an_error_that_names_it() {
     });
     check(&[("0000000303000015", "000000030400001600")], async |mut app| {
         assert!(app.heartbeat().await.unwrap_err().to_string().contains("0x16 with"));
+    });
+}
+
+/// A report of the demo product, number 7.
+const REPORT: &str = "000000031100009104011700000007022600000000 00";
+
+#[test]
+fn a_companion_books_reports_and_commands_and_shows_that_it_is_there() {
+    run(async || {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = LanApp::connect(listener.local_addr().unwrap()).await.unwrap();
+        let companion = Companion::stay(app, product::schema(), product::COUNTER, Duration::from_millis(1));
+        let (mut module, _) = listener.accept().await.unwrap();
+        let mut bytes = [0; 8];
+        module.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes[..], hex("0000000303000015"));
+        module.write_all(&hex("0000000303000016")).await.unwrap();
+        module.write_all(&hex(&REPORT.replace(' ', ""))).await.unwrap();
+        companion.ledger().until(|entries| entries.arrivals.len() == 1).await;
+        companion.send_command("target", &serde_json::json!(21.5)).unwrap();
+        // The heartbeats go on meanwhile; the command is what is longer.
+        let mut heard = Vec::new();
+        while !heard.windows(16).any(|window| window == hex("000000030b0000930000000101040017")) {
+            assert!(module.read_buf(&mut heard).await.unwrap() > 0);
+            module.write_all(&hex("0000000303000016")).await.unwrap();
+        }
+        module.write_all(&hex("000000030700009400000001")).await.unwrap();
+        companion.ledger().until(|entries| entries.commands_done() == 1).await;
+        companion.ledger().with(|entries| {
+            assert!(entries.online && entries.arrivals[0].counter == 7 && entries.violations.is_empty(), "{entries:?}");
+        });
+        module.write_all(&hex("0000000303000099")).await.unwrap();
+        companion.ledger().until(|entries| !entries.violations.is_empty()).await;
+        drop(module);
+        companion.ledger().until(|entries| !entries.online).await;
     });
 }
 
