@@ -222,7 +222,10 @@ mod tests {
         assert_eq!(settings.api_url, "https://usapi.gizwits.com:443");
         assert_eq!(settings.mac, Some(Mac([0x02, 0x00, 0x5E, 0x10, 0x20, 0x30])));
         assert_eq!((settings.protocol_level, settings.m2m_tls_port), (4, Some(8883)));
-        assert_eq!((settings.lan.enabled, settings.lan.announce_to.as_slice()), (false, &["192.0.2.255:2415".to_owned()][..]));
+        assert_eq!(
+            (settings.lan.enabled, settings.lan.announce_to.as_slice()),
+            (false, &["192.0.2.255:2415".to_owned()][..])
+        );
     }
 
     #[test]
@@ -231,7 +234,10 @@ mod tests {
             r#"{"api_url":"api.gizwits.com"}"#,
             "settings: `api_url` takes http:// or https://, a host and perhaps a port, not `api.gizwits.com`",
         );
-        check_refused(r#"{"mac":"02005E1020"}"#, "settings: `mac` takes 12 hexadecimal digits such as 02005E102030, not `02005E1020`");
+        check_refused(
+            r#"{"mac":"02005E1020"}"#,
+            "settings: `mac` takes 12 hexadecimal digits such as 02005E102030, not `02005E1020`",
+        );
         check_refused(
             r#"{"mac":"000000000000"}"#,
             "settings: `mac` takes 12 hexadecimal digits such as 02005E102030, not `000000000000`",

@@ -4,9 +4,9 @@
 //! [`Lan::take_outputs`] after each call. It does not know the MCU: a request is handed out as
 //! [`LanOutput::Request`], and the caller comes back with [`Lan::answer`], or [`Lan::forget`] if the MCU is silent.
 //!
-//! Module map: [`about`] what the device says of itself · [`clients`] TCP sessions · [`datagrams`] discovery and onboarding · [`beacons`] what is broadcast ·
-//! [`lockout`] who guesses passcodes · [`bucket`] how many answers a second · [`door`] ports that open again ·
-//! [`counters`] what was dropped.
+//! Module map: [`about`] what the device says of itself · [`clients`] TCP sessions · [`datagrams`] discovery and
+//! onboarding · [`beacons`] what is broadcast · [`lockout`] who guesses passcodes · [`bucket`] how many answers a second ·
+//! [`door`] ports that open again · [`counters`] what was dropped.
 
 pub mod about;
 pub mod beacons;
@@ -150,7 +150,6 @@ impl Lan {
         if self.socket.close() {
             self.outbox.udp(udp::Request::Close(self.socket.id()));
         }
-        self.beacons = Beacons::default();
         self.datagrams = Datagrams::new();
     }
 

@@ -39,6 +39,13 @@ extern crate self as polylink_gizwits;
 mod vectors;
 
 #[cfg(test)]
+#[path = "../tests/vectors/main.rs"]
+mod recorded;
+
+#[cfg(test)]
+#[path = "../tests/lan/main.rs"]
+mod lan_scenarios;
+
+#[cfg(test)]
 #[path = "../tests/scenarios/main.rs"]
 mod scenarios;
-

@@ -5,16 +5,18 @@
 //! ```
 //!
 //! The length counts flag, command and payload. Integers are big-endian. Module map: [`payloads`] what is inside a
-//! frame · [`server`] the messages of the cloud that are no frames.
+//! frame · [`p0`] what passes between applications and the MCU · [`server`] the messages of the cloud that are no frames.
 
+pub mod p0;
 pub mod payloads;
 pub mod server;
 
 use std::fmt;
 
+pub use p0::{P0Answer, P0Request, p0_answer, p0_report};
 pub use payloads::{
-    ConfigSuccess, DeviceInformation, Discovery, HotSpot, LogLine, LogSwitch, LoginResult, Onboarding, P0Answer,
-    P0Request, Passcode, WifiVersion, p0_answer, p0_report,
+    ConfigSuccess, DeviceInformation, Discovery, HotSpot, LogLine, LogSwitch, LoginResult, Onboarding, Passcode,
+    WifiVersion,
 };
 use polylink_plugin_sdk::bytes::Truncated;
 pub use server::{ServerMessage, ask_applications};
@@ -103,7 +105,7 @@ impl fmt::Debug for Frame {
 ///
 /// A stream whose framing is lost cannot be found again: after an error every further call answers the same error, and
 /// nothing is kept. Who takes all frames after each push never has more than [`MAX_FRAME`] bytes and one push waiting.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Decoder {
     bytes: Vec<u8>,
     /// So many bytes at the front were read already.
@@ -161,6 +163,13 @@ impl Decoder {
     #[must_use]
     pub const fn n_waiting(&self) -> usize {
         self.bytes.len() - self.n_read
+    }
+}
+
+/// Shows no bytes: they may be a passcode.
+impl fmt::Debug for Decoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Decoder({} bytes, {:?})", self.n_waiting(), self.broken)
     }
 }
 

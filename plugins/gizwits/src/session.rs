@@ -33,7 +33,6 @@ use crate::lan::Lan;
 use crate::ota::Upgrades;
 use crate::reconnect::Reconnect;
 
-
 use cloud::{Addresses, Phase};
 use forwarding::{Requester, Uplink};
 use status::Counters;
@@ -164,7 +163,10 @@ impl Session for GizwitsSession {
     }
 
     fn handle_input(&mut self, now: Now, input: Input) -> Result<Vec<Output>, Fault> {
-        let routine = matches!(input, Input::Reports(_) | Input::Outcome(..) | Input::Mqtt(_) | Input::Tcp(_) | Input::Udp(_) | Input::Timeout);
+        let routine = matches!(
+            input,
+            Input::Reports(_) | Input::Outcome(..) | Input::Mqtt(_) | Input::Tcp(_) | Input::Udp(_) | Input::Timeout
+        );
         let phase = self.phase.name();
         match input {
             Input::Start => self.start(now),

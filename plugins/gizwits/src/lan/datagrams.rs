@@ -54,7 +54,7 @@ impl Datagrams {
         };
         outbox.udp(udp::Request::SendTo(socket, peer.to_owned(), answer.frame(about).encode()));
         if let Answer::Take(Onboarding { ssid, password }) = answer {
-            outbox.log(Level::Info, format!("the application at {peer} told the network {ssid:?} to join"));
+            outbox.log(Level::Info, format!("the application at {peer} told a network to join"));
             outbox.push(LanOutput::JoinNetwork { ssid, password });
         }
     }

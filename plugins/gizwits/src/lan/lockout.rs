@@ -113,6 +113,15 @@ mod tests {
     }
 
     #[test]
+    fn forgiveness_is_counted_from_the_end_of_the_lock() {
+        let mut lockout = Lockout::default();
+        let lock = (0..10).map(|_| lockout.failed(Timestamp(0), PEER)).max();
+        assert_eq!(lock, Some(300_000));
+        assert_eq!(lockout.failed(Timestamp(899_999), PEER), 300_000);
+        assert_eq!(lockout.failed(Timestamp(899_999 + 900_000), PEER), 0);
+    }
+
+    #[test]
     fn when_the_table_is_full_the_oldest_leaves() {
         let mut lockout = Lockout::default();
         for at in 0..1000_u32 {

@@ -179,7 +179,12 @@ impl GizwitsSession {
             let id = RequestId(self.last_id + 1);
             let Some(p0) = self.uplink.send(id) else { return };
             self.last_id += 1;
-            let message = mqtt::Message { topic: topic.clone(), payload: packet::p0_report(&p0).encode(), qos: QOS, retain: false };
+            let message = mqtt::Message {
+                topic: topic.clone(),
+                payload: packet::p0_report(&p0).encode(),
+                qos: QOS,
+                retain: false,
+            };
             self.outputs.push(Output::Mqtt(mqtt::Request::Publish { connection, id, message }));
         }
     }
@@ -239,7 +244,8 @@ impl GizwitsSession {
                 let Phase::Online { connection, .. } = self.phase else { return };
                 let Some(did) = &self.identity.did else { return };
                 let topic = topics::dev2app_client(did, client);
-                let message = mqtt::Message { topic, payload: packet::p0_answer(sn, p0).encode(), qos: QOS, retain: false };
+                let message =
+                    mqtt::Message { topic, payload: packet::p0_answer(sn, p0).encode(), qos: QOS, retain: false };
                 self.publish(connection, message);
             }
             Asker::Cloud(None) => {}
@@ -252,7 +258,6 @@ impl GizwitsSession {
             self.lan.forget(*client);
         }
     }
-
 }
 
 /// Publishes that the host has not handed to the socket yet. Further reports wait here. Not documented; chosen by us: few,

@@ -107,7 +107,10 @@ impl GizwitsSession {
 
     /// The MCU names another product than the one this identity belongs to (GAgent product specification 7.8).
     pub(super) fn change_product_key(&mut self) {
-        self.info(format!("the product key is another one now ({}); the old identity is given back", self.model.product_key));
+        self.info(format!(
+            "the product key is another one now ({}); the old identity is given back",
+            self.model.product_key
+        ));
         let passcode = self.next_passcode();
         if let Some(former) = self.identity.product_key_changed(&self.model.product_key, passcode) {
             self.unregister(&former);

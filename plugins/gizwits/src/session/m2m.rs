@@ -58,12 +58,7 @@ impl GizwitsSession {
         self.outputs.push(Output::Mqtt(mqtt::Request::Subscribe { connection, id, filter, qos: QOS }));
     }
 
-    fn take_subscribed(
-        &mut self,
-        now: Now,
-        id: RequestId,
-        result: Result<u8, polylink_plugin_sdk::services::Failure>,
-    ) {
+    fn take_subscribed(&mut self, now: Now, id: RequestId, result: Result<u8, polylink_plugin_sdk::services::Failure>) {
         let Phase::Subscribing { connection, server, subscription, n_done } = &self.phase else { return };
         if *subscription != id {
             return;

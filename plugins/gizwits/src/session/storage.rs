@@ -9,7 +9,6 @@ use super::GizwitsSession;
 use crate::identity::{Identity, STORE_KEY};
 use crate::ota::{self, Upgrades};
 
-
 /// What was stored.
 pub(super) struct Stored {
     pub identity: Option<Identity>,

@@ -37,7 +37,8 @@ fn any_frame() -> impl Strategy<Value = Vec<u8>> {
     let content = prop::collection::vec(any::<u8>(), 0..40);
     prop_oneof![
         (0..0x100_u16, content.clone()).prop_map(|(command, content)| frame(command, &content)),
-        (prop_oneof![Just(0x90_u16), Just(0x93)], content.clone()).prop_map(|(command, content)| frame(command, &content)),
+        (prop_oneof![Just(0x90_u16), Just(0x93)], content.clone())
+            .prop_map(|(command, content)| frame(command, &content)),
         content,
     ]
 }
@@ -222,7 +223,11 @@ fn run(steps: Vec<Step>) {
                 }),
             }),
             Step::Network(up) => {
-                stage.host.interfaces_changed(if up { vec![interface(), network::Interface::default()] } else { Vec::new() });
+                stage.host.interfaces_changed(if up {
+                    vec![interface(), network::Interface::default()]
+                } else {
+                    Vec::new()
+                });
             }
         }
     }

@@ -41,10 +41,14 @@ fn a_reset_without_a_did_has_nothing_to_give_back() {
     let (first, _) = stage.http();
     stage.host.module_event(module::Event::Reset);
     let cancelled = stage.host.take_outputs();
-    assert!(cancelled.iter().any(|output| matches!(output, polylink_plugin_sdk::Output::CancelHttp(id) if *id == first)));
-    assert!(!cancelled.iter().any(
-        |output| matches!(output, polylink_plugin_sdk::Output::Http(_, request) if request.method == "DELETE")
-    ));
+    assert!(
+        cancelled.iter().any(|output| matches!(output, polylink_plugin_sdk::Output::CancelHttp(id) if *id == first))
+    );
+    assert!(
+        !cancelled.iter().any(
+            |output| matches!(output, polylink_plugin_sdk::Output::Http(_, request) if request.method == "DELETE")
+        )
+    );
 }
 
 #[test]

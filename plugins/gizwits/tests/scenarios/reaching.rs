@@ -324,7 +324,8 @@ fn another_cloud_that_the_product_belongs_to_is_passed_on() {
 
 #[test]
 fn provisioning_without_a_server_is_no_provisioning() {
-    for body in ["host=&port=1883&server_ts=1", "host=m2m.test&port=0&server_ts=1", "port=1883", "host=a b&port=1", ""] {
+    for body in ["host=&port=1883&server_ts=1", "host=m2m.test&port=0&server_ts=1", "port=1883", "host=a b&port=1", ""]
+    {
         let mut stage = Stage::started(setup(json!({"check_updates": false})));
         stage.register();
         let request = stage.asked_for_provision();
@@ -351,7 +352,9 @@ fn the_end_is_orderly() {
     assert_eq!(stage.host.expect_mqtt_disconnect(), stage.connection);
     let mut half_way = Stage::started(setup(json!({})));
     half_way.host.stop();
-    assert!(half_way.host.take_outputs().iter().any(|output| matches!(output, polylink_plugin_sdk::Output::CancelHttp(_))));
+    assert!(
+        half_way.host.take_outputs().iter().any(|output| matches!(output, polylink_plugin_sdk::Output::CancelHttp(_)))
+    );
 }
 
 #[test]

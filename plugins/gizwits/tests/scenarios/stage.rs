@@ -288,9 +288,11 @@ impl Stage {
 
     /// Everything that was asked of one kind, in order.
     pub fn sent_to(&mut self, app: RequestId) -> Vec<Vec<u8>> {
-        let (mine, others): (Vec<_>, Vec<_>) = self.host.take_outputs().into_iter().partition(
-            |output| matches!(output, Output::Tcp(tcp::Request::Send(to, _)) if *to == app),
-        );
+        let (mine, others): (Vec<_>, Vec<_>) = self
+            .host
+            .take_outputs()
+            .into_iter()
+            .partition(|output| matches!(output, Output::Tcp(tcp::Request::Send(to, _)) if *to == app));
         assert!(others.is_empty(), "asked beside: {others:?}");
         mine.into_iter()
             .filter_map(|output| match output {

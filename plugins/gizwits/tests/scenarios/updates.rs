@@ -132,7 +132,13 @@ fn pushes_in_a_row_make_no_flood_of_requests() {
 #[test]
 fn an_offer_that_makes_no_sense_is_refused() {
     let mut stage = Stage::online();
-    for body in ["soft_ver=03020000", "soft_ver=&download_url=http://a/b", "soft_ver=03020000&download_url=ftp://a/b", "", "\u{0}"] {
+    for body in [
+        "soft_ver=03020000",
+        "soft_ver=&download_url=http://a/b",
+        "soft_ver=03020000&download_url=ftp://a/b",
+        "",
+        "\u{0}",
+    ] {
         stage.server(0x0211, &[2]);
         answer_check(&mut stage, "2", 200, body);
         assert_eq!(fact(&stage, "mcu_update"), None, "{body:?}");

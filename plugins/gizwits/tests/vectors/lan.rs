@@ -1,9 +1,9 @@
 //! Frames of the LAN protocol, and the messages of the cloud's server.
 
-use polylink_gizwits::packet::server::ask_applications;
+use polylink_gizwits::api::Kind;
 use polylink_gizwits::packet::{
-    ConfigSuccess, Decoder, DeviceInformation, Discovery, FirmwareKind, Frame, HotSpot, LogLine, LoginResult,
-    Onboarding, P0Answer, P0Request, Passcode, ServerMessage, command,
+    ConfigSuccess, Decoder, DeviceInformation, Discovery, Frame, HotSpot, LogLine, LoginResult, Onboarding, P0Answer,
+    P0Request, Passcode, ServerMessage, ask_applications, command,
 };
 use polylink_plugin_sdk::secret::Secret;
 use serde_json::{Value, json};
@@ -24,11 +24,11 @@ fn every_server_message_holds() {
     let vectors = vectors("mqtt");
     for (id, expected) in [
         ("mqtt-011", ServerMessage::Applications(1)),
-        ("mqtt-012", ServerMessage::FirmwareNews(FirmwareKind::Mcu)),
+        ("mqtt-012", ServerMessage::FirmwareNews(Kind::Mcu)),
         (
             "mqtt-013",
             ServerMessage::FirmwareOffer {
-                kind: FirmwareKind::Module,
+                kind: Kind::Module,
                 id: 9,
                 url: "http://api.gizwits.com/dev/ota/download/9".to_owned(),
             },

@@ -1,6 +1,7 @@
 //! Runs the vectors of `gizwits.json`. Each names where it comes from; this file only says how a kind is judged.
 
 mod lan;
+mod m2m;
 
 use serde::Deserialize;
 use serde_json::Value;
