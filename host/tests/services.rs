@@ -312,6 +312,16 @@ impl ModuleHooks for Hooks {
     fn offer_time(&self, _: &str, _: i64) {}
 
     fn applications(&self, _: &str, _: u32) {}
+
+    fn join_network(&self, _: &str, _: &str, _: &str) -> bool {
+        false
+    }
+
+    fn end_production_test(&self, _: &str) -> bool {
+        false
+    }
+
+    fn third_party_cloud(&self, _: &str, _: &str, _: &str) {}
 }
 
 /// One instance and its inbox.

@@ -57,6 +57,8 @@ impl ModuleSide {
         state.facts.serial = identity.serial.as_str().into();
         state.facts.mcu_hardware = identity.hardware.as_str().into();
         state.facts.mcu_software = identity.software.as_str().into();
+        state.facts.mcu_payload_version = identity.payload_version.as_str().into();
+        state.facts.device_attributes = identity.device_attributes;
         state.identity = Some(identity);
     }
 
@@ -130,6 +132,20 @@ impl ModuleHooks for ModuleSide {
         if before.unwrap_or(0) != count {
             self.changed.notify_one();
         }
+    }
+
+    fn join_network(&self, instance: &str, _ssid: &str, _password: &str) -> bool {
+        tracing::warn!(cloud = instance, "a plugin was told a Wi-Fi network, but this host joins none");
+        false
+    }
+
+    fn end_production_test(&self, instance: &str) -> bool {
+        tracing::warn!(cloud = instance, "a plugin was asked to end a production test, but this host knows none");
+        false
+    }
+
+    fn third_party_cloud(&self, instance: &str, name: &str, parameters: &str) {
+        tracing::info!(cloud = instance, name, parameters, "the product belongs to another cloud too");
     }
 }
 

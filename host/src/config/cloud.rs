@@ -103,6 +103,8 @@ pub(super) struct Context<'a> {
     pub product: &'a Product,
     /// Nothing of it was left out because it was wrong.
     pub product_is_sound: bool,
+    /// The datapoint file that the product is taken over from.
+    pub p0_layout: Option<&'a str>,
     /// The configuration's directory.
     pub dir: &'a Path,
     /// For secrets in the environment.
@@ -163,7 +165,7 @@ fn read_one(name: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> 
         plain_text,
         priority: u32::try_from(priority).unwrap_or_default(),
         settings: Redacted(settings.json.expose().to_string()),
-        product_document: document::write(product, &mapping),
+        product_document: document::write(product, &mapping, context.p0_layout),
         place: node.place.clone(),
         checked: settings,
     })

@@ -21,9 +21,9 @@ pub struct Mapping {
 /// Mappings by datapoint; a parameter stands under `event.parameter`.
 pub type Mappings = BTreeMap<String, Mapping>;
 
-/// Writes the document.
+/// Writes the document; `p0_layout` is the text of the Gizwits datapoint file that the product is taken over from.
 #[must_use]
-pub fn write(product: &Product, mappings: &Mappings) -> String {
+pub fn write(product: &Product, mappings: &Mappings, p0_layout: Option<&str>) -> String {
     let fields = |parent: &str, fields: &[Field]| -> Vec<Json> {
         (0..).zip(fields).map(|(id, field)| Json::Object(field_members(id, parent, field, mappings))).collect()
     };
@@ -47,13 +47,16 @@ pub fn write(product: &Product, mappings: &Mappings) -> String {
             "params": fields(&action.name, &action.params), "returns": fields(&action.name, &action.returns),
         })
     });
-    json!({
+    let mut document = json!({
         "product_key": product.key, "name": product.name, "raw": product.raw,
         "properties": properties.collect::<Vec<_>>(),
         "events": events.collect::<Vec<_>>(),
         "actions": actions.collect::<Vec<_>>(),
-    })
-    .to_string()
+    });
+    if let Some(layout) = p0_layout {
+        document["p0_layout"] = layout.into();
+    }
+    document.to_string()
 }
 
 /// Every name that a mapping may stand under, with the type that is there, if it has one.

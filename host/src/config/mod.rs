@@ -107,10 +107,12 @@ impl HostConfig {
         let context = cloud::Context {
             product: &product,
             product_is_sound: errors.len() == before,
+            p0_layout: layout.as_ref().map(|layout| layout.text.as_str()),
             dir: &self.dir,
             overrides: &self.overrides,
         };
         let clouds = cloud::read_all(&root, &context, &errors);
+        let layout = layout.map(|layout| layout.schema);
         let loaded = LoadedProduct { host, product: Arc::new(product), layout, clouds };
         (Some(loaded), errors.into_errors())
     }

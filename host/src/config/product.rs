@@ -10,9 +10,16 @@ use super::tree::{Node, Shape, quote};
 use crate::product::gizwits_import::Imported;
 use crate::product::{Action, Class, Event, Field, History, Kind, Product, Property};
 
-/// Reads the thing model for the product of this key, and the layout of its payloads if it is taken over from a Gizwits
-/// datapoint file.
-pub(super) fn read(root: &Node, key: &str, errors: &Errors) -> (Product, Option<polylink_p0::Schema>) {
+/// How payloads are laid out, for a product that is taken over from a Gizwits datapoint file.
+pub(super) struct Layout {
+    /// As the link wants it.
+    pub schema: polylink_p0::Schema,
+    /// As the file says it, for plugins.
+    pub text: String,
+}
+
+/// Reads the thing model for the product of this key, and the layout of its payloads if there is one.
+pub(super) fn read(root: &Node, key: &str, errors: &Errors) -> (Product, Option<Layout>) {
     let mut product = Product {
         key: key.to_owned(),
         name: key.to_owned(),
@@ -34,7 +41,7 @@ pub(super) fn read(root: &Node, key: &str, errors: &Errors) -> (Product, Option<
         Some(Some(imported)) => {
             product.properties = imported.product.properties;
             properties.into_iter().for_each(|section| gizwits::describe(section, &mut product.properties));
-            Some(imported.layout)
+            Some(Layout { schema: imported.layout, text: imported.text })
         }
         // What the entries say makes no sense without the file.
         Some(None) => return (product, None),

@@ -265,6 +265,11 @@ fn the_shipped_products_load_with_their_clouds() {
         let document: Value = serde_json::from_str(&cloud.product_document).expect("the document is JSON");
         assert_eq!(document["properties"].as_array().map(Vec::len), Some(loaded.product.properties.len()));
         assert_eq!(loaded.layout.is_some(), key.as_str() != "air-conditioner");
+        assert_eq!(
+            document["p0_layout"].is_string(),
+            loaded.layout.is_some(),
+            "plugins get the layout as the link does"
+        );
     }
 }
 

@@ -130,6 +130,10 @@ pub struct Identity {
     pub software: String,
     /// Seconds that the device may be bound after a user asked; none: always.
     pub bind_window_s: Option<u32>,
+    /// Version of the payloads that it speaks.
+    pub payload_version: String,
+    /// Attributes of the device, bits whose meaning belongs to the link's protocol; 0: none.
+    pub device_attributes: u64,
 }
 
 /// What a user did at the device.

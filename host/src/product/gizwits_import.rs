@@ -16,6 +16,8 @@ pub struct Imported {
     pub product: Product,
     /// How its payloads are laid out.
     pub layout: Schema,
+    /// The file's own text, for a plugin that speaks P0 to its cloud.
+    pub text: String,
 }
 
 /// Why a datapoint file cannot be taken over.
@@ -57,7 +59,9 @@ pub fn import(json: &str) -> Result<Imported, ImportError> {
         actions: Vec::new(),
         raw: false,
     };
-    Ok(Imported { product, layout })
+    // Some tools of the vendor's write a byte order mark, which no JSON reader of a plugin has to expect.
+    let text = json.strip_prefix('\u{FEFF}').unwrap_or(json).to_owned();
+    Ok(Imported { product, layout, text })
 }
 
 fn property(attribute: &Attribute) -> Result<Property, ImportError> {
@@ -147,6 +151,11 @@ mod tests {
             ("Air", "Ein")
         );
         assert_eq!(imported.layout.attributes().len(), 7);
+    }
+
+    #[test]
+    fn the_text_comes_along_without_a_byte_order_mark() {
+        assert_eq!(import(&format!("\u{FEFF}{AIR}")).unwrap().text, AIR);
     }
 
     #[test]

@@ -82,6 +82,16 @@ pub trait ModuleHooks: Send + Sync {
 
     /// So many applications watch the device through this instance.
     fn applications(&self, instance: &str, count: u32);
+
+    /// An instance was told a Wi-Fi network by an application; false: it is not to be joined. The password is kept out
+    /// of everything that is written or shown.
+    fn join_network(&self, instance: &str, ssid: &str, password: &str) -> bool;
+
+    /// An instance was asked to end the production test; false: not offered here.
+    fn end_production_test(&self, instance: &str) -> bool;
+
+    /// An instance's cloud says that the product belongs to this cloud too.
+    fn third_party_cloud(&self, instance: &str, name: &str, parameters: &str);
 }
 
 /// What all instances of one host share.

@@ -4,13 +4,14 @@ use polylink_plugin_api::{ClockQuality, Now};
 
 use crate::mcu::{Identity, ModuleState};
 
-/// Reads the device information (payload of 0x02). Blocks after the bindable time are optional and not needed here.
+/// Reads the device information (payload of 0x02). Blocks after the bindable time are optional; those after the device's
+/// attributes are not needed here.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(super) fn identity(payload: &[u8]) -> Result<Identity, String> {
-    let (Some(hardware), Some(software), Some(key), Some(bind)) =
-        (payload.get(16..24), payload.get(24..32), payload.get(32..64), payload.get(64..66))
+    let (Some(version), Some(hardware), Some(software), Some(key), Some(bind)) =
+        (payload.get(8..16), payload.get(16..24), payload.get(24..32), payload.get(32..64), payload.get(64..66))
     else {
         return Err(format!("device information of {} bytes; at least 66 are needed", payload.len()));
     };
@@ -25,6 +26,11 @@ pub(super) fn identity(payload: &[u8]) -> Result<Identity, String> {
         hardware: text(hardware).unwrap_or_default(),
         software: text(software).unwrap_or_default(),
         bind_window_s: (seconds > 0).then_some(seconds),
+        payload_version: text(version).unwrap_or_default(),
+        device_attributes: payload
+            .get(66..74)
+            .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
+            .map_or(0, u64::from_be_bytes),
     })
 }
 
@@ -100,15 +106,24 @@ mod tests {
 
     #[test]
     fn all_published_forms_of_the_device_information_are_read() {
-        for (id, key, hardware, software) in [
-            ("ser-004", "6f3074fe43894547a4f1314bd7e3ae0b", "00000003", "03010101"),
-            ("ser-005", "ede16da98b4d496b92312d75da74bf16", "03010100", "03010102"),
-            ("ser-006", "fcbd40f1aa04404eb193dc3f82125e7f", "00000000", "00000000"),
+        for (id, key, hardware, software, version, attributes) in [
+            ("ser-004", "6f3074fe43894547a4f1314bd7e3ae0b", "00000003", "03010101", "00000004", 0),
+            ("ser-005", "ede16da98b4d496b92312d75da74bf16", "03010100", "03010102", "00000002", 2),
+            ("ser-006", "fcbd40f1aa04404eb193dc3f82125e7f", "00000000", "00000000", "00000002", 0),
         ] {
             let identity = identity(&payload(id)).unwrap();
             let texts = (identity.product_key.as_str(), identity.hardware.as_str(), identity.software.as_str());
             assert_eq!((texts, identity.bind_window_s), ((key, hardware, software), None), "{id}");
+            assert_eq!((identity.payload_version.as_str(), identity.device_attributes), (version, attributes), "{id}");
         }
+    }
+
+    #[test]
+    fn the_attributes_are_counted_only_when_all_eight_bytes_are_there() {
+        let mut long = payload("ser-005");
+        long[66..74].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(identity(&long).unwrap().device_attributes, 0x0102_0304_0506_0708);
+        assert_eq!(identity(&long[..73]).unwrap().device_attributes, 0);
     }
 
     #[test]

@@ -45,7 +45,7 @@ impl Line {
     }
 
     fn learn(&mut self, raw: bool) -> Vec<String> {
-        let Imported { mut product, layout } = import(AIR).unwrap();
+        let Imported { mut product, layout, .. } = import(AIR).unwrap();
         product.raw = raw;
         self.input(LinkInput::Product { product: Arc::new(product), layout: Some(Arc::new(layout)) })
     }

@@ -170,7 +170,7 @@ mod tests {
          "uint_spec":{"ratio":0.5,"addition":10,"min":0,"max":60}}]}]}"#;
 
     fn profile(edit: impl FnOnce(&mut Product)) -> (Profile, Vec<String>) {
-        let gizwits_import::Imported { mut product, layout } = gizwits_import::import(AIR).unwrap();
+        let gizwits_import::Imported { mut product, layout, .. } = gizwits_import::import(AIR).unwrap();
         edit(&mut product);
         let mut problems = Vec::new();
         let profile =

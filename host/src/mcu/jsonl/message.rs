@@ -186,6 +186,8 @@ struct Hello {
     hardware: String,
     software: String,
     bind_window: Option<u32>,
+    payload_version: String,
+    attributes: u64,
 }
 
 impl From<Hello> for Identity {
@@ -196,6 +198,8 @@ impl From<Hello> for Identity {
             hardware: shorten(&hello.hardware, MAX_IDENTITY),
             software: shorten(&hello.software, MAX_IDENTITY),
             bind_window_s: hello.bind_window.filter(|seconds| *seconds > 0),
+            payload_version: shorten(&hello.payload_version, MAX_IDENTITY),
+            device_attributes: hello.attributes,
         }
     }
 }
