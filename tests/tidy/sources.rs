@@ -193,4 +193,5 @@ const PURE: &[&str] = &[
     "plugin-api/p0/src/",
     "plugin-api/sdk/src/session",
     "plugins/deli/src/",
+    "plugins/gizwits/src/",
 ];
