@@ -301,6 +301,7 @@ impl DeliSession {
                 }
             }
             module::Event::Reset => self.reset(now),
+            module::Event::NetworkJoined => {}
             module::Event::Unbind => self.begin_unbinding(),
             module::Event::BindWindow(_) => {
                 self.info("binding is done in the Deli app; the device shows its code for it".to_owned());
