@@ -130,6 +130,18 @@ pub fn interfaces() -> Vec<Interface> {
     found
 }
 
+/// The MAC address of the module, also while it has no network: that of the first wireless interface, else of the first
+/// one that has any, in order of name. None where the system does not tell.
+#[must_use]
+pub fn hardware_address() -> Option<[u8; 6]> {
+    let entries = fs::read_dir("/sys/class/net").ok()?;
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    let mut found: Vec<Interface> = names.iter().map(|name| describe(name, "")).collect();
+    found.retain(|interface| interface.mac != [0; 6]);
+    found.iter().find(|interface| interface.wireless).or(found.first()).map(|interface| interface.mac)
+}
+
 fn describe(name: &str, wireless: &str) -> Interface {
     let system = Path::new("/sys/class/net").join(name);
     let mac = fs::read_to_string(system.join("address")).ok().and_then(|text| parse_mac(&text)).unwrap_or_default();
