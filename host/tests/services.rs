@@ -403,6 +403,8 @@ fn wish(port: u16) -> MqttConnect<'static> {
         password: [].as_slice().into(),
         clean_session: true,
         keepalive_s: 0,
+        ping_after_s: 0,
+        dead_after_s: 0,
         timeout_ms: 0,
         has_will: false,
         will: message("", 0),

@@ -38,6 +38,12 @@ impl Cause {
     pub const ANSWER: Self = Self(2);
     /// The last known values, given to a plugin that has just started. Carries `seq` 0: nothing to settle.
     pub const SNAPSHOT: Self = Self(3);
+    /// The window of unsettled reports is full: the newest values, so that what shows the present can go on showing it.
+    /// The same values come again, each with its number, when the window opens; those that were said before one shown
+    /// here are then the past. Values of one datapoint coalesce; events and raw bytes are not given this way. Carries
+    /// `seq` 0: nothing to settle. [`Report::at`] is when the newest of the values was said. Whoever only passes reports
+    /// on ignores these.
+    pub const LIVE: Self = Self(4);
 }
 
 /// Who set a report off.

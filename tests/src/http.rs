@@ -1,4 +1,5 @@
-//! A scripted HTTP/1.1 server on loopback: each path has one answer, which may be late, cut, chunked or wrong.
+//! A scripted HTTP/1.1 server on loopback: each path has one answer, which may be late, cut, chunked or wrong. What no
+//! script answers can be left to a [`Site`].
 //!
 //! Invariant: every request is recorded before it is answered, and a request that breaks RFC 9112 is recorded as a
 //! violation and answered 400. It keeps at most `REQUESTS_KEPT` requests; older ones are forgotten.
@@ -10,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -71,22 +72,60 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
+/// Answers by rules of its own where no script does. Called from the server's tasks: return promptly.
+pub trait Site: Send + Sync + 'static {
+    /// The answer to a request.
+    fn answer(&self, request: &Request) -> Answer;
+
+    /// A client did what HTTP forbids.
+    fn violation(&self, _text: &str) {}
+}
+
 /// The server; dropping it closes its port and its connections.
 #[derive(Debug)]
 pub struct HttpServer {
     address: SocketAddr,
     shared: Arc<Shared>,
-    task: JoinHandle<()>,
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl HttpServer {
     /// A server on a free loopback port; it runs on the current runtime. Unscripted paths answer 404.
     pub async fn start() -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_on(Shared::default())
+    }
+
+    /// The same, with a site behind the scripts; needs a running tokio runtime.
+    pub fn start_site(site: Arc<dyn Site>) -> io::Result<Self> {
+        Self::start_on(Shared { site: Some(site), ..Shared::default() })
+    }
+
+    fn start_on(shared: Shared) -> io::Result<Self> {
+        let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared::default());
-        let task = tokio::spawn(serve(listener, shared.clone()));
-        Ok(Self { address, shared, task })
+        let server = Self { address, shared: Arc::new(shared), task: Mutex::default() };
+        server.accept(listener);
+        Ok(server)
+    }
+
+    /// Ends all connections and closes the port.
+    pub fn go_away(&self) {
+        if let Some(task) = self.task.lock().expect(UNPOISONED).take() {
+            task.abort();
+        }
+    }
+
+    /// Listens again on the same port; a server that never went away stays as it is.
+    pub fn come_back(&self) -> io::Result<()> {
+        if self.task.lock().expect(UNPOISONED).is_none() {
+            self.accept(listen(self.address)?);
+        }
+        Ok(())
+    }
+
+    fn accept(&self, listener: TcpListener) {
+        let task = tokio::spawn(serve(listener, self.shared.clone()));
+        *self.task.lock().expect(UNPOISONED) = Some(task);
     }
 
     /// Where it listens.
@@ -128,14 +167,21 @@ impl HttpServer {
 
 impl Drop for HttpServer {
     fn drop(&mut self) {
-        self.task.abort();
+        self.go_away();
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     changed: Notify,
+    site: Option<Arc<dyn Site>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -156,15 +202,29 @@ impl Shared {
         state.n_requests += 1;
         self.changed.notify_waiters();
         let path = request.target.split('?').next().unwrap_or_default();
-        state.answers.get(path).cloned().unwrap_or_else(|| Answer::status(404, "no such path"))
+        let scripted = state.answers.get(path).cloned();
+        drop(state);
+        scripted
+            .or_else(|| self.site.as_ref().map(|site| site.answer(request)))
+            .unwrap_or_else(|| Answer::status(404, "no such path"))
     }
 
     fn violation(&self, text: String) {
+        if let Some(site) = &self.site {
+            site.violation(&text);
+        }
         let mut state = self.state.lock().expect(UNPOISONED);
         if state.violations.len() < VIOLATIONS_KEPT {
             state.violations.push(text);
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(64)
 }
 
 async fn serve(listener: TcpListener, shared: Arc<Shared>) {

@@ -8,6 +8,7 @@ pub mod clouds;
 pub mod demo;
 pub mod faulty_net;
 pub mod http;
+pub mod lan;
 pub mod mcu;
 pub mod observer;
 pub mod rig;

@@ -92,7 +92,11 @@ impl Cursor {
     }
 
     pub fn has_more(&self) -> bool {
-        !self.waiting.is_empty() && self.unsettled.len() < UNSETTLED_MAX
+        !self.waiting.is_empty() && !self.is_full()
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.unsettled.len() >= UNSETTLED_MAX
     }
 
     pub fn take(&mut self, max: usize, entries: &BTreeMap<u64, Entry>) -> Vec<Handed> {

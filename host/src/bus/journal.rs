@@ -158,6 +158,12 @@ impl Journal {
         self.cursors.get(cloud.0).is_some_and(Cursor::has_more)
     }
 
+    /// Whether nothing is handed over until something is settled.
+    #[must_use]
+    pub fn is_full(&self, cloud: CloudId) -> bool {
+        self.cursors.get(cloud.0).is_some_and(Cursor::is_full)
+    }
+
     /// The cloud has these; they need not come again. Numbers that were not handed to it are ignored.
     pub fn settle(&mut self, cloud: CloudId, seqs: &[u64]) {
         let Some(cursor) = self.cursors.get_mut(cloud.0) else { return };

@@ -41,6 +41,10 @@ pub enum Cause {
     Answer,
     /// The last known values, given at the start; nothing to settle.
     Snapshot,
+    /// The newest values, given while the window of unsettled reports is full; nothing to settle. The same values come
+    /// again, each with its number, when the window opens. For what shows the present; whoever only passes reports on
+    /// ignores these.
+    Live,
 }
 
 /// What a report says.

@@ -74,9 +74,15 @@ pub struct MqttConnect<'a> {
     pub password: RSlice<'a, u8>,
     /// True: start with a clean session.
     pub clean_session: bool,
-    /// Largest silence allowed, in seconds; 0: none is watched. The host sends PINGREQ in time and takes a broker for
-    /// dead that leaves one without an answer for half this time, at least 5 s.
+    /// Largest silence of ours that is promised to the broker, in seconds; 0: none is. The host sends PINGREQ once
+    /// three quarters of it have passed without a packet from us, whatever the two fields below say.
     pub keepalive_s: u16,
+    /// Send PINGREQ after so many seconds without a packet from the broker, once for each silence; 0: three quarters of
+    /// `keepalive_s`.
+    pub ping_after_s: u16,
+    /// Take the broker for dead, and close, after so many seconds without a packet from it; 0: half of `keepalive_s`, at
+    /// least 5 s, after an unanswered PINGREQ. While the inbox is full, and so nothing is read, no time counts.
+    pub dead_after_s: u16,
     /// Give up if there is no CONNACK after so many milliseconds; 0: 10 s.
     pub timeout_ms: u32,
     /// True if a will is left with the broker.

@@ -11,7 +11,7 @@ use polylink_plugin_sdk::straight::{Cloud, Straight, StraightLine, async_trait};
 use polylink_plugin_sdk::thing_model::ThingModel;
 use polylink_plugin_sdk::value::Values;
 use polylink_plugin_sdk::{
-    Command, CommandBody, Context, Fault, Input, OutcomeResult, PluginInfo, Report, ReportBody, RequestId,
+    Cause, Command, CommandBody, Context, Fault, Input, OutcomeResult, PluginInfo, Report, ReportBody, RequestId,
     export_plugin, settings,
 };
 use serde::Deserialize;
@@ -132,7 +132,8 @@ impl Simple {
     }
 
     fn keep(&mut self, reports: Vec<Report>) {
-        self.pending.extend(reports);
+        // What is live comes again with a number; only what shows the present needs it now.
+        self.pending.extend(reports.into_iter().filter(|report| report.cause != Cause::Live));
         let surplus = self.pending.len().saturating_sub(PENDING_MAX);
         self.pending.drain(..surplus);
     }

@@ -21,6 +21,13 @@ fn reports_are_published_one_after_the_other_and_settled_each() {
 }
 
 #[test]
+fn values_that_are_given_while_the_window_is_full_are_not_published() {
+    let (mut host, _) = online();
+    host.live([(POWER, Value::Bool(true))]);
+    host.expect_silence();
+}
+
+#[test]
 fn what_the_cloud_sets_reaches_the_device() {
     let (mut host, connection) = online();
     host.mqtt_message(connection, "home/lamp/set", r#"{"switch":1}"#);

@@ -160,6 +160,10 @@ impl TemplateSession {
                 outputs.extend(settle(&report));
                 continue;
             }
+            // Comes again with a number; only what shows the present needs it now.
+            if report.cause == Cause::Live {
+                continue;
+            }
             if self.unsent.len() >= UNSENT_MAX {
                 self.unsent.pop_front();
                 self.n_lost += 1;

@@ -29,6 +29,13 @@ fn the_last_known_values_are_published_and_not_settled() {
 }
 
 #[test]
+fn values_that_are_given_while_the_window_is_full_are_not_published() {
+    let (mut host, _) = online();
+    host.live([(POWER, Value::Bool(false))]);
+    host.expect_silence();
+}
+
+#[test]
 fn an_event_is_published_with_its_parameters_and_without_a_time_that_was_never_set() {
     let (mut host, _) = online();
     host.set_wall(0, ClockQuality::UNSET);

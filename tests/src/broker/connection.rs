@@ -156,15 +156,18 @@ impl Client<'_> {
             Packet::Ack(kind, id) => return Err(format!("{kind:?} {id}, but nothing is sent with QoS 2 here")),
             Packet::Subscribe(id, filters) => {
                 let mut codes = Vec::new();
-                for (filter, qos) in filters {
-                    let granted = self.shared.hooks.subscribe(&client, &filter, qos);
+                for (filter, qos) in &filters {
+                    let granted = self.shared.hooks.subscribe(&client, filter, *qos);
                     if let Some(granted) = granted {
+                        let filter = filter.clone();
                         self.in_session(&client, |session| Ok(session.subscriptions.insert(filter, granted.min(1))))?;
                     }
                     // MQTT 3.1 knows no refusal of a subscription.
                     codes.push(granted.unwrap_or(if level == 3 { 0 } else { REFUSED }));
                 }
-                answers.extend(packet::suback(id, &codes));
+                if self.shared.hooks.acknowledge(&client, &filters) {
+                    answers.extend(packet::suback(id, &codes));
+                }
             }
             Packet::Unsubscribe(id, filters) => {
                 self.in_session(&client, |session| {

@@ -14,6 +14,11 @@ pub trait Hooks: Send + Sync + 'static {
         Some(qos)
     }
 
+    /// A SUBSCRIBE whose filters have been decided one by one: whether it is acknowledged at all.
+    fn acknowledge(&self, _client: &str, _filters: &[(String, u8)]) -> bool {
+        true
+    }
+
     /// Takes a message of a client; an error cuts the client off and is written down as its violation.
     fn message(&self, _client: &str, _message: &Publish) -> Result<(), String> {
         Ok(())

@@ -1,6 +1,7 @@
 //! Simulated clouds, written from the documents of their vendors. A cloud is one file here and one line in [`KNOWN`].
 
 pub mod deli;
+pub mod gizwits;
 pub mod ledger;
 pub mod template;
 
@@ -26,6 +27,11 @@ pub trait SimCloud {
 
     /// Opens the same port again.
     fn come_back(&self) -> io::Result<()>;
+
+    /// Whether there is anything that [`SimCloud::go_away`] takes away.
+    fn has_servers(&self) -> bool {
+        true
+    }
 }
 
 /// A cloud on its way to run: starting needs a tokio runtime.
@@ -53,6 +59,11 @@ pub const KNOWN: &[Known] = &[
         name: "deli",
         package: "polylink-deli",
         start: |counter| Box::pin(async move { Ok(Box::new(deli::Deli::start(counter)?) as Box<dyn SimCloud>) }),
+    },
+    Known {
+        name: "gizwits",
+        package: "polylink-gizwits",
+        start: |counter| Box::pin(async move { Ok(Box::new(gizwits::Gizwits::start(counter)?) as Box<dyn SimCloud>) }),
     },
     Known {
         name: "template",

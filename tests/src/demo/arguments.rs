@@ -17,6 +17,8 @@ pub struct Options {
     pub rate: u32,
     /// Clouds at the other end.
     pub clouds: Vec<&'static Known>,
+    /// An app on the LAN beside the clouds.
+    pub lan_app: bool,
     /// What goes wrong on the way.
     pub fault: Option<Fault>,
     /// Plugins are taken from here where it has them.
@@ -55,6 +57,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
         length: Duration::from_secs(20),
         rate: 10,
         clouds: KNOWN.iter().collect(),
+        lan_app: false,
         fault: None,
         plugins: None,
         json: false,
@@ -69,12 +72,16 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
                 options.rate = u32::try_from(rate).unwrap_or(u32::MAX);
             }
             Long("clouds") => options.clouds = clouds(&text(&mut parser)?)?,
+            Long("lan-app") => options.lan_app = true,
             Long("fault") => options.fault = Some(fault(&text(&mut parser)?)?),
             Long("plugins") => options.plugins = Some(directory(text(&mut parser)?)?),
             Long("json") => options.json = true,
             Long("help") | Short('h') => return Ok(Parsed::Help),
             other => return Err(format!("{}; the flags are {FLAGS}", other.unexpected())),
         }
+    }
+    if options.lan_app && options.clouds.iter().all(|cloud| cloud.name != "gizwits") {
+        return Err("--lan-app: the module listens on the LAN only with gizwits among --clouds".to_owned());
     }
     Ok(Parsed::Run(options))
 }
@@ -88,7 +95,8 @@ pub fn help() -> String {
 
   --seconds N     how long reports and commands flow, 1 to {MAX_SECONDS}; 20 if not given
   --rate N        reports a second, 1 to {MAX_RATE}; 10 if not given
-  --clouds a,b    of {clouds}; all if not given
+  --clouds a,b    of {clouds}; all of them if none are named
+  --lan-app       an app on the LAN takes part like a cloud; needs gizwits
   --fault KIND    {faults}
   --plugins DIR   take plugins (libpolylink_….so) from here where it has them
   --json          one object at the end and nothing else on standard output
@@ -140,7 +148,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
 
 const FAULTS: [(&str, Fault); 3] =
     [("cloud-away", Fault::CloudAway), ("mcu-noise", Fault::McuNoise), ("plugin-panic", Fault::PluginPanic)];
-const FLAGS: &str = "--seconds, --rate, --clouds, --fault, --plugins, --json, --help";
+const FLAGS: &str = "--seconds, --rate, --clouds, --lan-app, --fault, --plugins, --json, --help";
 /// A week. Chosen by us.
 const MAX_SECONDS: u64 = 604_800;
 /// One report is under way at a time, so a faster MCU would not be faithful. Chosen by us.
@@ -169,12 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn clouds_are_taken_as_named_or_all() {
+        let all: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
+        for (line, expected) in [("", &all[..]), ("--clouds gizwits,deli", &["gizwits", "deli"])] {
+            let Ok(Parsed::Run(found)) = parse(line.split_whitespace().map(OsString::from)) else { panic!("{line}") };
+            assert_eq!(found.clouds.iter().map(|cloud| cloud.name).collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
     fn a_wrong_flag_is_answered_with_what_would_be_right() {
         check("--second 5", Err("--seconds"));
         check("--seconds 0", Err("1 to 604800"));
         check("--rate many", Err("1 to 2000"));
         check("--fault fire", Err("cloud-away, mcu-noise, plugin-panic"));
         check("--clouds nowhere", Err("there is no cloud \"nowhere\""));
+        check("--clouds deli --lan-app", Err("gizwits among --clouds"));
         check("--seconds", Err("missing argument"));
         check("--plugins /nowhere", Err("--plugins /nowhere: there is no such directory"));
     }

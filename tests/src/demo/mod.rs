@@ -3,6 +3,7 @@
 //! Invariant: a report counts as expected once the module has acknowledged it to the MCU, whatever happens afterwards.
 
 pub mod arguments;
+mod judgement;
 pub mod product;
 pub mod summary;
 mod view;
@@ -11,19 +12,22 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::clouds::SimCloud;
+use crate::clouds::gizwits::lan_addresses;
 use crate::clouds::ledger::Entries;
+use crate::lan::companion::Companion;
 use crate::mcu::faults::Faults;
 use crate::mcu::sim::{McuOptions, McuSim};
 use crate::rig::binaries::{Binaries, Progress};
 use crate::rig::stats::Stats;
 use crate::rig::{LIMIT, Rig, RigError};
 use arguments::{Fault, Options};
+use judgement::Sent;
 use summary::{Cloud, Host, Latency, Mcu, Summary};
 use view::View;
 
 /// Runs it from the build to the judgement.
 pub async fn run(options: &Options) -> Result<Summary, RigError> {
-    let mut view = View::new(options.json, options.clouds.len());
+    let mut view = View::new(options.json, options.clouds.len() + usize::from(options.lan_app));
     let mut packages: Vec<&str> = options.clouds.iter().map(|cloud| cloud.package).collect();
     if options.fault == Some(Fault::PluginPanic) {
         packages.push(PANICKING);
@@ -82,7 +86,7 @@ impl Stage {
         let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
         view.step("starting the simulated MCU, the clouds and the real polylink");
         let moments = tokio::select! {
-            moments = self.get_ready() => moments?,
+            moments = self.get_ready(options.lan_app) => moments?,
             _ = &mut interrupted => return Err(RigError::new("interrupted before anything flowed")),
         };
         view.step(&format!("ready after {} ms; reports and commands flow", moments.ready_ms));
@@ -90,8 +94,9 @@ impl Stage {
         if options.fault == Some(Fault::McuNoise) {
             self.mcu.set_faults(Faults::noisy());
         }
+        let mut sent = Vec::new();
         tokio::select! {
-            flowed = self.flow(options, &mut view) => flowed?,
+            flowed = self.flow(options, &mut view, &mut sent) => flowed?,
             _ = &mut interrupted => view.step("interrupted; what is under way still has to arrive"),
         }
         self.mcu.set_rate(0);
@@ -102,6 +107,7 @@ impl Stage {
         view.tick(&self.mcu, &self.clouds);
         let after = self.rig.stats()?;
         let mut summary = self.judge(&moments, after, binaries, options)?;
+        summary.problems.extend(self.mcu.with_log(|log| judgement::not_once(&sent, &log.commands, &product::schema())));
         if settled.is_err() {
             summary.problems.push(format!("gave up waiting after {} s\n{}", LIMIT.as_secs(), self.rig.log()));
         }
@@ -123,7 +129,8 @@ impl Stage {
                 self.mcu.with_log(|log| log.repetitions == 0).then_some("the line spoiled nothing")
             }
             Some(Fault::CloudAway) => {
-                let stayed = |cloud: &dyn SimCloud| cloud.ledger().with(|entries| entries.sessions < 2);
+                let stayed =
+                    |cloud: &dyn SimCloud| cloud.has_servers() && cloud.ledger().with(|entries| entries.sessions < 2);
                 self.clouds.iter().any(|(_, cloud)| stayed(cloud.as_ref())).then_some("a cloud never was away")
             }
             Some(Fault::PluginPanic) => {
@@ -140,7 +147,7 @@ impl Stage {
         Ok(missing.map(|text| format!("fault: {text}")))
     }
 
-    async fn get_ready(&mut self) -> Result<Moments, RigError> {
+    async fn get_ready(&mut self, lan_app: bool) -> Result<Moments, RigError> {
         let started = Instant::now();
         self.rig.start()?;
         let first = self.rig.within(LIMIT, "the first cloud to see the device", self.first_online());
@@ -153,7 +160,21 @@ impl Stage {
             let online = cloud.ledger().until(|entries| entries.online);
             self.rig.within(LIMIT, &format!("{name} to see the device"), online).await?;
         }
+        if lan_app {
+            self.let_app_in().await?;
+        }
         Ok(Moments { ready_ms, before: self.rig.stats()? })
+    }
+
+    /// An app on the LAN joins before the first report, so that it is judged by all of them.
+    async fn let_app_in(&mut self) -> Result<(), RigError> {
+        let listens = |status: &serde_json::Value| lan_addresses(status).is_some();
+        let status = self.rig.until("the module to listen on the LAN", listens).await?;
+        let (tcp, _) = lan_addresses(&status).ok_or_else(|| RigError::new("the LAN is gone again"))?;
+        let app = Companion::enter(tcp, product::schema(), product::COUNTER);
+        let app = self.rig.within(LIMIT, "the app to log in", app).await?;
+        self.clouds.push(("lan", Box::new(app.map_err(|error| self.rig.error(format!("the app: {error}")))?)));
+        Ok(())
     }
 
     /// No cloud is known to the host before the MCU has named its product, so this includes the handshake.
@@ -176,13 +197,12 @@ impl Stage {
     }
 
     /// Lets time pass: commands every second, the view ten times a second, and the fault where it belongs.
-    async fn flow(&self, options: &Options, view: &mut View) -> Result<(), RigError> {
+    async fn flow(&self, options: &Options, view: &mut View, sent: &mut Vec<Sent>) -> Result<(), RigError> {
         let started = Instant::now();
         let away = (options.fault == Some(Fault::CloudAway)).then(|| (options.length / 3, options.length * 2 / 3));
         let schema = product::schema();
         let mut ticks = tokio::time::interval(TICK);
         let mut next_command = COMMAND_EVERY / 2;
-        let mut n_commands = 0;
         let mut gone = false;
         loop {
             ticks.tick().await;
@@ -206,12 +226,12 @@ impl Stage {
             if now >= next_command && !quiet {
                 next_command = now + COMMAND_EVERY;
                 // The clouds take turns, so that no command overtakes another one's.
-                let (name, cloud) = &self.clouds[n_commands % self.clouds.len()];
+                let (name, cloud) = &self.clouds[sent.len() % self.clouds.len()];
                 if cloud.ledger().with(|entries| entries.online) {
-                    let (property, value) = product::command(n_commands / self.clouds.len());
+                    let (property, value) = product::command(sent.len() / self.clouds.len());
                     view.step(&format!("{name} commands {property} = {value}"));
                     cloud.send_command(property, &value).map_err(|error| self.rig.error(error))?;
-                    n_commands += 1;
+                    sent.push(Sent { property: property.to_owned(), value });
                 }
             }
             self.mcu.drift(product::SENSOR, product::sensor(now), &schema);
@@ -270,6 +290,7 @@ impl Stage {
                     out_of_order: verdict.out_of_order,
                     commands_sent: entries.commands_sent(),
                     commands_done: entries.commands_done(),
+                    results_seen: judgement::results_seen(entries, &log.commands),
                     latency_ms: Latency {
                         p50: verdict.latency_ms(50),
                         p99: verdict.latency_ms(99),
@@ -278,6 +299,10 @@ impl Stage {
                 }
             });
             problems.extend(shortfalls(name, &cloud));
+            if cloud.results_seen < log.commands.len() {
+                let unseen = log.commands.len() - cloud.results_seen;
+                problems.push(format!("{name}: the results of {unseen} commands never came"));
+            }
             done += cloud.commands_done;
             clouds.insert((*name).to_owned(), cloud);
         }

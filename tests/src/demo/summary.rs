@@ -47,6 +47,8 @@ pub struct Cloud {
     pub commands_sent: usize,
     /// Commands the device said it had done.
     pub commands_done: usize,
+    /// Commands that the MCU obeyed, whichever cloud sent them, whose result this cloud has seen in a report.
+    pub results_seen: usize,
     /// From the last byte on the serial line to the arrival.
     pub latency_ms: Latency,
 }
@@ -95,29 +97,31 @@ impl Summary {
             "\n{}",
             if self.ok { "Everything arrived and every command was done." } else { "Something went wrong." }
         );
-        println!("  mcu    {} reports sent, {} commands received", self.mcu.reports_sent, self.mcu.commands_received);
+        println!("  mcu      {} reports sent, {} commands received", self.mcu.reports_sent, self.mcu.commands_received);
         for (name, cloud) in &self.clouds {
             let Latency { p50, p99, max } = cloud.latency_ms;
             println!(
-                "  {name:<6} {} of {} reports arrived, {} lost, {} twice, {} out of order; {} of {} commands done",
+                "  {name:<8} {} of {} reports arrived, {} lost, {} twice, {} out of order; {} of {} commands done, \
+                 {} results seen",
                 cloud.arrived,
                 cloud.expected,
                 cloud.lost,
                 cloud.duplicates,
                 cloud.out_of_order,
                 cloud.commands_done,
-                cloud.commands_sent
+                cloud.commands_sent,
+                cloud.results_seen
             );
             if let (Some(p50), Some(p99), Some(max)) = (p50, p99, max) {
                 println!(
-                    "         serial line to cloud: half within {p50:.2} ms, 99 % within {p99:.2} ms, all within {max:.2} ms"
+                    "           serial line to cloud: half within {p50:.2} ms, 99 % within {p99:.2} ms, all within {max:.2} ms"
                 );
             }
         }
         let Host { ready_ms, pss_kb, threads, cpu_us_per_report, installed_bytes } = self.host;
         let cpu = cpu_us_per_report.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string());
         println!(
-            "  host   ready after {ready_ms} ms, {pss_kb} kB of memory, {threads} threads, {cpu} µs of CPU per report, {:.2} MB installed",
+            "  host     ready after {ready_ms} ms, {pss_kb} kB of memory, {threads} threads, {cpu} µs of CPU per report, {:.2} MB installed",
             installed_bytes as f64 / 1e6
         );
     }

@@ -55,6 +55,8 @@ pub struct ReceivedCommand {
     pub value: Raw,
     /// When it was obeyed.
     pub at: Instant,
+    /// Number of the first report made afterwards.
+    pub reported_by: u32,
 }
 
 impl McuLog {

@@ -3,6 +3,8 @@
 //! Values stay the transmitted unsigned numbers: an MCU knows no engineering units. [`Attribute::decimal`] says what
 //! a number means, for those who judge what arrived elsewhere. Written from the document, shared with nobody.
 
+mod app;
+
 use serde_json::Value as Json;
 
 /// The attributes of a product and where they lie in the status bytes.

@@ -442,7 +442,9 @@ impl Firmware {
                     for (at, value) in set {
                         let name = self.options.schema.attributes[at].name.clone();
                         state.values[at] = value.clone();
-                        state.log.note(|log| &mut log.commands, ReceivedCommand { name, value, at: now });
+                        let reported_by = self.count.wrapping_add(1);
+                        let command = ReceivedCommand { name, value, at: now, reported_by };
+                        state.log.note(|log| &mut log.commands, command);
                     }
                     // A change by control is reported at once, after the acknowledgement (Gizwits 2.5).
                     state.report_wanted = true;

@@ -92,6 +92,8 @@ mod tests {
             password: [].as_slice().into(),
             clean_session: true,
             keepalive_s: 60,
+            ping_after_s: 0,
+            dead_after_s: 0,
             timeout_ms: 0,
             has_will: false,
             will,

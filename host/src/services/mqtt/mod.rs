@@ -1,12 +1,13 @@
 //! `polylink.mqtt/1`: MQTT 3.1 and 3.1.1.
 //!
-//! Packets are read and written by rumqttc's codec; CONNECT ([`connect`]), the protocol state ([`state`], pure) and the
+//! Packets are read and written by rumqttc's codec; CONNECT ([`connect`]), the protocol state ([`state`], pure), its times ([`watch`], pure) and the
 //! loop ([`driver`]) are ours. One connect is one attempt is one task; when it ends, every call without an answer fails,
 //! then the connection reports its end. Trying again is the plugin's business.
 
 mod connect;
 mod driver;
 mod state;
+mod watch;
 
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +20,7 @@ use tokio::time::Instant;
 
 use self::driver::{End, Outlet};
 use self::state::State;
+pub(super) use self::watch::Patience;
 use super::dial::{self, Target};
 use super::registry::{Instance, Port, Refusal, locked, with_instance, with_token};
 
@@ -73,7 +75,7 @@ fn open(instance: &Arc<Instance>, token: u64, wish: &MqttConnect<'_>) -> Result<
     let packet = connect::encode(wish)?;
     let tls = dial::protection(instance, &wish.host, &wish.tls)?;
     let target = Target { host: wish.host.to_string(), port: wish.port, tls };
-    let connection = Arc::new(Connection::new(wish.keepalive_s));
+    let connection = Arc::new(Connection::new(Patience::of(wish)));
     let by = Instant::now() + dial::timeout(wish.timeout_ms);
     let task = run(Arc::clone(instance), token, Arc::clone(&connection), target, packet, by);
     instance.admit(token, Port::Mqtt(connection), task)
@@ -87,8 +89,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub fn new(keepalive_s: u16) -> Self {
-        Self { state: Mutex::new(State::new(keepalive_s)), changed: Notify::new() }
+    pub fn new(patience: Patience) -> Self {
+        Self { state: Mutex::new(State::new(patience)), changed: Notify::new() }
     }
 
     /// Sends what is queued, then ends.

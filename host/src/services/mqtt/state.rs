@@ -13,6 +13,7 @@ use polylink_plugin_api::services::mqtt::{MqttPublish, PUBLISHED, SUBSCRIBED, UN
 use rumqttc::{Packet, PubAck, PubComp, PubRec, PubRel, Publish, QoS, Subscribe, SubscribeReasonCode, Unsubscribe};
 
 use super::super::registry::Refusal;
+use super::watch::{Patience, Watch};
 
 /// What a connection has under way.
 #[derive(Debug)]
@@ -28,11 +29,7 @@ pub(super) struct State {
     last_id: u16,
     /// Messages of QoS 2 that were delivered and not yet released.
     unreleased: HashSet<u16>,
-    keepalive_ms: u64,
-    last_sent: u64,
-    last_received: u64,
-    /// When the oldest PINGREQ without any later sign of life was written.
-    pinged: Option<u64>,
+    watch: Watch,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +87,7 @@ pub(super) enum Receipt {
 }
 
 impl State {
-    /// A connection that says something at least every `keepalive_s`; 0: is not watched.
-    pub fn new(keepalive_s: u16) -> Self {
+    pub fn new(patience: Patience) -> Self {
         Self {
             phase: Phase::Living,
             queue: VecDeque::new(),
@@ -100,10 +96,7 @@ impl State {
             awaited: BTreeMap::new(),
             last_id: 0,
             unreleased: HashSet::new(),
-            keepalive_ms: u64::from(keepalive_s) * 1000,
-            last_sent: 0,
-            last_received: 0,
-            pinged: None,
+            watch: Watch::new(patience),
         }
     }
 
@@ -153,7 +146,7 @@ impl State {
 
     /// The broker took the connection; the keep-alive begins.
     pub fn opened(&mut self, now: u64) {
-        (self.last_sent, self.last_received) = (now, now);
+        self.watch.opened(now);
     }
 
     /// Turns what may be sent now into bytes, as one batch.
@@ -169,7 +162,7 @@ impl State {
             self.phase = Phase::Left;
         }
         if out.len() > before {
-            self.last_sent = now;
+            self.watch.sent(now);
         }
     }
 
@@ -180,8 +173,7 @@ impl State {
 
     /// Something came from the broker, so it lives.
     pub fn received(&mut self, now: u64) {
-        self.last_received = now;
-        self.pinged = None;
+        self.watch.received(now);
     }
 
     /// Takes a packet.
@@ -192,7 +184,7 @@ impl State {
         let before = out.len();
         let reaction = self.react(packet, out)?;
         if out.len() > before {
-            self.last_sent = now;
+            self.watch.sent(now);
         }
         Ok(reaction)
     }
@@ -209,32 +201,22 @@ impl State {
         };
         debug_assert!(written.is_ok(), "an acknowledgement has no limit to break");
         if ack != Receipt::None {
-            self.last_sent = now;
+            self.watch.sent(now);
         }
-        self.last_received = now;
-        self.pinged = self.pinged.map(|_| now);
+        self.watch.resumed(now);
     }
 
     /// Does what is due: a PINGREQ, or the verdict that the broker is dead.
     pub fn tick(&mut self, now: u64, is_reading: bool, out: &mut BytesMut) -> Result<(), Refusal> {
-        if self.death(is_reading).is_some_and(|due| due <= now) {
-            let patience = self.patience();
-            return Err(Refusal::new(
-                HostRefusal::TIMEOUT,
-                format!("the broker left a PINGREQ without an answer for {patience} ms"),
-            ));
-        }
-        if self.ping(is_reading).is_some_and(|due| due <= now) {
+        if self.watch.tick(now, is_reading)? {
             out.put_slice(&PINGREQ);
-            self.last_sent = now;
-            self.pinged.get_or_insert(now);
         }
         Ok(())
     }
 
     /// When [`State::tick`] has something to do.
     pub fn next_tick(&self, is_reading: bool) -> Option<u64> {
-        [self.ping(is_reading), self.death(is_reading)].into_iter().flatten().min()
+        self.watch.next_tick(is_reading)
     }
 
     /// The connection is gone: everything that was taken and has no answer, oldest first.
@@ -386,23 +368,6 @@ impl State {
         let flags = i64::from(retain) | (qos as i64) << 1 | i64::from(dup) << 3;
         Ok(Reaction::Deliver { topic, payload, flags, ack })
     }
-
-    /// When a PINGREQ is due: after three quarters of the keep-alive without a packet from us, or without one from the
-    /// broker that was not asked for life yet.
-    fn ping(&self, is_reading: bool) -> Option<u64> {
-        let pause = self.keepalive_ms / 4 * 3;
-        let heard = (is_reading && self.pinged.is_none()).then_some(self.last_received);
-        (pause > 0).then(|| heard.map_or(self.last_sent, |heard| heard.min(self.last_sent)) + pause)
-    }
-
-    fn death(&self, is_reading: bool) -> Option<u64> {
-        let pinged = self.pinged.filter(|_| is_reading)?;
-        Some(pinged + self.patience())
-    }
-
-    fn patience(&self) -> u64 {
-        (self.keepalive_ms / 2).max(PATIENCE_MIN_MS)
-    }
 }
 
 impl Wish {
@@ -506,9 +471,6 @@ const BATCH_MAX: usize = 32 * 1024;
 
 /// Messages of QoS 2 that the broker may leave without PUBREL; beyond, the connection is closed. Chosen by us.
 const UNRELEASED_MAX: usize = 1024;
-
-/// A PINGREQ may be without an answer for so long at least (`polylink.mqtt/1`).
-const PATIENCE_MIN_MS: u64 = 5_000;
 
 /// MQTT 3.1.1, 3.12.
 const PINGREQ: [u8; 2] = [0xC0, 0x00];

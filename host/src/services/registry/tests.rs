@@ -7,7 +7,7 @@ use polylink_plugin_api::services::{Mqtt, mqtt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::super::clock::{Clock, Zone};
-use super::super::mqtt::Connection;
+use super::super::mqtt::{Connection, Patience};
 use super::super::tcp::{Listener, Stream};
 use super::*;
 
@@ -27,7 +27,7 @@ fn check(port: Port, source: &str, kind: u32) {
 
 #[test]
 fn a_panic_in_a_task_is_told_as_the_end_of_its_handle() {
-    check(Port::Mqtt(Arc::new(Connection::new(0))), Mqtt::ID, mqtt::CLOSED);
+    check(Port::Mqtt(Arc::new(Connection::new(Patience::new(0, 0, 0)))), Mqtt::ID, mqtt::CLOSED);
     check(Port::Stream(Arc::new(Stream::default())), Tcp::ID, tcp::CLOSED);
     check(Port::Listener(Arc::new(Listener::default())), Tcp::ID, tcp::CLOSED);
     check(Port::HttpRequest, Http::ID, FAILED);

@@ -47,6 +47,7 @@ pub fn cause(cause: api::Cause) -> Cause {
         api::Cause::PERIODIC => Cause::Periodic,
         api::Cause::ANSWER => Cause::Answer,
         api::Cause::SNAPSHOT => Cause::Snapshot,
+        api::Cause::LIVE => Cause::Live,
         _ => Cause::Change,
     }
 }

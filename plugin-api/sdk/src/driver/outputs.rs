@@ -273,6 +273,8 @@ fn abi_connect(connect: &mqtt::Connect) -> MqttConnect<'_> {
         password: connect.password.as_ref().map_or(RSlice::EMPTY, |secret| RSlice::from_slice(secret.expose())),
         clean_session: connect.clean_session,
         keepalive_s: connect.keepalive_s,
+        ping_after_s: connect.ping_after_s,
+        dead_after_s: connect.dead_after_s,
         timeout_ms: connect.timeout_ms,
         has_will: connect.will.is_some(),
         will: connect

@@ -10,10 +10,11 @@ use polylink_plugin_api::{Advice, Fault, FaultCode, Now, Timestamp};
 use super::handles::HANDLES_MAX;
 use super::tickets::AWAITED_MAX;
 use super::{ANSWERS_WAITING_MAX, handles};
-use crate::services::{Failure, Reason, http, id, module, mqtt, network, store, tcp, udp};
+use crate::secret::Secret;
+use crate::services::{Failure, Reason, Tls, http, id, module, mqtt, network, store, tcp, udp};
 use crate::testing::{Setup, VirtualHost};
 use crate::value::{CommandBody, OutcomeResult, ReportBody};
-use crate::{Command, Context, DatapointId, Input, Output, RequestId, Session, Value};
+use crate::{Cause, Command, Context, DatapointId, Input, Output, RequestId, Session, Value};
 
 #[test]
 fn the_hosts_tokens_and_the_sessions_ids_are_kept_apart() {
@@ -33,6 +34,29 @@ fn the_hosts_tokens_and_the_sessions_ids_are_kept_apart() {
     check(&[Input::Mqtt(mqtt::Event::Published(RequestId(7), Ok(())))]);
     host.published(publish.id);
     check(&[]);
+}
+
+#[test]
+fn a_connection_is_asked_for_with_every_field() {
+    let mut host = host();
+    let will = mqtt::Message { topic: "w".to_owned(), payload: vec![0, 255], qos: 1, retain: true };
+    let wish = mqtt::Connect {
+        host: "cloud.example".to_owned(),
+        port: 8883,
+        tls: Some(Tls { ca_pem: Some("ca".to_owned()), ..Tls::default() }),
+        protocol_level: 3,
+        client_id: "c".to_owned(),
+        username: Some("u".to_owned()),
+        password: Some(Secret::new(vec![1, 2])),
+        clean_session: false,
+        keepalive_s: 120,
+        ping_after_s: 55,
+        dead_after_s: 121,
+        timeout_ms: 4,
+        will: Some(will),
+    };
+    ask(&mut host, [Output::Mqtt(mqtt::Request::Connect(RequestId(1), Box::new(wish.clone())))]);
+    assert_eq!(host.expect_mqtt_connect().1, wish);
 }
 
 #[test]
@@ -145,6 +169,24 @@ fn a_report_names_the_request_that_caused_it_before_and_after_its_outcome() {
     assert_eq!(caused_by(&mut host, RequestId(ticket.0 + 1)), None);
     host.command_done(ticket);
     check(&[]);
+}
+
+#[test]
+fn every_cause_crosses_unchanged_and_what_carries_no_number_keeps_none() {
+    let mut host = host();
+    let value = [(DatapointId(0), Value::Bool(true))];
+    for cause in [Cause::Change, Cause::Periodic, Cause::Answer] {
+        host.report_body(cause, None, ReportBody::Properties(value.to_vec()));
+    }
+    host.snapshot(value.clone());
+    host.live(value);
+    let given: Vec<_> = seen()
+        .into_iter()
+        .flat_map(|input| if let Input::Reports(reports) = input { reports } else { Vec::new() })
+        .map(|report| (report.cause, report.seq))
+        .collect();
+    let numbered = [(Cause::Change, 1), (Cause::Periodic, 2), (Cause::Answer, 3)];
+    assert_eq!(given, [&numbered[..], &[(Cause::Snapshot, 0), (Cause::Live, 0)]].concat());
 }
 
 #[test]

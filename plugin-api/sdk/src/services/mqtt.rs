@@ -59,8 +59,13 @@ pub struct Connect {
     pub password: Option<Secret<Vec<u8>>>,
     /// Clean session flag.
     pub clean_session: bool,
-    /// Largest silence in seconds; 0: not watched.
+    /// Largest silence of ours in seconds; 0: none is promised.
     pub keepalive_s: u16,
+    /// Ask the broker for a sign of life after so many seconds of its silence; 0: three quarters of `keepalive_s`.
+    pub ping_after_s: u16,
+    /// The broker is dead after so many seconds of its silence; 0: half of `keepalive_s`, at least 5 s, after an
+    /// unanswered PINGREQ.
+    pub dead_after_s: u16,
     /// Give up without CONNACK after so many milliseconds; 0: 10 s.
     pub timeout_ms: u32,
     /// Will.
@@ -79,6 +84,8 @@ impl Default for Connect {
             password: None,
             clean_session: true,
             keepalive_s: 60,
+            ping_after_s: 0,
+            dead_after_s: 0,
             timeout_ms: 0,
             will: None,
         }

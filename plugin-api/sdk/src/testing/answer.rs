@@ -191,9 +191,19 @@ impl VirtualHost {
     /// The last known values, as a session gets them after its start.
     #[track_caller]
     pub fn snapshot(&mut self, values: impl IntoIterator<Item = (DatapointId, Value)>) {
+        self.unnumbered(Cause::Snapshot, values);
+    }
+
+    /// The newest values, as a session gets them while it has too many unsettled reports.
+    #[track_caller]
+    pub fn live(&mut self, values: impl IntoIterator<Item = (DatapointId, Value)>) {
+        self.unnumbered(Cause::Live, values);
+    }
+
+    #[track_caller]
+    fn unnumbered(&mut self, cause: Cause, values: impl IntoIterator<Item = (DatapointId, Value)>) {
         let body = ReportBody::Properties(values.into_iter().collect());
-        let at = self.now.wall;
-        let report = Report { seq: 0, at, device: 0, cause: Cause::Snapshot, caused_by: None, body };
+        let report = Report { seq: 0, at: self.now.wall, device: 0, cause, caused_by: None, body };
         self.deliver(Input::Reports(vec![report]));
     }
 

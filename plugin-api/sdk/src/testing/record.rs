@@ -72,6 +72,8 @@ pub fn connect(connect: &MqttConnect<'_>) -> mqtt::Connect {
         password: connect.has_password.then(|| Secret::new(connect.password.to_vec())),
         clean_session: connect.clean_session,
         keepalive_s: connect.keepalive_s,
+        ping_after_s: connect.ping_after_s,
+        dead_after_s: connect.dead_after_s,
         timeout_ms: connect.timeout_ms,
         will: connect.has_will.then(|| message(&connect.will)),
     }
@@ -133,6 +135,7 @@ pub const fn abi_cause(cause: Cause) -> api::Cause {
         Cause::Periodic => api::Cause::PERIODIC,
         Cause::Answer => api::Cause::ANSWER,
         Cause::Snapshot => api::Cause::SNAPSHOT,
+        Cause::Live => api::Cause::LIVE,
     }
 }
 

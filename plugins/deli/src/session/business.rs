@@ -74,8 +74,10 @@ impl DeliSession {
 
     pub(super) fn take_reports(&mut self, reports: Vec<Report>) {
         for report in reports {
-            // What was asked for went to the asker with its outcome, and the last known values are no news.
-            let wanted = !matches!(report.cause, Cause::Answer | Cause::Snapshot) && self.settings.supports(MESSAGE);
+            // What was asked for went to the asker with its outcome, the last known values are no news, and those of a
+            // full window come again.
+            let unwanted = matches!(report.cause, Cause::Answer | Cause::Snapshot | Cause::Live);
+            let wanted = !unwanted && self.settings.supports(MESSAGE);
             let data = datapoints::report(&self.model, &self.settings, &report).filter(|_| wanted);
             match data {
                 Some(data) if data.get().len() <= MAX_DATA => {

@@ -169,8 +169,7 @@ impl DeliSession {
             password: Some(polylink_plugin_sdk::secret::Secret::new(password)),
             clean_session: self.settings.clean_session,
             keepalive_s: self.settings.keepalive_s,
-            timeout_ms: 0,
-            will: None,
+            ..mqtt::Connect::default()
         };
         let connection = self.next_id();
         self.phase = Phase::Connecting { connection };

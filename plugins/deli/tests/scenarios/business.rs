@@ -209,6 +209,13 @@ fn answers_to_a_get_and_last_known_values_are_not_reported_again() {
 }
 
 #[test]
+fn values_that_are_given_while_the_window_is_full_are_not_reported() {
+    let mut cloud = Cloud::online(json!({}));
+    cloud.host.live([(DatapointId(1), Datum::Int(7))]);
+    cloud.host.expect_silence();
+}
+
+#[test]
 fn every_report_of_a_thousand_a_second_is_sent_in_order_and_settled() {
     let mut cloud = Cloud::online(json!({}));
     let wall = cloud.host.now().wall;

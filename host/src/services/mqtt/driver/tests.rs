@@ -6,6 +6,7 @@ use hex_literal::hex;
 use polylink_plugin_api::services::mqtt::MqttPublish;
 use tokio::io::DuplexStream;
 
+use super::super::watch::Patience;
 use super::*;
 
 /// An inbox that takes `room` deliveries and then blocks.
@@ -72,7 +73,7 @@ where
     Fut: Future<Output = ()> + Send + 'static,
 {
     let (ours, theirs) = tokio::io::duplex(64 * 1024);
-    let connection = std::sync::Arc::new(Connection::new(keepalive_s));
+    let connection = std::sync::Arc::new(Connection::new(Patience::new(keepalive_s, 0, 0)));
     let inbox = std::sync::Arc::new(Inbox::with_room(room));
     let script = tokio::spawn(script(Broker(theirs), connection.clone(), inbox.clone()));
     let by = Instant::now() + Duration::from_secs(10);

@@ -38,7 +38,7 @@ const DONE: fn(u64) -> Reaction = |token| Reaction::Complete { kind: PUBLISHED, 
 
 #[test]
 fn qos_0_is_done_once_it_is_written() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     state.publish(1, &message("t", 0)).unwrap();
     assert_eq!(sent(&mut state), hex!("30 04 0001 74 78"));
     assert_eq!((state.written(), state.written()), (vec![1], vec![]));
@@ -46,7 +46,7 @@ fn qos_0_is_done_once_it_is_written() {
 
 #[test]
 fn qos_1_is_done_by_its_puback_and_by_no_other() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     state.publish(7, &message("t", 1)).unwrap();
     assert_eq!(sent(&mut state), hex!("32 06 0001 74 0001 78"));
     check(&mut state, Packet::PubAck(PubAck::new(2)), Reaction::Nothing, &[]);
@@ -57,7 +57,7 @@ fn qos_1_is_done_by_its_puback_and_by_no_other() {
 
 #[test]
 fn qos_2_is_done_by_pubcomp_also_when_pubrec_comes_twice() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     state.publish(7, &message("t", 2)).unwrap();
     assert_eq!(sent(&mut state), hex!("34 06 0001 74 0001 78"));
     for _ in 0..2 {
@@ -68,7 +68,7 @@ fn qos_2_is_done_by_pubcomp_also_when_pubrec_comes_twice() {
 
 #[test]
 fn subscriptions_are_answered_with_what_the_broker_granted() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     state.subscribe(1, "a/#", 1).unwrap();
     state.subscribe(2, "b", 0).unwrap();
     state.unsubscribe(3, "a/#").unwrap();
@@ -89,7 +89,7 @@ fn messages_are_acknowledged_only_after_their_delivery() {
         (QoS::AtLeastOnce, 9, Receipt::PubAck(9), &hex!("40 02 0009")),
         (QoS::ExactlyOnce, 9, Receipt::PubRec(9), &hex!("50 02 0009")),
     ] {
-        let mut state = State::new(0);
+        let mut state = State::new(Patience::new(0, 0, 0));
         let flags = (qos as i64) << 1;
         let deliver = Reaction::Deliver { topic: "t".into(), payload: Bytes::from_static(b"x"), flags, ack };
         check(&mut state, incoming(qos, id), deliver, &[]);
@@ -101,7 +101,7 @@ fn messages_are_acknowledged_only_after_their_delivery() {
 
 #[test]
 fn a_message_of_qos_2_is_delivered_once_until_it_is_released() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     let mut out = BytesMut::new();
     state.delivered(Receipt::PubRec(5), 0, &mut out);
     check(&mut state, incoming(QoS::ExactlyOnce, 5), Reaction::Nothing, &hex!("50 02 0005"));
@@ -114,13 +114,13 @@ fn a_message_of_qos_2_is_delivered_once_until_it_is_released() {
 fn retain_and_dup_are_told() {
     let mut publish = Publish::new("t", QoS::AtLeastOnce, b"x".as_slice());
     (publish.retain, publish.dup, publish.pkid) = (true, true, 3);
-    let (reaction, _) = take(&mut State::new(0), Packet::Publish(publish));
+    let (reaction, _) = take(&mut State::new(Patience::new(0, 0, 0)), Packet::Publish(publish));
     assert!(matches!(reaction, Reaction::Deliver { flags: 0b1011, .. }), "{reaction:?}");
 }
 
 #[test]
 fn the_window_and_the_queue_are_bounded_and_order_is_kept() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     for token in 0..QUEUE_MAX as u64 {
         state.publish(token, &message("t", 1)).unwrap();
     }
@@ -134,7 +134,7 @@ fn the_window_and_the_queue_are_bounded_and_order_is_kept() {
 
 #[test]
 fn bytes_in_the_queue_are_bounded_too() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     let payload = vec![0; PAYLOAD_MAX];
     let large = MqttPublish { payload: payload.as_slice().into(), ..message("t", 0) };
     let taken = (0..20).filter(|token| state.publish(*token, &large).is_ok()).count();
@@ -145,7 +145,7 @@ fn bytes_in_the_queue_are_bounded_too() {
 
 #[test]
 fn leaving_sends_everything_and_then_disconnect() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     (0..WINDOW as u64 + 1).for_each(|token| state.publish(token, &message("t", 1)).unwrap());
     state.disconnect();
     assert_eq!(state.publish(999, &message("t", 0)).unwrap_err().code, HostRefusal::CLOSED);
@@ -157,7 +157,7 @@ fn leaving_sends_everything_and_then_disconnect() {
 
 #[test]
 fn the_end_names_each_call_without_an_answer_once() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     (0..70).for_each(|token| state.publish(token, &message("t", 1)).unwrap());
     state.publish(70, &message("t", 0)).unwrap();
     sent(&mut state);
@@ -170,7 +170,7 @@ fn the_end_names_each_call_without_an_answer_once() {
 
 #[test]
 fn a_silent_line_is_pinged_and_a_silent_broker_is_dead() {
-    let mut state = State::new(60);
+    let mut state = State::new(Patience::new(60, 0, 0));
     let mut out = BytesMut::new();
     state.opened(0);
     assert_eq!(state.next_tick(true), Some(45_000));
@@ -188,7 +188,7 @@ fn a_silent_line_is_pinged_and_a_silent_broker_is_dead() {
 
 #[test]
 fn a_broker_that_is_not_read_is_not_blamed_but_still_hears_of_us() {
-    let mut state = State::new(20);
+    let mut state = State::new(Patience::new(20, 0, 0));
     let mut out = BytesMut::new();
     state.opened(0);
     for now in [15_000, 30_000, 45_000] {
@@ -202,12 +202,12 @@ fn a_broker_that_is_not_read_is_not_blamed_but_still_hears_of_us() {
 
 #[test]
 fn without_a_keepalive_nothing_is_watched() {
-    assert_eq!(State::new(0).next_tick(true), None);
+    assert_eq!(State::new(Patience::new(0, 0, 0)).next_tick(true), None);
 }
 
 #[test]
 fn packets_of_a_client_end_the_connection_and_odd_ones_do_not() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     let mut out = BytesMut::new();
     for packet in [Packet::Subscribe(Subscribe::new("t", QoS::AtMostOnce)), Packet::Unsubscribe(Unsubscribe::new("t"))]
     {
@@ -222,7 +222,7 @@ fn packets_of_a_client_end_the_connection_and_odd_ones_do_not() {
 
 #[test]
 fn what_cannot_be_published_is_refused_and_named() {
-    let mut state = State::new(0);
+    let mut state = State::new(Patience::new(0, 0, 0));
     for topic in ["", "a/+", "a/#", "a\0b"] {
         assert_eq!(state.publish(1, &message(topic, 0)).unwrap_err().code, HostRefusal::INVALID, "{topic:?}");
     }
@@ -235,7 +235,7 @@ fn what_cannot_be_published_is_refused_and_named() {
 proptest! {
     #[test]
     fn no_bytes_of_a_broker_can_panic_us(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let mut state = State::new(60);
+        let mut state = State::new(Patience::new(60, 0, 0));
         (0..5).for_each(|token| state.publish(token, &message("t", 2)).unwrap());
         sent(&mut state);
         let (mut input, mut out) = (BytesMut::from(&bytes[..]), BytesMut::new());

@@ -1,0 +1,156 @@
+//! [`FirmwareFile`]: what the headers of a download promise, and whether the content keeps it.
+
+use md5::{Digest, Md5};
+
+use crate::api::is_version;
+use crate::identity::is_firmware_version;
+
+/// A firmware file, as the headers of its download describe it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirmwareFile {
+    /// Software version (scheme 4.1).
+    pub soft_version: Option<String>,
+    /// Release date, `yymmddhh` (scheme 4.0).
+    pub firmware_version: Option<String>,
+    /// MD5 of the content.
+    pub md5: [u8; 16],
+    /// Bytes of the content.
+    pub length: u64,
+    /// How the content is written.
+    pub format: FileFormat,
+}
+
+/// How a firmware file is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileFormat {
+    /// Bytes as they are flashed.
+    Bin,
+    /// Lines of Intel HEX.
+    Hex,
+}
+
+/// Why a download is no firmware.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FileError {
+    /// Not found, or a server in trouble.
+    #[error("the download of the firmware was answered with HTTP status {0}")]
+    Status(u16),
+    /// Without this header nothing can be checked.
+    #[error("the download of the firmware has no usable header `{0}`")]
+    Header(&'static str),
+}
+
+impl FirmwareFile {
+    /// Reads the headers of a download, whose names are in lower case.
+    ///
+    /// # Errors
+    /// The download failed, or length and MD5 are not told.
+    pub fn parse(status: u16, headers: &[(String, String)]) -> Result<Self, FileError> {
+        if status != 200 {
+            return Err(FileError::Status(status));
+        }
+        let header = |name: &str| headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.trim());
+        let text = |name: &str, fits: fn(&str) -> bool| header(name).filter(|value| fits(value)).map(str::to_owned);
+        let length = header(LENGTH).filter(|length| length.bytes().all(|digit| digit.is_ascii_digit()));
+        let length = length.and_then(|length| length.parse().ok()).filter(|length: &u64| *length > 0);
+        Ok(Self {
+            soft_version: text("soft-version", is_version),
+            firmware_version: text("firmware-version", is_firmware_version),
+            md5: header(MD5).and_then(digest).ok_or(FileError::Header(MD5))?,
+            length: length.ok_or(FileError::Header(LENGTH))?,
+            format: header("content-disposition").map_or(FileFormat::Bin, format),
+        })
+    }
+
+    /// Whether this is the content; anything else must be thrown away.
+    #[must_use]
+    pub fn is(&self, content: &[u8]) -> bool {
+        content.len() as u64 == self.length && Md5::digest(content)[..] == self.md5
+    }
+}
+
+fn digest(text: &str) -> Option<[u8; 16]> {
+    let digits: Vec<_> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect();
+    if digits.len() == 32 { bytes.try_into().ok() } else { None }
+}
+
+/// The end of the file name tells the format; without one it is taken as it is flashed.
+fn format(disposition: &str) -> FileFormat {
+    let name = disposition.split(';').find_map(|part| part.trim().strip_prefix("filename="));
+    let is_hex = name.is_some_and(|name| name.trim_matches('"').to_ascii_lowercase().ends_with(".hex"));
+    if is_hex { FileFormat::Hex } else { FileFormat::Bin }
+}
+
+const LENGTH: &str = "content-length";
+const MD5: &str = "firmware-md5";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::vectors::vector;
+
+    fn headers(edit: impl FnOnce(&mut Vec<(String, String)>)) -> Vec<(String, String)> {
+        let mut headers = vec![
+            ("content-length".into(), "3".into()),
+            ("firmware-md5".into(), "900150983cd24fb0d6963f7d28e17f72".into()),
+        ];
+        edit(&mut headers);
+        headers
+    }
+
+    #[test]
+    fn the_headers_of_the_vector_are_read() {
+        let vector = vector("http-007");
+        let headers = vector["response"]["headers"].as_object().unwrap().iter();
+        let headers: Vec<_> =
+            headers.map(|(name, value)| (name.to_ascii_lowercase(), value.as_str().unwrap().to_owned())).collect();
+        let file = FirmwareFile::parse(200, &headers).unwrap();
+        let parsed = &vector["parsed"];
+        assert_eq!(file.soft_version.as_deref(), parsed["soft_version"].as_str());
+        assert_eq!(Some(file.md5), digest(parsed["md5"].as_str().unwrap()));
+        assert_eq!((file.length, file.format), (5_000, FileFormat::Bin));
+    }
+
+    #[test]
+    fn content_of_another_length_or_digest_is_not_the_file() {
+        let file = FirmwareFile::parse(200, &headers(|_| ())).unwrap();
+        assert!(file.is(b"abc"));
+        assert!(!file.is(b"abd"));
+        assert!(!file.is(b"abcd"));
+        assert!(!FirmwareFile { length: 4, ..file }.is(b"abc"));
+    }
+
+    #[test]
+    fn the_file_name_tells_hex_from_binary() {
+        for (disposition, expected) in [
+            ("attachment; filename=\"x.hex\"", FileFormat::Hex),
+            ("attachment; filename=X.HEX", FileFormat::Hex),
+            ("attachment; filename=\"x.hex.bin\"", FileFormat::Bin),
+            ("attachment", FileFormat::Bin),
+        ] {
+            let headers = headers(|headers| headers.push(("content-disposition".into(), disposition.into())));
+            assert_eq!(FirmwareFile::parse(200, &headers).unwrap().format, expected, "{disposition}");
+        }
+    }
+
+    #[test]
+    fn without_status_length_and_digest_there_is_no_file() {
+        assert_eq!(FirmwareFile::parse(404, &headers(|_| ())), Err(FileError::Status(404)));
+        for (at, value, name) in [(0, "0", LENGTH), (0, "-3", LENGTH), (0, "", LENGTH), (1, "9001", MD5), (1, "", MD5)]
+        {
+            let headers = headers(|headers| headers[at].1 = value.into());
+            assert_eq!(FirmwareFile::parse(200, &headers), Err(FileError::Header(name)), "{value}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_can_panic_the_reader(name in "content-length|firmware-md5|content-disposition|soft-version", value in "\\PC{0,40}") {
+            let headers = headers(|headers| headers.insert(0, (name, value)));
+            let _ = FirmwareFile::parse(200, &headers);
+        }
+    }
+}
