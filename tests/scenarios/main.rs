@@ -8,6 +8,7 @@ mod commands;
 mod json_lines;
 mod life;
 mod misbehaviour;
+mod network;
 mod outage;
 mod reports;
 mod stage;

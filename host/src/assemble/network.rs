@@ -93,9 +93,11 @@ impl ModuleSide {
         phase.is_some()
     }
 
-    /// The interfaces stand so; `is_ready`: plugins run that can be told of a first join.
-    pub fn network(&self, interfaces: &[Interface], is_ready: bool) {
-        let connected = interfaces.iter().any(is_network);
+    /// The interfaces stand so; `is_ready`: plugins run that can be told of a first join. On a module with a radio a
+    /// cable is no network that an application could have told.
+    pub fn network(&self, interfaces: &[Interface], has_radio: bool, is_ready: bool) {
+        let counts = |interface: &&Interface| is_network(interface) && (interface.wireless || !has_radio);
+        let connected = interfaces.iter().any(|interface| counts(&interface));
         let mut state = self.lock();
         let before = state.modes.bits();
         if state.modes.network(connected, is_ready) {

@@ -18,7 +18,7 @@ use crate::mcu::ModuleState;
 use crate::mcu::port::PortMessage;
 use crate::plugins::discover::discover;
 use crate::plugins::{CloudSetup, InstanceStatus, Loader, Patience, PluginEvent, PluginSettings, Plugins, ServiceHost};
-use crate::services::{EventSink, InstanceSetup, Services, interfaces};
+use crate::services::{EventSink, InstanceSetup, Services, has_radio, interfaces};
 
 /// The product that runs now, with its plugins. Starts empty; a new product replaces the old one whole.
 pub struct Clouds {
@@ -181,9 +181,10 @@ impl Clouds {
     /// Tells the MCU how the module stands, if that is news. True: it was.
     pub async fn tell_state(&self) -> bool {
         // A driver may take its time to tell the signal.
-        let interfaces = tokio::task::spawn_blocking(interfaces).await.unwrap_or_default();
+        let seen = tokio::task::spawn_blocking(|| (interfaces(), has_radio())).await;
+        let (interfaces, has_radio) = seen.unwrap_or_default();
         let is_ready = self.lock().plugins.is_some();
-        self.module.network(&interfaces, is_ready);
+        self.module.network(&interfaces, has_radio, is_ready);
         let state = self.module.state(self.note_online(), &interfaces);
         let mut running = self.lock();
         if running.told.as_ref() == Some(&state) || self.to_port.try_send(PortMessage::Module(state.clone())).is_err() {

@@ -29,6 +29,8 @@ enum State {
     Resting,
     /// Open until then; none: without limit.
     Open(Option<Timestamp>),
+    /// Open while the production test lasts.
+    Held,
     /// Closed until somebody opens it, whatever the bindable time says.
     Shut,
 }
@@ -41,11 +43,14 @@ impl BindingWindow {
         Self { opens_at_start, ..Self::default() }
     }
 
-    /// The MCU told its bindable time. The first time counts as power-on: nothing could be bound before it.
+    /// The MCU told its bindable time. The first time counts as power-on: nothing could be bound before it. A window that
+    /// somebody opened before has its limit from now on.
     pub fn learn(&mut self, now: Timestamp, bindable: Bindable) {
         let is_first = self.bindable.replace(bindable).is_none();
-        if is_first && self.opens_at_start && self.state == State::Resting {
-            self.open(now);
+        match self.state {
+            State::Resting if is_first && self.opens_at_start => _ = self.open(now),
+            State::Open(None) if is_first => _ = self.open(now),
+            _ => {}
         }
     }
 
@@ -70,7 +75,7 @@ impl BindingWindow {
 
     /// Opens it until [`BindingWindow::shut`], for a production test.
     pub fn hold_open(&mut self) {
-        self.state = State::Open(None);
+        self.state = State::Held;
     }
 
     /// Closes it until it is opened again.
@@ -84,6 +89,7 @@ impl BindingWindow {
         match self.state {
             State::Resting => self.bindable == Some(Bindable::Always),
             State::Open(until) => until.is_none_or(|until| now < until),
+            State::Held => true,
             State::Shut => false,
         }
     }
@@ -143,6 +149,8 @@ mod tests {
         check(&mut window, &[(0, false)]);
         assert_eq!(window.open(START), 0);
         check(&mut window, &[(u64::MAX / 2, true)]);
+        window.learn(START, Bindable::For(60));
+        check(&mut window, &[(59_999, true), (60_000, false)]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -172,9 +173,20 @@ async fn run(settings: &HookSettings, job: &Job, environment: &[(&str, String)])
     Ok(status)
 }
 
+/// Why this program is not run, as far as one can tell without running it.
+#[must_use]
+pub fn problem(program: &Path) -> Option<String> {
+    check(program).err().map(|error| error.to_string())
+}
+
 /// Whoever may change the program may do what the host may.
 fn check(program: &Path) -> io::Result<()> {
-    check_trust(program).and_then(|()| check_parent(program)).map_err(io::Error::other)
+    check_trust(program).and_then(|()| check_parent(program)).map_err(io::Error::other)?;
+    let metadata = std::fs::metadata(program)?;
+    if metadata.is_file() && metadata.mode() & ANY_EXECUTE != 0 {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("`{}` is no program that may be executed", program.display())))
 }
 
 /// Reads to the end and keeps the beginning: a program that writes much must not wait for its reader.
@@ -195,6 +207,9 @@ async fn kill(child: &mut Child) {
     }
     let _ = child.wait().await;
 }
+
+/// `S_IXUSR`, `S_IXGRP` and `S_IXOTH` (POSIX `sys/stat.h`).
+const ANY_EXECUTE: u32 = 0o111;
 
 /// Exit status that says to `start` that no network is stored. Chosen by us: what shells and their tools end with by
 /// mistake (1, 2, 126 and more) must not open an access point.

@@ -35,7 +35,7 @@ use self::dial::Dialer;
 use self::registry::{Instance, locked};
 use self::store::Storage;
 
-pub use self::network::{hardware_address, interfaces};
+pub use self::network::{hardware_address, has_radio, interfaces};
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
 pub use self::resolve::LOOK_UPS_MAX;
 

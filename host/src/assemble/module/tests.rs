@@ -176,6 +176,16 @@ fn the_access_points_own_address_is_no_network() {
 }
 
 #[test]
+fn a_cable_is_the_network_only_of_a_module_without_a_radio() {
+    for (has_radio, refused) in [(true, false), (false, true)] {
+        let bench = Bench::new(Some(""));
+        let cable = Interface { wireless: false, ..interface("192.168.1.50") };
+        bench.module.network(&[cable], has_radio, true);
+        assert_eq!(bench.module.lock().modes.configure(2).is_err(), refused, "AirLink is refused while connected");
+    }
+}
+
+#[test]
 fn the_production_test_shows_in_the_status_word_and_ends_without_a_station() {
     let bench = Bench::new(Some("")).bindable_for(Some(60));
     let up = [interface("192.168.1.50")];
@@ -234,10 +244,10 @@ async fn a_network_that_was_joined_is_told_once_also_in_the_next_life() {
     assert!(bench.module.marker.is_set());
 
     let next_life = Bench::start(&bench.directory, true);
-    next_life.network(&[], true);
-    next_life.network(&[interface("192.168.1.50")], false);
+    next_life.network(&[], true, true);
+    next_life.network(&[interface("192.168.1.50")], true, false);
     assert!(!next_life.take_news().joined, "no plugin runs yet");
-    next_life.network(&[interface("192.168.1.50")], true);
+    next_life.network(&[interface("192.168.1.50")], true, true);
     assert!(next_life.take_news().joined);
     super::super::network::forget_join(Arc::clone(&next_life)).await;
     assert!(!Bench::start(&bench.directory, true).marker.is_set());
