@@ -121,6 +121,29 @@ mod tests {
         check(&wish, &hex!("10 10 0006 4D5149736470 03 00 0000 0002 6162"));
     }
 
+    /// Recorded from the vendor's open-source module (vector mqtt-001 of `plugins/gizwits`).
+    #[test]
+    fn the_recorded_connect_of_a_gizwits_module_is_ours() {
+        let did = "AbCdEfGhIjKlMnOpQrStUv";
+        let wish = MqttConnect {
+            protocol_level: 3,
+            keepalive_s: 120,
+            client_id: did.into(),
+            has_username: true,
+            username: did.into(),
+            has_password: true,
+            password: b"UFDGEMVYHT".as_slice().into(),
+            ..wish()
+        };
+        check(
+            &wish,
+            &hex!(
+                "104800064d514973647003c200780016416243644566476849\
+                 6a4b6c4d6e4f7051725374557600164162436445664768496a4b6c4d6e4f70517253745576000a55464447454d56594854"
+            ),
+        );
+    }
+
     #[test]
     fn a_will_and_credentials_follow_the_client_id_in_order() {
         let will = MqttPublish { topic: "w".into(), payload: b"\x00x".as_slice().into(), qos: 2, retain: true };
