@@ -185,9 +185,13 @@ const PURE: &[&str] = &[
     "host/src/bus/",
     "host/src/mcu/gizwits_uart/",
     "host/src/mcu/jsonl/",
+    "host/src/mcu/transfer.rs",
     "host/src/plugins/lifecycle.rs",
     "host/src/product/",
+    "host/src/services/mqtt/state.rs",
+    "host/src/services/mqtt/watch.rs",
     "plugin-api/p0/src/",
     "plugin-api/sdk/src/session",
     "plugins/deli/src/",
+    "plugins/gizwits/src/",
 ];

@@ -186,6 +186,8 @@ impl McuHandler for Handler {
         let news = match output {
             LinkOutput::Identified(identity) => News::Identified(identity),
             LinkOutput::User(event) => News::User(event),
+            // The update engine will take these; without it no transfer is begun.
+            LinkOutput::Firmware(_) => return,
             LinkOutput::Fault { counter, .. } => return self.module.count(counter),
             LinkOutput::Online(online) => {
                 let is_news = self.module.mcu_online(online);

@@ -6,6 +6,7 @@
 pub mod gizwits_uart;
 pub mod jsonl;
 pub mod port;
+pub mod transfer;
 #[cfg(test)]
 mod virtual_line;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use polylink_p0::Schema;
 use polylink_plugin_api::{Cause, CommandBody, Now, Property, ReportBody, Timestamp};
 
+use self::transfer::{FirmwareInput, FirmwareOutput};
 use crate::product::Product;
 
 /// A byte protocol between host and MCU. Inputs go in by [`Link::handle`], and after each of them [`Link::poll`] is
@@ -64,6 +66,8 @@ pub enum LinkInput<'a> {
     Module(ModuleState),
     /// Restart the MCU, if the protocol can say so.
     RestartMcu,
+    /// Firmware for the MCU. A link that cannot carry any refuses it.
+    Firmware(FirmwareInput<'a>),
 }
 
 /// What a link wants done, or has to say.
@@ -95,6 +99,8 @@ pub enum LinkOutput {
     },
     /// The user did something at the device.
     User(UserEvent),
+    /// What the transfer of firmware has to say.
+    Firmware(FirmwareOutput),
     /// Something on the line was wrong and is counted under this name; the text is for the log.
     Fault {
         /// A fixed name such as `checksum`.

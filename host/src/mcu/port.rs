@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
+use super::transfer::{FirmwareInput, Image};
 use super::{Link, LinkInput, LinkOutput, ModuleState};
 use crate::product::Product;
 
@@ -74,6 +75,17 @@ pub enum PortMessage {
     Module(ModuleState),
     /// Restart the MCU.
     RestartMcu,
+    /// Send this image to the MCU.
+    BeginFirmware(Image),
+    /// Bytes of the image that were wanted.
+    FirmwareBytes {
+        /// Where they stand in the image.
+        offset: u32,
+        /// As many as were wanted.
+        bytes: Vec<u8>,
+    },
+    /// Give the transfer up.
+    CancelFirmware,
 }
 
 /// Takes what the link says, on the thread that runs the port; returns at once.
@@ -204,6 +216,11 @@ impl<C: Fn() -> Now> Port<C> {
             }
             PortMessage::Module(module) => LinkInput::Module(module),
             PortMessage::RestartMcu => LinkInput::RestartMcu,
+            PortMessage::BeginFirmware(image) => LinkInput::Firmware(FirmwareInput::Begin(image)),
+            PortMessage::FirmwareBytes { offset, ref bytes } => {
+                LinkInput::Firmware(FirmwareInput::Bytes { offset, bytes })
+            }
+            PortMessage::CancelFirmware => LinkInput::Firmware(FirmwareInput::Cancel),
         });
     }
 

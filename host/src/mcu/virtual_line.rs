@@ -2,6 +2,7 @@
 
 use polylink_plugin_api::{Cause, CommandBody, Now, Property, ReportBody, Timestamp};
 
+use super::transfer::FirmwareOutput;
 use super::{Link, LinkInput, LinkOutput, LinkResult};
 
 /// A link and the time. After each input it holds that the memory of the link is bounded and no timeout is left over.
@@ -64,6 +65,8 @@ fn shown(output: LinkOutput, written: fn(&[u8]) -> String) -> String {
             result => format!("{ticket} {result:?}"),
         },
         LinkOutput::User(event) => format!("user {event:?}"),
+        LinkOutput::Firmware(FirmwareOutput::Ended(end)) => format!("firmware ended: {end}"),
+        LinkOutput::Firmware(said) => format!("firmware {said:?}"),
         LinkOutput::Fault { counter, .. } => format!("fault {counter}"),
         report @ LinkOutput::Report { .. } => format!("{report:?}"),
     }

@@ -138,10 +138,10 @@ impl Default for LanKeys {
 
 impl LanKeys {
     fn checked(self) -> Result<LanSettings, Fault> {
-        if !self.address.is_empty() && self.address.parse::<std::net::Ipv4Addr>().is_err() {
+        if !self.address.is_empty() && self.address.parse::<core::net::Ipv4Addr>().is_err() {
             return Err(unfit("lan.address", "an IPv4 address of this module, or nothing for all", &self.address));
         }
-        if let Some(wrong) = self.announce_to.iter().find(|to| to.parse::<std::net::SocketAddrV4>().is_err()) {
+        if let Some(wrong) = self.announce_to.iter().find(|to| to.parse::<core::net::SocketAddrV4>().is_err()) {
             return Err(unfit("lan.announce_to", "addresses with ports such as 192.0.2.255:2415", wrong));
         }
         if self.announce_to.len() > ANNOUNCE_TO_MAX {

@@ -56,7 +56,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
     let mut options = Options {
         length: Duration::from_secs(20),
         rate: 10,
-        clouds: DEFAULT.iter().filter_map(|name| known(name)).collect(),
+        clouds: KNOWN.iter().collect(),
         lan_app: false,
         fault: None,
         plugins: None,
@@ -89,14 +89,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
 /// The flags, explained.
 pub fn help() -> String {
     let clouds = names(KNOWN.iter().map(|known| known.name));
-    let default = DEFAULT.join(",");
     let faults = names(FAULTS.iter().map(|(name, _)| *name));
     format!(
         "cargo demo: a simulated MCU and simulated clouds around the real polylink and its plugins
 
   --seconds N     how long reports and commands flow, 1 to {MAX_SECONDS}; 20 if not given
   --rate N        reports a second, 1 to {MAX_RATE}; 10 if not given
-  --clouds a,b    of {clouds}; {default} if not given
+  --clouds a,b    of {clouds}; all of them if none are named
   --lan-app       an app on the LAN takes part like a cloud; needs gizwits
   --fault KIND    {faults}
   --plugins DIR   take plugins (libpolylink_….so) from here where it has them
@@ -147,8 +146,6 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-/// Clouds of a run that names none.
-const DEFAULT: [&str; 2] = ["deli", "template"];
 const FAULTS: [(&str, Fault); 3] =
     [("cloud-away", Fault::CloudAway), ("mcu-noise", Fault::McuNoise), ("plugin-panic", Fault::PluginPanic)];
 const FLAGS: &str = "--seconds, --rate, --clouds, --lan-app, --fault, --plugins, --json, --help";
@@ -180,8 +177,9 @@ mod tests {
     }
 
     #[test]
-    fn clouds_are_taken_as_named_or_those_of_every_run() {
-        for (line, expected) in [("", &DEFAULT[..]), ("--clouds gizwits,deli", &["gizwits", "deli"])] {
+    fn clouds_are_taken_as_named_or_all() {
+        let all: Vec<_> = KNOWN.iter().map(|known| known.name).collect();
+        for (line, expected) in [("", &all[..]), ("--clouds gizwits,deli", &["gizwits", "deli"])] {
             let Ok(Parsed::Run(found)) = parse(line.split_whitespace().map(OsString::from)) else { panic!("{line}") };
             assert_eq!(found.clouds.iter().map(|cloud| cloud.name).collect::<Vec<_>>(), expected);
         }
@@ -194,7 +192,7 @@ mod tests {
         check("--rate many", Err("1 to 2000"));
         check("--fault fire", Err("cloud-away, mcu-noise, plugin-panic"));
         check("--clouds nowhere", Err("there is no cloud \"nowhere\""));
-        check("--lan-app", Err("gizwits among --clouds"));
+        check("--clouds deli --lan-app", Err("gizwits among --clouds"));
         check("--seconds", Err("missing argument"));
         check("--plugins /nowhere", Err("--plugins /nowhere: there is no such directory"));
     }

@@ -57,6 +57,8 @@ impl Files {
         let _ = writeln!(text, "[log]\nlevel = \"info\"\nformat = \"pretty\"\n");
         let _ = writeln!(text, "[mcu]\nlink = \"{}\"\nport = \"{}\"\n", self.link, self.port);
         let _ = writeln!(text, "[plugins]\ndirectories = [\"{dir}/plugins\"]\n");
+        // Of the form that every cloud can take.
+        let _ = writeln!(text, "[module]\nhardware = \"00000001\"\nsoftware = \"04020006\"\n");
         let _ = writeln!(text, "[control]\nsocket = \"{dir}/{SOCKET}\"");
         text
     }

@@ -19,13 +19,17 @@ pub(super) const ILLEGAL_ACK: u8 = 0x12;
 pub(super) const PRODUCTION_TEST: u8 = 0x13;
 pub(super) const OPEN_BINDING: u8 = 0x15;
 pub(super) const GET_TIME: u8 = 0x17;
+pub(super) const BIG_DATA_REQUEST: u8 = 0x19;
 pub(super) const BIG_DATA_READY: u8 = 0x1B;
+pub(super) const BIG_DATA_PIECE: u8 = 0x1D;
+pub(super) const SENDER_ABORTS: u8 = 0x1F;
 pub(super) const GET_MODULE_INFORMATION: u8 = 0x21;
+pub(super) const RECEIVER_ABORTS: u8 = 0x27;
 pub(super) const RESTART_MODULE: u8 = 0x29;
 
 /// Requests of the MCU whose bad checksum is told as such; of others it is told that they are unknown (as the vendor's
 /// module was seen to do).
-pub(super) const ANSWERED: [u8; 9] = [
+pub(super) const ANSWERED: [u8; 10] = [
     P0_FROM_MCU,
     ENTER_CONFIGURATION,
     RESET,
@@ -34,6 +38,7 @@ pub(super) const ANSWERED: [u8; 9] = [
     GET_TIME,
     BIG_DATA_READY,
     GET_MODULE_INFORMATION,
+    RECEIVER_ABORTS,
     RESTART_MODULE,
 ];
 
@@ -41,6 +46,7 @@ pub(super) const ANSWERED: [u8; 9] = [
 pub(super) const ERROR_CHECKSUM: u8 = 1;
 pub(super) const ERROR_COMMAND: u8 = 2;
 pub(super) const ERROR_OTHER: u8 = 3;
+pub(super) const ERROR_FILE_TYPE: u8 = 4;
 
 /// A P0 frame with this flag names a device behind a gateway (vendor's newer gateways).
 pub(super) const GATEWAY_FLAG: u16 = 1;

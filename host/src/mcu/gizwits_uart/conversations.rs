@@ -1,5 +1,6 @@
 //! Whole conversations in virtual time: a scripted MCU on one side, the host's inputs on the other.
 
+mod firmware;
 mod histories;
 
 use std::sync::Arc;
@@ -76,8 +77,8 @@ fn written(bytes: &[u8]) -> String {
 }
 
 /// The most a link holds: 16 reports, 32 waiting commands and the outstanding one (stuffed), a frame that comes, one that
-/// came.
-const MOST_BYTES: usize = (16 + 32 + 2 + 2) * 4110;
+/// came, a piece of firmware with what was read ahead for it.
+const MOST_BYTES: usize = (16 + 32 + 2 + 2 + 1) * 4110;
 
 /// Device information with a product key of this digit.
 fn information(digit: char) -> Vec<u8> {

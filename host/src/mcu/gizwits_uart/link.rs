@@ -2,21 +2,25 @@
 //!
 //! Closed → handshake (who are you?) → online, and back to the handshake when the MCU falls silent. One request of ours
 //! is outstanding at a time; requests of the MCU are answered at once, also meanwhile. A report is acknowledged after it
-//! was handed over; a request that the MCU repeats is acknowledged again and not acted upon twice.
+//! was handed over; a request that the MCU repeats is acknowledged again and not acted upon twice. Firmware for the MCU
+//! is the business of `firmware`, what the host says that of `from_host`.
+
+mod firmware;
+mod from_host;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use polylink_p0::{Packet, Raw};
-use polylink_plugin_api::{Cause, CommandBody, Now, ReportBody, Timestamp};
+use polylink_plugin_api::{Cause, Now, ReportBody, Timestamp};
 
 use super::commands::*;
-use super::frame::{Decoder, Frame, FrameError, MAX_PAYLOAD};
+use super::frame::{Decoder, Frame, FrameError};
 use super::p0_profile::{Profile, Values};
-use super::requests::{ACK_MS, Ask, AskKind, Due, Purpose, Requests};
+use super::requests::{ACK_MS, AskKind, Due, Purpose, Requests};
+use super::transfer::Transfer;
 use super::{answers, status};
+use crate::mcu::transfer::TransferEnd;
 use crate::mcu::{Identity, Link, LinkInput, LinkOutput, LinkResult, ModuleState, UserEvent};
-use crate::product::Product;
 
 /// A [`Link`] to an MCU that speaks the Gizwits serial protocol.
 #[derive(Debug)]
@@ -24,6 +28,7 @@ pub struct GizwitsUart {
     decoder: Decoder,
     last_bytes: Timestamp,
     requests: Requests,
+    transfer: Option<Transfer>,
     phase: Phase,
     /// What was last said by [`LinkOutput::Online`].
     said_online: Option<bool>,
@@ -54,9 +59,11 @@ struct Online {
     beat: Timestamp,
     sent_word: Option<u16>,
     repeat_word: Timestamp,
-    /// The last request was a command: a waiting status word goes before the next one.
+    /// The last request was a command: a waiting status word or piece of firmware goes before the next one.
     after_command: bool,
     restart_wanted: bool,
+    /// The MCU is to be told that no more firmware comes.
+    abort_wanted: bool,
 }
 
 #[derive(Debug)]
@@ -74,6 +81,7 @@ impl GizwitsUart {
             decoder: Decoder::default(),
             last_bytes: Timestamp::default(),
             requests: Requests::new(baud),
+            transfer: None,
             phase: Phase::Closed,
             said_online: None,
             identity: None,
@@ -93,7 +101,8 @@ impl GizwitsUart {
     pub fn queued_bytes(&self) -> usize {
         let held: usize = self.held.iter().map(Vec::len).sum();
         let last = self.last_request.as_ref().map_or(0, |(_, frame)| frame.payload.len());
-        self.decoder.queued_bytes() + self.requests.queued_bytes() + held + last
+        let transfer = self.transfer.as_ref().map_or(0, Transfer::queued_bytes);
+        self.decoder.queued_bytes() + self.requests.queued_bytes() + transfer + held + last
     }
 }
 
@@ -143,6 +152,7 @@ impl Link for GizwitsUart {
                     online.restart_wanted = true;
                 }
             }
+            LinkInput::Firmware(input) => self.firmware(at, input),
         }
         self.go_on(at);
     }
@@ -162,7 +172,8 @@ impl Link for GizwitsUart {
                 Some(if self.requests.is_free() { next.min(dead) } else { dead })
             }
         };
-        [silence, next_send, self.requests.next_timeout()].into_iter().flatten().min()
+        let transfer = self.transfer.as_ref().and_then(Transfer::next_timeout);
+        [silence, next_send, transfer, self.requests.next_timeout()].into_iter().flatten().min()
     }
 }
 
@@ -182,6 +193,7 @@ impl GizwitsUart {
             self.fault("silent", format!("nothing came from the MCU for {} s", DEAD_MS / 1000));
             self.shake_hands(now);
         }
+        self.transfer_timeout(now);
         if self.requests.is_free() {
             self.send_next(now);
         }
@@ -194,14 +206,23 @@ impl GizwitsUart {
             }
             Phase::Closed | Phase::Handshaking { .. } => return,
             Phase::Online(online) => {
+                let has_piece = self.transfer.as_ref().is_some_and(Transfer::has_request);
                 let status_due = online.sent_word != Some(self.word) || online.repeat_word <= now;
                 if std::mem::take(&mut online.restart_wanted) {
                     self.requests.send(now, RESTART_MCU, Vec::new(), Purpose::RestartMcu)
+                } else if std::mem::take(&mut online.abort_wanted) {
+                    self.requests.send(now, SENDER_ABORTS, Vec::new(), Purpose::AbortTransfer)
                 } else if status_due && (online.after_command || !self.requests.has_waiting()) {
                     online.sent_word = Some(self.word);
                     online.repeat_word = now.after(STATUS_REPEAT_MS);
                     online.after_command = false;
                     self.requests.send(now, MODULE_STATUS, self.word.to_be_bytes().to_vec(), Purpose::Status)
+                } else if has_piece && (online.after_command || !self.requests.has_waiting()) {
+                    online.after_command = false;
+                    match self.send_transfer(now) {
+                        Some(wire) => wire,
+                        None => return,
+                    }
                 } else if let Some(mut ask) = self.requests.next_waiting() {
                     online.after_command = true;
                     let payload = std::mem::take(&mut ask.payload);
@@ -230,6 +251,11 @@ impl GizwitsUart {
             Purpose::Heartbeat => "a heartbeat",
             Purpose::Status => "the module status",
             Purpose::RestartMcu => "a restart",
+            Purpose::Transfer => {
+                self.transfer_gave_up();
+                "firmware"
+            }
+            Purpose::AbortTransfer => "the end of a transfer",
         };
         self.fault("ack_timeout", format!("the MCU did not acknowledge {what}"));
     }
@@ -251,6 +277,7 @@ impl GizwitsUart {
 
     /// Ends everything that was under way.
     fn forget(&mut self) {
+        self.lose_transfer(TransferEnd::Lost);
         let (outstanding, waiting) = self.requests.clear();
         if let Some(Purpose::Command(ask)) = outstanding {
             self.outcome(ask.ticket, LinkResult::TimedOut);
@@ -311,6 +338,9 @@ impl GizwitsUart {
             P0_FROM_MCU | ENTER_CONFIGURATION | RESET | PRODUCTION_TEST | OPEN_BINDING | RESTART_MODULE => {
                 self.request(at, frame);
             }
+            BIG_DATA_READY | RECEIVER_ABORTS if self.transfer.is_some() || self.is_repeat(at, &frame) => {
+                self.request(at, frame);
+            }
             GET_TIME => self.acknowledge(&frame, answers::network_time(now)),
             GET_MODULE_INFORMATION => self.acknowledge(&frame, answers::module_information(&self.module)),
             command if is_ack(command) => self.acknowledged(at, &frame),
@@ -323,14 +353,23 @@ impl GizwitsUart {
 
     /// A request that must not be acted upon twice.
     fn request(&mut self, now: Timestamp, frame: Frame) {
-        if self.last_request.as_ref().is_some_and(|(at, last)| *last == frame && now.since(*at) < REPEAT_MS) {
+        if self.is_repeat(now, &frame) {
             self.fault("duplicate", format!("command {:#04x} came again with number {}", frame.command, frame.sn));
             return self.acknowledge(&frame, Vec::new());
         }
         if frame.command == P0_FROM_MCU {
             self.report(now, &frame.payload);
         }
+        if frame.command == BIG_DATA_READY {
+            if self.mcu_is_ready(now, &frame) {
+                self.last_request = Some((now, frame));
+            }
+            return;
+        }
         self.acknowledge(&frame, Vec::new());
+        if frame.command == RECEIVER_ABORTS {
+            self.lose_transfer(TransferEnd::CancelledByMcu);
+        }
         let event = match frame.command {
             ENTER_CONFIGURATION => frame.payload.first().map(|mode| UserEvent::Configure(*mode)),
             RESET => Some(UserEvent::Reset),
@@ -341,6 +380,10 @@ impl GizwitsUart {
         };
         self.outputs.extend(event.map(LinkOutput::User));
         self.last_request = Some((now, frame));
+    }
+
+    fn is_repeat(&self, now: Timestamp, frame: &Frame) -> bool {
+        self.last_request.as_ref().is_some_and(|(at, last)| last == frame && now.since(*at) < REPEAT_MS)
     }
 
     fn report(&mut self, now: Timestamp, payload: &[u8]) {
@@ -395,7 +438,8 @@ impl GizwitsUart {
             return self.fault("ack_unmatched", detail);
         };
         match purpose {
-            Purpose::Heartbeat | Purpose::Status => {}
+            Purpose::Heartbeat | Purpose::Status | Purpose::AbortTransfer => {}
+            Purpose::Transfer => self.transfer_acknowledged(now),
             Purpose::RestartMcu => self.shake_hands(now.after(RESTART_MS)),
             Purpose::Identify => match answers::identity(&frame.payload) {
                 Ok(identity) => self.identified(now, identity),
@@ -455,6 +499,7 @@ impl GizwitsUart {
             repeat_word: now.after(STATUS_REPEAT_MS),
             after_command: false,
             restart_wanted: false,
+            abort_wanted: false,
         });
         self.say_online(true);
     }
@@ -484,52 +529,6 @@ impl GizwitsUart {
 
     fn illegal(&mut self, sn: u8, error: u8) {
         self.outputs.push_back(LinkOutput::Write(Frame::new(ILLEGAL, sn, vec![error]).encode()));
-    }
-}
-
-/// What comes from the host.
-impl GizwitsUart {
-    fn product(&mut self, now: Timestamp, product: Arc<Product>, layout: Option<Arc<polylink_p0::Schema>>) {
-        let mut problems = Vec::new();
-        match Profile::new(product, layout, |problem| problems.push(problem)) {
-            Ok(profile) => self.profile = Some(profile),
-            Err(error) => problems.push(error.to_string()),
-        }
-        for problem in problems {
-            self.fault("profile", problem);
-        }
-        for payload in std::mem::take(&mut self.held) {
-            self.report(now, &payload);
-        }
-    }
-
-    fn ask(&self, ticket: u64, device: u32, body: CommandBody, deadline: Timestamp) -> Result<Ask, LinkResult> {
-        let refused = |why: &str| LinkResult::Refused(why.to_owned());
-        if !matches!(self.phase, Phase::Online(_)) {
-            return Err(LinkResult::Unreachable);
-        }
-        if device != 0 {
-            return Err(refused("the Gizwits serial protocol knows no subdevices"));
-        }
-        let profile = self.profile.as_ref().ok_or_else(|| refused("the product is not known yet"))?;
-        let (payload, kind) = match body {
-            CommandBody::Set(properties) => {
-                let (payload, values) = profile.control(&properties).map_err(LinkResult::Refused)?;
-                (payload, AskKind::Control(values))
-            }
-            CommandBody::Get(ids) => {
-                (profile.read(&ids).map_err(LinkResult::Refused)?, AskKind::Read(ids.into_iter().collect()))
-            }
-            CommandBody::Invoke { .. } => return Err(refused("the Gizwits serial protocol knows no actions")),
-            CommandBody::Raw(_) if !profile.is_raw() => {
-                return Err(refused("the product declares no uninterpreted bytes"));
-            }
-            CommandBody::Raw(bytes) if bytes.len() >= MAX_PAYLOAD => {
-                return Err(refused("more bytes than a frame of the serial protocol holds"));
-            }
-            CommandBody::Raw(bytes) => ([&[TRANSPARENT_DOWN], bytes.as_slice()].concat(), AskKind::Raw),
-        };
-        Ok(Ask { ticket, deadline, payload, kind })
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use polylink_plugin_api::{DatapointId, Timestamp};
 
+use super::commands::BIG_DATA_PIECE;
 use super::frame::Frame;
 use super::p0_profile::Values;
 
@@ -23,6 +24,10 @@ pub(super) enum Purpose {
     RestartMcu,
     /// Somebody's command.
     Command(Ask),
+    /// Firmware: an announcement or a piece.
+    Transfer,
+    /// No more firmware.
+    AbortTransfer,
 }
 
 /// A command, ready to be sent.
@@ -115,10 +120,21 @@ impl Requests {
 
     /// The bytes of a new request, which is outstanding from now on.
     pub(super) fn send(&mut self, now: Timestamp, command: u8, payload: Vec<u8>, purpose: Purpose) -> Vec<u8> {
+        self.send_flagged(now, (command, 0), payload, purpose)
+    }
+
+    /// The same, with flags.
+    pub(super) fn send_flagged(
+        &mut self,
+        now: Timestamp,
+        (command, flags): (u8, u16),
+        payload: Vec<u8>,
+        purpose: Purpose,
+    ) -> Vec<u8> {
         let sn = self.next_sn;
         self.next_sn = sn.wrapping_add(1);
-        let wire = Frame::new(command, sn, payload).encode();
-        let due = self.due(now, &wire, &purpose);
+        let wire = Frame { flags, ..Frame::new(command, sn, payload) }.encode();
+        let due = self.due(now, command, &wire, &purpose);
         self.outstanding = Some(Outstanding { command, sn, wire: wire.clone(), purpose, sends: 1, due });
         wire
     }
@@ -156,6 +172,11 @@ impl Requests {
         (self.outstanding.take().map(|request| request.purpose), std::mem::take(&mut self.waiting))
     }
 
+    /// Nobody waits for the acknowledgement of an announcement or a piece any more.
+    pub(super) fn withdraw_transfer(&mut self) {
+        self.outstanding.take_if(|request| matches!(request.purpose, Purpose::Transfer));
+    }
+
     /// Bytes held.
     pub(super) fn queued_bytes(&self) -> usize {
         let outstanding = self.outstanding.as_ref().map_or(0, |request| request.wire.len());
@@ -165,16 +186,17 @@ impl Requests {
     fn repeat(&mut self, now: Timestamp) -> Option<Vec<u8>> {
         let mut request = self.outstanding.take()?;
         request.sends += 1;
-        request.due = self.due(now, &request.wire, &request.purpose);
+        request.due = self.due(now, request.command, &request.wire, &request.purpose);
         let wire = request.wire.clone();
         self.outstanding = Some(request);
         Some(wire)
     }
 
     /// The wait for an acknowledgement begins when the last byte has left.
-    fn due(&self, now: Timestamp, wire: &[u8], purpose: &Purpose) -> Timestamp {
+    fn due(&self, now: Timestamp, command: u8, wire: &[u8], purpose: &Purpose) -> Timestamp {
         let line_ms = (wire.len() as u64 * BITS_PER_BYTE * 1000).div_ceil(u64::from(self.baud.max(1)));
-        let due = now.after(ACK_MS + line_ms);
+        let ack_ms = if command == BIG_DATA_PIECE { PIECE_ACK_MS } else { ACK_MS };
+        let due = now.after(ack_ms + line_ms);
         match purpose {
             Purpose::Command(ask) => due.min(ask.deadline.max(now)),
             _ => due,
@@ -184,6 +206,9 @@ impl Requests {
 
 /// Wait for an acknowledgement (Gizwits serial protocol, retry rules).
 pub(super) const ACK_MS: u64 = 200;
+
+/// The same for a piece of firmware, which the MCU writes into its flash first (Gizwits serial protocol, retry rules).
+const PIECE_ACK_MS: u64 = 3000;
 
 /// Transmissions of one request in total (Gizwits serial protocol, retry rules).
 const SENDS: u8 = 3;

@@ -6,6 +6,7 @@ use polylink_plugin_api::{ClockQuality, CommandBody, DatapointId, Now, Property,
 use proptest::prelude::*;
 
 use super::JsonLines;
+use crate::mcu::transfer::{FirmwareInput, Image, ImageFormat};
 use crate::mcu::virtual_line::VirtualLine;
 use crate::mcu::{LinkInput, ModuleState};
 use crate::product::{self, Action, Class, Event, Field, History, Kind, Product};
@@ -242,6 +243,17 @@ fn a_command_that_cannot_be_carried_is_refused_before_the_line() {
     assert_eq!(line.command(4, body, true), ["4 refused: the product has no such action"]);
     let body = CommandBody::Raw(vec![0; 40_000].into());
     assert_eq!(line.command(5, body, true), ["5 refused: the command is longer than a line may be"]);
+}
+
+#[test]
+fn firmware_is_refused() {
+    let mut line = Line::online();
+    let image = Image { size: 1, md5: [0; 16], format: ImageFormat::Binary };
+    let refused = [r#"firmware Refused("this line cannot carry firmware")"#];
+    assert_eq!(line.input(LinkInput::Firmware(FirmwareInput::Begin(image))), refused);
+    let bytes = FirmwareInput::Bytes { offset: 0, bytes: &[1] };
+    assert_eq!(line.input(LinkInput::Firmware(bytes)), [""; 0]);
+    assert_eq!(line.input(LinkInput::Firmware(FirmwareInput::Cancel)), [""; 0]);
 }
 
 #[test]

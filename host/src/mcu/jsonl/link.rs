@@ -12,6 +12,7 @@ use polylink_plugin_api::{Cause, CommandBody, DatapointId, Now, ReportBody, Time
 use super::lines::{Lines, MAX_LINE_BYTES};
 use super::message::{Message, MessageError, News, module_line, shorten};
 use super::values::{self, Members};
+use crate::mcu::transfer::{FirmwareInput, FirmwareOutput};
 use crate::mcu::{Identity, Link, LinkInput, LinkOutput, LinkResult, ModuleState};
 use crate::product::{Action, Event, Field, Product, Property};
 
@@ -142,6 +143,10 @@ impl Link for JsonLines {
             }
             LinkInput::RestartMcu if self.open.is_some() => self.write(r#"{"restart":1}"#),
             LinkInput::RestartMcu => {}
+            LinkInput::Firmware(FirmwareInput::Begin(_)) => {
+                self.outputs.push_back(LinkOutput::Firmware(FirmwareOutput::Refused(NO_FIRMWARE)));
+            }
+            LinkInput::Firmware(_) => {}
         }
         self.go_on(now);
     }
@@ -528,6 +533,9 @@ const REPEAT_MS: u64 = 4000;
 /// Lines held until the product is known, and together not longer than one line may be. When full, the oldest is
 /// dropped and counted as `held_report_dropped`.
 const HELD_LINES: usize = 16;
+
+/// The answer to firmware (JSON lines over a serial line, version 1, has no message for it).
+const NO_FIRMWARE: &str = "this line cannot carry firmware";
 
 /// Commands sent and not answered. Not documented; chosen by us: their lines fit the input buffer of a small MCU.
 const UNDER_WAY: usize = 4;

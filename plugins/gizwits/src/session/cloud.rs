@@ -1,6 +1,6 @@
 //! From nothing to a connection: register, provision, look for firmware, find the M2M server, connect, subscribe.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::services::{Failure, http, module, mqtt, network};

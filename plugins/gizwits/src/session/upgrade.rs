@@ -6,25 +6,37 @@ use polylink_plugin_sdk::{Now, RequestId};
 
 use super::GizwitsSession;
 use super::cloud::Phase;
-use crate::api::{self, Kind, Offer, Target};
+use crate::api::{self, Kind, Offer, Target, Versions};
 use crate::ota::{Decision, Plan, Running, Scheme};
 
 impl GizwitsSession {
-    /// Sends the next question, if there is one.
+    /// Sends the next question, if there is one. Of firmware whose versions the cloud could not take nothing is asked.
     pub(super) fn ask_for_update(&mut self) -> Option<RequestId> {
         let did = self.identity.did.clone()?;
-        let check = self.upgrades.next_check()?;
-        let versions = self.versions(check.kind);
-        let request = match check.scheme {
-            Scheme::V41 => self.api.check_v41(&did, &self.identity.passcode, check.kind, versions),
-            Scheme::Fid => {
-                let fid = self.identity.fids.of(check.kind);
-                self.api.check_fid(&did, &self.model.product_key, check.kind, versions, fid)
+        loop {
+            let check = self.upgrades.next_check()?;
+            let versions = self.versions(check.kind);
+            if [versions.hard, versions.soft].iter().any(|version| !is_version(version)) {
+                let (kind, Versions { hard, soft }) = (name(check.kind), versions);
+                let text = format!(
+                    "not asking for firmware of the {kind}: its versions are `{hard}` and `{soft}`, and the cloud knows \
+                     those of 8 letters and digits"
+                );
+                self.upgrades.silent();
+                self.info(text);
+                continue;
             }
-        };
-        let id = self.next_id();
-        self.http(id, request);
-        Some(id)
+            let request = match check.scheme {
+                Scheme::V41 => self.api.check_v41(&did, &self.identity.passcode, check.kind, versions),
+                Scheme::Fid => {
+                    let fid = self.identity.fids.of(check.kind);
+                    self.api.check_fid(&did, &self.model.product_key, check.kind, versions, fid)
+                }
+            };
+            let id = self.next_id();
+            self.http(id, request);
+            return Some(id);
+        }
     }
 
     /// Takes the answer to the outstanding question.
@@ -112,6 +124,11 @@ pub(super) const fn name(kind: Kind) -> &'static str {
         Kind::Module => "module",
         Kind::Mcu => "mcu",
     }
+}
+
+/// Whether the cloud can take it: 8 characters `0-9 a-z A-Z` (GAgent product specification 2.2).
+fn is_version(text: &str) -> bool {
+    text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Which firmware a plan is for.

@@ -145,3 +145,20 @@ fn an_offer_that_makes_no_sense_is_refused() {
         stage.host.take_outputs();
     }
 }
+
+#[test]
+fn of_versions_that_the_cloud_cannot_take_nothing_is_asked() {
+    for (hardware, software) in
+        [("", "04020006"), ("00000001", "0.1.0"), ("0000 001", "04020006"), ("00000001", "0402000é")]
+    {
+        let mut setup = setup(json!({}));
+        setup.facts.module_hardware = hardware.to_owned();
+        setup.facts.module_software = software.to_owned();
+        let mut stage = Stage::started(setup);
+        stage.register();
+        stage.provision();
+        answer_check(&mut stage, "2", 404, NOTHING);
+        stage.log_in();
+        stage.host.expect_silence();
+    }
+}
