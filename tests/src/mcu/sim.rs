@@ -117,9 +117,8 @@ impl McuSim {
 
     /// Waits until no report or button is under way or wanted; with a rate above zero that may be never.
     pub async fn at_rest(&self) {
-        let rests = |state: &State| {
-            state.rate == 0 && !state.report_wanted && state.presses.is_empty() && !state.under_way
-        };
+        let rests =
+            |state: &State| state.rate == 0 && !state.report_wanted && state.presses.is_empty() && !state.under_way;
         self.until_state(rests).await;
     }
 
