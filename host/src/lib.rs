@@ -11,6 +11,7 @@ pub mod config;
 pub mod hub;
 pub mod log;
 pub mod mcu;
+pub mod module;
 pub mod notify;
 pub mod plugins;
 pub mod product;

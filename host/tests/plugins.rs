@@ -175,7 +175,25 @@ fn an_operator_can_switch_a_disabled_cloud_on_again() {
     assert!(!host.plugins.enable("nobody"));
 }
 
-/// A host with these clouds: names and settings. The plugin is the fixture of that name, else the misbehaving one.
+#[test]
+fn a_cloud_that_waits_to_be_named_starts_once_and_nothing_is_kept_for_it_before() {
+    let host = Host::with(&[("good", "{}"), ("waits-for-jd", "{}")]);
+    host.say(1);
+    host.check_good_one_works();
+    let waiting = host.of("waits-for-jd");
+    assert_eq!((waiting.phase, waiting.waits_for.as_deref()), (Phase::Loaded, Some("JD")));
+    assert_eq!(waiting.usage.waiting, 0);
+    host.plugins.start_named(|_| false);
+    assert_eq!(host.of("waits-for-jd").phase, Phase::Loaded);
+    host.plugins.start_named(|name| name == "JD");
+    host.plugins.start_named(|name| name == "JD");
+    host.wait_for("waits-for-jd", "online", |status| status.said.text == "here");
+    let started = |event: &&PluginEvent| matches!(event, PluginEvent::Started { cloud } if cloud == "waits-for-jd");
+    assert_eq!(host.events.lock().unwrap().iter().filter(started).count(), 1);
+    assert_eq!(host.of("waits-for-jd").waits_for, None);
+}
+
+/// A host with these clouds: names and settings. One called `waits-…` waits for the cloud JD to be named. The plugin is the fixture of that name, else the misbehaving one.
 struct Host {
     hub: Arc<Hub>,
     services: Arc<NoServices>,
@@ -207,6 +225,7 @@ impl Host {
             plugin: format!("fixture-{}", if file(name).exists() { name } else { "misbehaving" }),
             settings: (*settings).to_owned(),
             product: "{}".to_owned(),
+            start_when: name.starts_with("waits-").then(|| "JD".to_owned()),
         });
         let events = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&events);

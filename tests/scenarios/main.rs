@@ -9,6 +9,7 @@ mod gizwits;
 mod json_lines;
 mod life;
 mod misbehaviour;
+mod network;
 mod outage;
 mod reports;
 mod stage;

@@ -14,8 +14,8 @@ use tokio::sync::broadcast;
 
 pub use protocol::{Answer, Request};
 pub use report::{
-    CloudStatus, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, PluginReport,
-    SetOutcome, StatusReport, WatchEvent,
+    CloudStatus, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, ModuleReport,
+    NamedCloud, PluginReport, SetOutcome, StatusReport, WatchEvent,
 };
 pub use value::parse_value;
 

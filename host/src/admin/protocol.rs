@@ -32,7 +32,7 @@ pub enum Request {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// To [`Request::Status`].
-    Status(StatusReport),
+    Status(Box<StatusReport>),
     /// To [`Request::Get`].
     Values(Vec<DatapointReport>),
     /// To [`Request::Set`].

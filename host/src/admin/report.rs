@@ -35,6 +35,32 @@ pub struct HostStatus {
     pub product: String,
     /// The line to the MCU.
     pub mcu: McuStatus,
+    /// The module itself.
+    pub module: ModuleReport,
+}
+
+/// The module itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ModuleReport {
+    /// What it does, such as `work` or `onboarding by SoftAP`.
+    pub mode: String,
+    /// Whether a new owner may bind the device.
+    pub bindable: bool,
+    /// When that ends by itself; none: it does not, or it is not so.
+    pub bindable_ms: Option<u64>,
+    /// Other clouds that the product belongs to, as one of the configured ones said.
+    pub named_clouds: BTreeMap<String, NamedCloud>,
+}
+
+/// A cloud that another one named.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NamedCloud {
+    /// Which of the configured clouds named it.
+    pub by: String,
+    /// What it said beyond the name, `key=value` separated by `&`.
+    pub parameters: String,
 }
 
 /// The line to the MCU.

@@ -135,7 +135,7 @@ async fn client(stream: UnixStream, control: &dyn Control) -> io::Result<()> {
             Ok(Ok(Some(Ok(line)))) => serde_json::from_slice::<Request>(&line),
         };
         let answer = match request {
-            Ok(Request::Status) => Answer::Status(control.status()),
+            Ok(Request::Status) => Answer::Status(Box::new(control.status())),
             Ok(Request::Get { names }) => control.get(&names).map_or_else(Answer::Error, Answer::Values),
             Ok(Request::Set { values }) => Answer::Outcomes(control.set(values).await),
             Ok(Request::Plugins) => Answer::Plugins(control.plugins()),

@@ -11,8 +11,8 @@ use super::module::ModuleSide;
 use super::product::Clouds;
 use super::watch;
 use crate::admin::{
-    CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, PluginReport,
-    SetOutcome, StatusReport, WatchEvent, parse_value,
+    CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, ModuleReport,
+    NamedCloud, PluginReport, SetOutcome, StatusReport, WatchEvent, parse_value,
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
@@ -43,6 +43,7 @@ impl HostControl {
         let losses = status.usage.losses;
         let Now { monotonic: now, wall, .. } = self.hub.now();
         let wall_ms = wall.unix_ms;
+        let waits = status.waits_for.map(|name| format!("waits until another cloud names `{name}`"));
         CloudStatus {
             name: status.cloud,
             plugin: status.plugin,
@@ -51,7 +52,7 @@ impl HostControl {
             file: status.file.map(|file| file.display().to_string()).unwrap_or_default(),
             lifecycle: phase(status.phase).to_owned(),
             session: session(status.said.phase).to_owned(),
-            text: status.said.text.into(),
+            text: waits.unwrap_or_else(|| status.said.text.into()),
             facts: status.said.facts.into_iter().map(|fact| (fact.0.into(), fact.1.into())).collect(),
             journal: JournalStatus {
                 pending: (status.usage.waiting + status.usage.unsettled) as u64,
@@ -77,6 +78,21 @@ impl HostControl {
                 Phase::Faulted { retry_at } => Some(retry_at.since(now)),
                 _ => None,
             },
+        }
+    }
+}
+
+impl HostControl {
+    fn module_report(&self) -> ModuleReport {
+        let standing = self.module.standing();
+        let named = standing.named.into_iter();
+        ModuleReport {
+            mode: standing.mode.to_owned(),
+            bindable: standing.bindable,
+            bindable_ms: standing.bindable_ms,
+            named_clouds: named
+                .map(|(name, hint)| (name, NamedCloud { by: hint.by, parameters: hint.parameters }))
+                .collect(),
         }
     }
 }
@@ -121,6 +137,7 @@ impl Control for HostControl {
                         .collect(),
                     counters: self.module.counters(),
                 },
+                module: self.module_report(),
             },
             clouds,
             datapoints,

@@ -6,6 +6,7 @@
 mod control;
 mod files;
 mod module;
+mod network;
 mod product;
 mod watch;
 
@@ -14,11 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polylink_plugin_api::Extension;
-use polylink_plugin_api::Now;
 use polylink_plugin_api::services::Module;
 use polylink_plugin_api::services::module::{BIND_WINDOW, CHANGED, RESET, UNBIND};
+use polylink_plugin_api::{Now, Timestamp};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 pub use files::RealPluginFiles;
 
@@ -88,11 +89,14 @@ async fn host(config: HostConfig) -> ExitCode {
         Zone::Fixed(seconds) => clock::Zone::Fixed(seconds),
     });
     let services = Services::new(ServiceOptions { runtime: tokio::runtime::Handle::current(), clock: clock.clone() });
-    services.watch_network();
+    let network_changed = Arc::new(Notify::new());
+    let watched = Arc::clone(&network_changed);
+    services.watch_network(move || watched.notify_one());
     let (to_port, mailbox) = mpsc::channel(PORT_MAILBOX);
     let hub = make_hub(&config, &clock, to_port.clone());
     tokio::spawn(Arc::clone(&hub).keep_deadlines());
     let module = Arc::new(ModuleSide::new(&config, clock.clone()));
+    tokio::spawn(network::serve(Arc::clone(&module)));
     let (to_host, mut news) = mpsc::channel(NEWS_MAX);
     let handler = Handler { hub: Arc::clone(&hub), module: Arc::clone(&module), news: to_host };
     let settings = PortSettings { address: port_address(&config), baud: config.mcu.baud };
@@ -127,14 +131,32 @@ async fn host(config: HostConfig) -> ExitCode {
                     tracing::info!("the MCU asks for a restart; the host ends with status {RESTART_STATUS}");
                     break ExitCode::from(RESTART_STATUS);
                 }
-                News::User(event) => announce_user(&services, &module, event),
+                News::User(event) => {
+                    announce_user(&services, &event);
+                    module.user(event);
+                }
             },
             () = clouds.changed.notified() => if !clouds.has_news() { continue },
             () = module.changed.notified() => {}
+            () = network_changed.notified() => {}
+            () = wait_until(&clock, module.next_timeout()) => module.timeout(),
             _ = beat.tick() => notifier.alive(),
         }
-        // The MCU learns of a cloud that comes or goes at once, of the network within `STATE_EVERY`.
+        // The MCU learns of everything at once, of a signal that grows or fades within `STATE_EVERY`.
         clouds.tell_state().await;
+        let news = module.take_news();
+        if news.restart {
+            tracing::info!("a cloud asks for a restart; the host ends with status {RESTART_STATUS}");
+            break ExitCode::from(RESTART_STATUS);
+        }
+        announce(&services, &news);
+        if news.named {
+            clouds.start_named();
+        }
+        if news.joined {
+            clouds.announce_joined();
+            tokio::spawn(network::forget_join(Arc::clone(&module)));
+        }
     };
     notifier.stopping();
     tracing::info!("polylink stops");
@@ -205,20 +227,29 @@ impl McuHandler for Handler {
     }
 }
 
-fn announce_user(services: &Services, module: &ModuleSide, event: UserEvent) {
+/// What plugins hear of a user's wish at once; the rest is in the module's news.
+fn announce_user(services: &Services, event: &UserEvent) {
     match event {
         UserEvent::Reset => services.announce(&module_event(RESET, 0)),
         UserEvent::Unbind => services.announce(&module_event(UNBIND, 0)),
-        UserEvent::Bind => {
-            let seconds = module.identity().and_then(|identity| identity.bind_window_s).unwrap_or(0);
-            services.announce(&module_event(BIND_WINDOW, seconds.into()));
-        }
-        UserEvent::Configure(_) | UserEvent::ProductionTest | UserEvent::Restart => {
-            tracing::warn!(
-                ?event,
-                "the MCU asks for something that this host does not do: the network is not its task"
-            );
-        }
+        _ => {}
+    }
+}
+
+fn announce(services: &Services, news: &module::News) {
+    if let Some(seconds) = news.bind_window {
+        services.announce(&module_event(BIND_WINDOW, seconds.into()));
+    }
+    if news.changed {
+        services.announce(&module_event(CHANGED, 0));
+    }
+}
+
+/// Sleeps until then; for ever if there is no such time.
+async fn wait_until(clock: &Clock, due: Option<Timestamp>) {
+    match due {
+        Some(due) => tokio::time::sleep(Duration::from_millis(due.since(clock.now().monotonic))).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,18 +5,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use polylink_plugin_api::{ExtensionRef, InstanceId, StatusPhase};
+use polylink_plugin_api::services::module::NETWORK_JOINED;
+use polylink_plugin_api::{ExtensionRef, InstanceId, StatusPhase, Timestamp};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, mpsc};
 
 use super::module::ModuleSide;
+use super::module_event;
 use crate::config::{CloudInstance, ConfigErrors, HostConfig, LoadedProduct, PluginChoice};
 use crate::hub::Hub;
 use crate::mcu::ModuleState;
 use crate::mcu::port::PortMessage;
 use crate::plugins::discover::discover;
 use crate::plugins::{CloudSetup, InstanceStatus, Loader, Patience, PluginEvent, PluginSettings, Plugins, ServiceHost};
-use crate::services::{EventSink, InstanceSetup, Services, interfaces};
+use crate::services::{EventSink, InstanceSetup, Services, has_radio, interfaces};
 
 /// The product that runs now, with its plugins. Starts empty; a new product replaces the old one whole.
 pub struct Clouds {
@@ -44,6 +46,8 @@ struct Running {
     told: Option<ModuleState>,
     /// The key of another product that the MCU named; told once.
     contradicted: Option<String>,
+    /// Some product ran already.
+    ran_before: bool,
 }
 
 /// A product that was read, with its clouds; their libraries are in memory.
@@ -68,6 +72,7 @@ impl Clouds {
             store_dir: config.host.state_dir.join("store"),
             store_max_bytes: config.store.max_bytes,
             plain_text: Mutex::default(),
+            joined: Mutex::default(),
         });
         let running = Running { state: "waiting for the MCU".to_owned(), ..Running::default() };
         Arc::new(Self {
@@ -108,6 +113,9 @@ impl Clouds {
             return;
         }
         self.stop().await;
+        if self.lock().ran_before {
+            self.module.forget_named();
+        }
         // Files are read, and loading a library runs code of the plugin: the MCU must not wait for either.
         let (clouds, wanted) = (Arc::clone(self), key.to_owned());
         let prepared = tokio::task::spawn_blocking(move || clouds.prepare(&wanted)).await;
@@ -166,15 +174,18 @@ impl Clouds {
 
     /// Whether the MCU was told something else of the clouds than holds now. Cheap, since plugins may cause it at will.
     pub fn has_news(&self) -> bool {
-        let online = self.is_online();
+        let online = self.note_online();
         self.lock().told.as_ref().is_none_or(|told| told.cloud != online)
     }
 
     /// Tells the MCU how the module stands, if that is news. True: it was.
     pub async fn tell_state(&self) -> bool {
         // A driver may take its time to tell the signal.
-        let interfaces = tokio::task::spawn_blocking(interfaces).await.unwrap_or_default();
-        let state = self.module.state(self.is_online(), &interfaces);
+        let seen = tokio::task::spawn_blocking(|| (interfaces(), has_radio())).await;
+        let (interfaces, has_radio) = seen.unwrap_or_default();
+        let is_ready = self.lock().plugins.is_some();
+        self.module.network(&interfaces, has_radio, is_ready);
+        let state = self.module.state(self.note_online(), &interfaces);
         let mut running = self.lock();
         if running.told.as_ref() == Some(&state) || self.to_port.try_send(PortMessage::Module(state.clone())).is_err() {
             return false;
@@ -183,8 +194,26 @@ impl Clouds {
         true
     }
 
-    fn is_online(&self) -> bool {
-        self.status().0.iter().any(|cloud| cloud.said.phase == StatusPhase::ONLINE)
+    /// Starts the clouds that another cloud has named.
+    pub fn start_named(&self) {
+        let plugins = self.lock().plugins.clone();
+        if let Some(plugins) = plugins {
+            plugins.start_named(|name| self.module.is_named(name));
+        }
+    }
+
+    /// The network was joined for the first time: tells it to all instances, also to those that begin a little later.
+    pub fn announce_joined(&self) {
+        self.services.announce_joined();
+    }
+
+    /// Tells the module which clouds are online. True: some are.
+    fn note_online(&self) -> bool {
+        let online = self.status().0.into_iter().filter(|cloud| cloud.said.phase == StatusPhase::ONLINE);
+        let online: Vec<String> = online.map(|cloud| cloud.cloud).collect();
+        let some = !online.is_empty();
+        self.module.online(online);
+        some
     }
 
     /// Reads the product and loads the libraries of its clouds. Blocks; changes nothing that others see.
@@ -246,10 +275,12 @@ impl Clouds {
             running.refused = refused;
             running.state = if plugins.is_ok() { "running" } else { "no plugin runs" }.to_owned();
             running.plugins = plugins.as_ref().ok().map(Arc::clone);
+            running.ran_before = true;
         }
         match plugins {
             Ok(plugins) => {
                 plugins.start_all();
+                plugins.start_named(|name| self.module.is_named(name));
                 tracing::info!(product = key, "the product runs");
             }
             Err(error) => tracing::error!(%error, "the plugins do not start"),
@@ -299,6 +330,7 @@ fn setup(cloud: CloudInstance) -> CloudSetup {
         plugin: cloud.plugin.to_string(),
         settings: cloud.settings.expose().clone(),
         product: cloud.product_document,
+        start_when: cloud.start_when,
     }
 }
 
@@ -327,9 +359,17 @@ struct HostServices {
     store_dir: PathBuf,
     store_max_bytes: usize,
     plain_text: Mutex<HashMap<String, bool>>,
+    /// When the network was joined for the first time.
+    joined: Mutex<Option<Timestamp>>,
 }
 
 impl HostServices {
+    fn announce_joined(&self) {
+        let mut joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        *joined = Some(self.module.now());
+        self.services.announce(&module_event(NETWORK_JOINED, 0));
+    }
+
     fn allow_plain_text(&self, cloud: &str, allowed: bool) {
         self.plain_text.lock().unwrap_or_else(PoisonError::into_inner).insert(cloud.to_owned(), allowed);
     }
@@ -337,15 +377,22 @@ impl HostServices {
 
 impl ServiceHost for HostServices {
     fn open(&self, name: &str, sink: Arc<dyn EventSink>) -> InstanceId {
-        let allowed = self.plain_text.lock().unwrap_or_else(PoisonError::into_inner);
-        self.services.open(InstanceSetup {
+        let allowed = self.plain_text.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied();
+        let setup = InstanceSetup {
             name: name.to_owned(),
-            sink,
+            sink: Arc::clone(&sink),
             store_dir: self.store_dir.join(name),
             store_max_bytes: self.store_max_bytes,
-            plain_text: allowed.get(name).copied().unwrap_or(false),
+            plain_text: allowed.unwrap_or(false),
             module: Arc::clone(&self.module) as _,
-        })
+        };
+        // Held meanwhile, so that the instance hears of a join either here or with the others.
+        let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);
+        let instance = self.services.open(setup);
+        if joined.is_some_and(|at| self.module.now().since(at) < JOINED_FRESH_MS) {
+            sink.complete(module_event(NETWORK_JOINED, 0));
+        }
+        instance
     }
 
     fn close(&self, instance: InstanceId) {
@@ -374,6 +421,10 @@ impl ServiceHost for HostServices {
 
 /// Beyond the grace that the configuration gives, for the threads themselves. Chosen by us.
 const STOP_MARGIN: Duration = Duration::from_millis(500);
+
+/// An instance that begins so long after the first join of a network is told of it too. Not documented; chosen by us:
+/// applications wait about half a minute for the announcement that follows.
+const JOINED_FRESH_MS: u64 = 60_000;
 
 #[cfg(test)]
 mod tests;

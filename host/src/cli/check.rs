@@ -8,6 +8,7 @@ use super::plugin_files::{PluginFile, PluginFiles, directory_problem, find};
 use super::table::printable;
 use super::{Exit, overrides};
 use crate::config::{CloudInstance, Config, ConfigErrors, HostConfig, PluginChoice, ProductKey};
+use crate::module::hook;
 
 pub(super) fn run(
     options: &Options,
@@ -18,6 +19,9 @@ pub(super) fn run(
     let (config, errors) = Config::read_host(&options.config_dir, overrides(options));
     let mut report = Report::default();
     report.errors(&errors);
+    if let Some(problem) = config.network.hook.as_deref().and_then(hook::problem) {
+        report.wrong(format!("network.hook: {problem}"));
+    }
     let found = check_plugins(&config, plugins, &mut report);
     let keys: Vec<String> = match product {
         Some(key) => vec![key.to_owned()],
@@ -224,7 +228,7 @@ ok       product lamp-1: cloud a uses plugin deli
 error    <dir>/host.toml:2: mcu.baud: found 1, expected a whole number of bits per second from 300 to 4000000
 error    <dir>/products/lamp-1.toml:7: property[0].type: found \"boole\", expected \"bool\", \"int\", \"decimal\", \"enum\", \"text\", \"bytes\" or \"json\"
 error    <dir>/conf.d/clouds.toml:1: cloud.d.plugin: missing, expected a plugin's name such as \"deli\", or the absolute path of its file
-error    <dir>/conf.d/clouds.toml:2: cloud.d.plugn: unknown key, did you mean `plugin`?; accepted here: plugin, enabled, plain_text, priority, settings, map
+error    <dir>/conf.d/clouds.toml:2: cloud.d.plugn: unknown key, did you mean `plugin`?; accepted here: plugin, enabled, start_when, plain_text, priority, settings, map
 
 4 errors, 0 warnings
 ",

@@ -164,9 +164,15 @@ pub(super) fn inspect(
 /// The settings, one a line, as the schema tells them.
 fn write_settings(schema: &str, out: &mut dyn Write) -> io::Result<()> {
     let schema: serde_json::Value = serde_json::from_str(schema).unwrap_or_default();
+    let mut table = Table::new(&["SETTING", "ACCEPTS", "DEFAULT", "MEANING"]);
+    list_settings(&schema, "", &mut table);
+    table.write(out)
+}
+
+/// The settings of a table of settings; those of a table in it are named `table.setting`.
+fn list_settings(schema: &serde_json::Value, table_name: &str, table: &mut Table) {
     let required: Vec<&str> =
         schema["required"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).collect();
-    let mut table = Table::new(&["SETTING", "ACCEPTS", "DEFAULT", "MEANING"]);
     for (name, setting) in schema["properties"].as_object().into_iter().flatten() {
         let default = match setting.get("default") {
             Some(default) => default.to_string(),
@@ -176,9 +182,9 @@ fn write_settings(schema: &str, out: &mut dyn Write) -> io::Result<()> {
         let secret = if setting["x-secret"] == true { ", secret" } else { "" };
         let accepts = format!("{}{secret}", crate::config::schema::expected(setting));
         let meaning = setting["title"].as_str().or(setting["description"].as_str()).unwrap_or_default().to_owned();
-        table.row([name.clone(), accepts, default, meaning]);
+        table.row([format!("{table_name}{name}"), accepts, default, meaning]);
+        list_settings(setting, &format!("{table_name}{name}."), table);
     }
-    table.write(out)
 }
 
 #[cfg(test)]
@@ -221,6 +227,11 @@ pub(crate) mod tests {
         assert!(text.starts_with("plugin        deli 1.2.3\ncloud         Deli\n"), "{text}");
         assert!(text.contains("\nsecret       a text of at least 8 characters, secret"), "{text}");
         assert!(text.contains("\nserial       a text of 1 to 8 characters              (required)"), "{text}");
+        let schema = r#"{"properties":{"lan":{"type":"object","title":"LAN","required":["port"],"properties":{"port":{"type":"integer"}}}}}"#;
+        let mut out = Vec::new();
+        write_settings(schema, &mut out).expect("memory takes everything");
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.contains("\nlan.port  a whole number  (required)"), "{text}");
         let exit =
             inspect(Path::new("readme"), &OnePlugin, &mut Vec::new(), &mut err).expect("memory takes everything");
         assert_eq!((exit, String::from_utf8_lossy(&err).as_ref()), (Exit::Failed, "readme: it is no plugin\n"));

@@ -21,7 +21,7 @@ pub(super) fn status(
 ) -> io::Result<Exit> {
     loop {
         let status = match ask(options, &Request::Status) {
-            Ok(Answer::Status(status)) => status,
+            Ok(Answer::Status(status)) => *status,
             answer => return sorry(answer, err),
         };
         if json {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::table::{Table, duration, printable};
-use crate::admin::{CloudStatus, DatapointReport, StatusReport};
+use crate::admin::{CloudStatus, DatapointReport, ModuleReport, StatusReport};
 
 /// Writes it for people.
 ///
@@ -21,6 +21,7 @@ pub fn write(status: &StatusReport, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "mcu       {online}, {} on {}", printable(&mcu.link), printable(&mcu.port))?;
     write_pairs("          ", &mcu.identity, out)?;
     write_counters("          ", &mcu.counters, out)?;
+    write_module(&host.module, out)?;
     write_counters("counters  ", &status.counters, out)?;
     if !status.clouds.is_empty() {
         writeln!(out)?;
@@ -107,6 +108,24 @@ fn write_clouds(clouds: &[CloudStatus], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Nothing for a host that tells nothing of it.
+fn write_module(module: &ModuleReport, out: &mut dyn Write) -> io::Result<()> {
+    if module.mode.is_empty() {
+        return Ok(());
+    }
+    let bindable = match (module.bindable, module.bindable_ms) {
+        (false, _) => "not bindable".to_owned(),
+        (true, None) => "bindable".to_owned(),
+        (true, Some(ms)) => format!("bindable for {}", duration(ms)),
+    };
+    writeln!(out, "module    {}, {bindable}", printable(&module.mode))?;
+    for (name, cloud) in &module.named_clouds {
+        let said = format!("`{}` names the cloud `{name}` {}", cloud.by, cloud.parameters);
+        writeln!(out, "          {}", printable(said.trim_end()))?;
+    }
+    Ok(())
+}
+
 fn write_pairs(lead: &str, pairs: &BTreeMap<String, String>, out: &mut dyn Write) -> io::Result<()> {
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name} {value}")).collect();
     if pairs.is_empty() { Ok(()) } else { writeln!(out, "{lead}{}", printable(&pairs.join(", "))) }
@@ -132,7 +151,7 @@ const fn civil(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::{FaultCount, HostStatus, JournalStatus, McuStatus};
+    use crate::admin::{FaultCount, HostStatus, JournalStatus, McuStatus, NamedCloud};
 
     #[test]
     fn the_page_says_who_is_where() {
@@ -149,6 +168,12 @@ mod tests {
                     online: true,
                     counters: [("checksum".to_owned(), 3), ("noise".to_owned(), 0)].into(),
                     ..McuStatus::default()
+                },
+                module: ModuleReport {
+                    mode: "work".into(),
+                    bindable: true,
+                    bindable_ms: Some(58_000),
+                    named_clouds: [("jd".into(), NamedCloud { by: "deli".into(), parameters: "id=1".into() })].into(),
                 },
             },
             clouds: vec![CloudStatus {
@@ -176,6 +201,8 @@ mod tests {
 product   lamp-1
 mcu       online, jsonl on /dev/ttyS1
           checksum 3
+module    work, bindable for 58 s
+          `deli` names the cloud `jd` id=1
 
 CLOUD  PLUGIN      SESSION  LIFE                PENDING  SETTLED  LOST  FAULTS
 deli   deli 0.1.0  offline  faulted, again in 2 s  2        40       0     1

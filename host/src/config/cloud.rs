@@ -22,6 +22,8 @@ pub struct CloudInstance {
     pub plugin: PluginChoice,
     /// Whether it is to run.
     pub enabled: bool,
+    /// It is to run only when another cloud has named this cloud.
+    pub start_when: Option<String>,
     /// Connections without TLS are allowed.
     pub plain_text: bool,
     /// Who goes first under the `priority` policy: the smaller number.
@@ -147,6 +149,7 @@ fn read_one(name: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> 
     let (mut enabled, mut plain_text, mut priority) = (true, false, DEFAULT_PRIORITY);
     let plugin = section.required("plugin", PLUGIN, plugin);
     section.read("enabled", &mut enabled, boolean);
+    let start_when = section.optional("start_when", named_cloud);
     section.read("plain_text", &mut plain_text, boolean);
     section.read("priority", &mut priority, whole("(smaller goes first)", 0..=1000));
     let nothing = Node::empty();
@@ -162,6 +165,7 @@ fn read_one(name: &str, node: &Node, context: &Context<'_>, errors: &Errors) -> 
         name: name.to_owned(),
         plugin: plugin?,
         enabled,
+        start_when,
         plain_text,
         priority: u32::try_from(priority).unwrap_or_default(),
         settings: Redacted(settings.json.expose().to_string()),
@@ -220,6 +224,11 @@ pub(super) fn plugin(node: &Node) -> Result<PluginChoice, Expected> {
 fn cloud_name(node: &Node) -> Result<String, Expected> {
     let found = text(node).ok().filter(|name| (1..=128).contains(&name.len()));
     found.ok_or("this cloud's identifier: a text of 1 to 128 bytes".into())
+}
+
+fn named_cloud(node: &Node) -> Result<String, Expected> {
+    let found = text(node).ok().filter(|name| (1..=64).contains(&name.len()) && !name.chars().any(char::is_control));
+    found.ok_or("the name that another cloud gives to this one: a text of 1 to 64 bytes such as \"jd\"".into())
 }
 
 fn cloud_labels(wanted: usize) -> impl Fn(&Node) -> Result<Vec<String>, Expected> {

@@ -6,8 +6,11 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::error::Errors;
+use super::network::NetworkSection;
 use super::overrides::Overrides;
-use super::read::{Expected, Section, absolute_path, absolute_paths, choice, millis, seconds, size, text, whole};
+use super::read::{
+    Expected, Section, absolute_path, absolute_paths, boolean, choice, millis, seconds, size, text, whole,
+};
 use super::tree::Node;
 
 /// Everything the host must know before it knows the product. `Default` is what holds without any file.
@@ -34,6 +37,8 @@ pub struct HostConfig {
     pub time: TimeSection,
     /// What the module says of itself.
     pub module: ModuleSection,
+    /// The product's program for its network.
+    pub network: NetworkSection,
     /// The directory this was read from.
     #[serde(skip)]
     pub dir: PathBuf,
@@ -171,6 +176,10 @@ pub struct ModuleSection {
     pub hardware: String,
     /// Software version of this module. Empty: the version of Polylink.
     pub software: String,
+    /// The binding window opens at power-on, for the bindable time that the MCU tells.
+    pub bindable_at_start: bool,
+    /// A cloud that asks for a restart of the module may get it.
+    pub restart_on_request: bool,
 }
 
 /// How talkative the log is.
@@ -304,7 +313,13 @@ impl Default for HostConfig {
             store: StoreSection { max_bytes: 256 * 1024 },
             control: ControlSection { socket: "/run/polylink/control.sock".into() },
             time: TimeSection { zone: Zone::System },
-            module: ModuleSection { hardware: String::new(), software: String::new() },
+            module: ModuleSection {
+                hardware: String::new(),
+                software: String::new(),
+                bindable_at_start: true,
+                restart_on_request: true,
+            },
+            network: NetworkSection::default(),
             dir: super::DEFAULT_DIR.into(),
             overrides: Overrides::default(),
         }
@@ -313,8 +328,8 @@ impl Default for HostConfig {
 
 impl HostConfig {
     /// The sections of this part of the configuration.
-    pub const SECTIONS: [&str; 10] =
-        ["host", "log", "mcu", "plugins", "journal", "commands", "store", "control", "time", "module"];
+    pub const SECTIONS: [&str; 11] =
+        ["host", "log", "mcu", "plugins", "journal", "commands", "store", "control", "time", "module", "network"];
 
     /// Reads the host's sections of a merged tree; leaves the others alone.
     pub(super) fn read(root: &Node, errors: &Errors) -> Self {
@@ -366,7 +381,12 @@ impl HostConfig {
         if let Some(mut section) = root.section("module") {
             section.read("hardware", &mut config.module.hardware, text);
             section.read("software", &mut config.module.software, text);
+            section.read("bindable_at_start", &mut config.module.bindable_at_start, boolean);
+            section.read("restart_on_request", &mut config.module.restart_on_request, boolean);
             section.finish();
+        }
+        if let Some(section) = root.section("network") {
+            config.network.read(section);
         }
         for key in super::PRODUCT_SECTIONS {
             root.node(key);
@@ -491,7 +511,7 @@ fn zone(node: &Node) -> Result<Zone, Expected> {
     }
 }
 
-fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 

@@ -15,6 +15,7 @@ pub mod document;
 pub mod error;
 pub mod gizwits;
 pub mod host;
+pub mod network;
 pub mod overrides;
 pub mod product;
 pub mod read;

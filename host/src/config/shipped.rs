@@ -162,6 +162,9 @@ struct CloudEntry {
     plugin: String,
     /// Whether it is to run; it is unless this says false.
     enabled: Option<bool>,
+    /// The instance starts when another cloud names this cloud, in whatever case.
+    #[schemars(length(min = 1, max = 64))]
+    start_when: Option<String>,
     /// Connections without TLS are allowed.
     #[schemars(default)]
     plain_text: bool,
@@ -298,7 +301,7 @@ fn the_ranges_in_the_schema_are_those_of_the_loader() {
             }
         }
     }
-    assert_eq!(checked, 12, "every number of host.toml has a range in the schema");
+    assert_eq!(checked, 13, "every number of host.toml has a range in the schema");
 }
 
 #[test]

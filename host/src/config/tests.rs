@@ -140,7 +140,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
         "[mcu]\nprot = \"/dev/ttyS2\"\n\n[jornal]\n",
         "<dir>/host.toml:2: mcu.prot: unknown key, did you mean `port`?; accepted here: link, port, baud, product_key\n\
          <dir>/host.toml:4: jornal: unknown key, did you mean `journal`?; accepted here: host, log, mcu, plugins, \
-         journal, commands, store, control, time, module, product, property, event, action, cloud",
+         journal, commands, store, control, time, module, network, product, property, event, action, cloud",
     );
 }
 
@@ -298,7 +298,31 @@ fn a_wrong_cloud_does_not_hinder_the_others() {
          <dir>/products/lamp-1.toml:24: cloud.b.plugin: missing, expected a plugin's name such as \"deli\", or the \
          absolute path of its file\n\
          <dir>/products/lamp-1.toml:25: cloud.b.plugn: unknown key, did you mean `plugin`?; accepted here: plugin, \
-         enabled, plain_text, priority, settings, map"
+         enabled, start_when, plain_text, priority, settings, map"
+    );
+}
+
+#[test]
+fn a_cloud_may_wait_to_be_named_by_another_one() {
+    let cloud = "[cloud.a]\nplugin = \"deli\"\nstart_when = \"JD\"\n";
+    let dir = Dir::of(&[("products/lamp-1.toml", &format!("{LAMP}{cloud}"))]);
+    let loaded = dir.product(Overrides::default()).expect("right");
+    assert_eq!(only_cloud(loaded).start_when.as_deref(), Some("JD"));
+    check_cloud(
+        "[cloud.a]\nplugin = \"deli\"\nstart_when = \"\"\n",
+        "cloud `a` does not run:\n\
+         <dir>/products/lamp-1.toml:24: cloud.a.start_when: found \"\", expected the name that another cloud gives to this \
+         one: a text of 1 to 64 bytes such as \"jd\"",
+    );
+}
+
+#[test]
+fn the_program_for_the_network_is_named_by_an_absolute_path_or_not_at_all() {
+    check_host("[network]\nhook = \"\"\n", "");
+    check_host("[network]\nhook = \"/usr/lib/polylink/network\"\nhook_timeout_ms = 5000\n", "");
+    check_host(
+        "[network]\nhook = \"network.sh\"\n",
+        "<dir>/host.toml:2: network.hook: found \"network.sh\", expected the absolute path of a program, or \"\" for none",
     );
 }
 

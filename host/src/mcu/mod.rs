@@ -16,6 +16,7 @@ use polylink_p0::Schema;
 use polylink_plugin_api::{Cause, CommandBody, Now, Property, ReportBody, Timestamp};
 
 use self::transfer::{FirmwareInput, FirmwareOutput};
+use crate::log::Redacted;
 use crate::product::Product;
 
 /// A byte protocol between host and MCU. Inputs go in by [`Link::handle`], and after each of them [`Link::poll`] is
@@ -143,10 +144,17 @@ pub struct Identity {
 }
 
 /// What a user did at the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserEvent {
     /// Enter a configuration mode (1 SoftAP, 2 AirLink; other numbers as the MCU sent them).
     Configure(u8),
+    /// Join this network, which the MCU knows.
+    Network {
+        /// Its name.
+        ssid: String,
+        /// Its password; empty: an open network.
+        password: Redacted<String>,
+    },
     /// Factory reset.
     Reset,
     /// Open the binding window.
@@ -178,6 +186,8 @@ pub struct ModuleState {
     pub access_point: bool,
     /// The module is a station.
     pub station: bool,
+    /// Production test.
+    pub production_test: bool,
     /// MAC as 12 upper-case hex characters; empty: none.
     pub mac: String,
     /// IPv4 address as text; empty: none.

@@ -1,5 +1,6 @@
 //! One configured cloud and its plugin, as the runner, the watchdog and operators share it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub(super) struct Instance {
     pub desk: Arc<Desk>,
     state: Mutex<State>,
     changed: Condvar,
+    /// Another cloud has to name this one first.
+    waits: AtomicBool,
 }
 
 struct State {
@@ -88,6 +91,7 @@ impl Instance {
         let on_phase = move || (told.on_event)(PluginEvent::Phase { cloud: name.clone() });
         Self {
             name: setup.name.as_str().into(),
+            waits: AtomicBool::new(setup.start_when.is_some()),
             setup,
             cloud,
             loaded,
@@ -105,6 +109,16 @@ impl Instance {
         let wanted = self.loaded.is_some() && !state.has_thread && !state.stop && state.life.phase() != Phase::Disabled;
         state.has_thread |= wanted;
         wanted
+    }
+
+    /// Whether another cloud has to name this one before it starts.
+    pub fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
+    }
+
+    /// It has to wait no longer. True: it did.
+    pub fn wait_is_over(&self) -> bool {
+        self.waits.swap(false, Ordering::Relaxed)
     }
 
     /// The thread is over.

@@ -58,6 +58,8 @@ pub struct CloudSetup {
     pub settings: String,
     /// The product document with this cloud's names applied.
     pub product: String,
+    /// It starts only when this cloud was named, see [`Plugins::start_named`]; none: with the others.
+    pub start_when: Option<String>,
 }
 
 /// The services, as far as running a plugin needs them.
@@ -146,6 +148,8 @@ pub struct InstanceStatus {
     pub instance: Option<InstanceId>,
     /// What the plugin says of itself.
     pub said: Status,
+    /// The cloud that another one has to name before it starts.
+    pub waits_for: Option<String>,
 }
 
 /// All configured clouds with their plugins.
@@ -196,6 +200,10 @@ impl Plugins {
                     (around.on_event)(PluginEvent::Disabled { cloud, why });
                 }
             }
+            if setup.start_when.is_some() {
+                // Nothing is kept for a cloud that may never start.
+                around.hub.change(|bus, _| bus.retire(cloud));
+            }
             Arc::new(Instance::new(setup, cloud, loaded, Arc::clone(&around)))
         });
         let instances: Vec<_> = instances.collect();
@@ -206,15 +214,27 @@ impl Plugins {
         Ok(Self { around, instances })
     }
 
-    /// Starts every cloud that can be.
+    /// Starts every cloud that can be, save those that wait to be named.
     pub fn start_all(&self) {
-        self.instances.iter().for_each(start);
+        self.instances.iter().filter(|instance| !instance.waits()).for_each(start);
+    }
+
+    /// Starts the clouds that waited to be named and are now. Those that run already are left alone.
+    pub fn start_named(&self, is_named: impl Fn(&str) -> bool) {
+        let wanted = |instance: &&Arc<Instance>| instance.setup.start_when.as_deref().is_some_and(&is_named);
+        for instance in self.instances.iter().filter(wanted) {
+            if instance.wait_is_over() {
+                info!(target: "plugin", cloud = &*instance.name, "another cloud named this one; it starts");
+                start(instance);
+            }
+        }
     }
 
     /// Switches a disabled cloud on again; false: there is no such cloud, or its plugin cannot be used.
     pub fn enable(&self, cloud: &str) -> bool {
         let Some(instance) = self.instances.iter().find(|instance| &*instance.name == cloud) else { return false };
         instance.enable();
+        instance.wait_is_over();
         start(instance);
         instance.loaded.is_some()
     }
@@ -262,6 +282,7 @@ impl Plugins {
             usage: self.around.hub.look(|bus| bus.cloud_usage(instance.cloud)),
             instance: vitals.instance,
             said,
+            waits_for: instance.setup.start_when.clone().filter(|_| instance.waits()),
         }
     }
 }

@@ -35,7 +35,7 @@ use self::dial::Dialer;
 use self::registry::{Instance, locked};
 use self::store::Storage;
 
-pub use self::network::interfaces;
+pub use self::network::{hardware_address, has_radio, interfaces};
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
 pub use self::resolve::LOOK_UPS_MAX;
 
@@ -147,10 +147,14 @@ impl Services {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Watches the network and announces its changes to all instances; ends with the last clone of these services.
-    pub fn watch_network(&self) {
+    /// Watches the network and announces its changes to all instances and to `also`; ends with the last clone of these
+    /// services.
+    pub fn watch_network(&self, also: impl Fn() + Send + 'static) {
         let shared = Arc::downgrade(&self.shared);
-        let announce = move || shared.upgrade().map(|shared| Self { shared }.announce(&network::changed())).is_some();
+        let announce = move || {
+            also();
+            shared.upgrade().map(|shared| Self { shared }.announce(&network::changed())).is_some()
+        };
         self.shared.options.runtime.spawn(network::watch(announce));
     }
 

@@ -130,10 +130,37 @@ pub fn interfaces() -> Vec<Interface> {
     found
 }
 
+/// The MAC address of the module, also while it has no network: that of the first wireless interface, else of the first
+/// one that has any, in order of name. None where the system does not tell.
+#[must_use]
+pub fn hardware_address() -> Option<[u8; 6]> {
+    let mut found: Vec<Interface> = names().iter().map(|name| describe(name, "")).collect();
+    found.retain(|interface| interface.mac != [0; 6]);
+    found.iter().find(|interface| interface.wireless).or(found.first()).map(|interface| interface.mac)
+}
+
+/// Whether the module has a wireless interface, up or not.
+#[must_use]
+pub fn has_radio() -> bool {
+    names().iter().any(|name| is_wireless(&Path::new(SYSTEM).join(name)))
+}
+
+/// The names of all interfaces, in order. Empty where the system does not tell.
+fn names() -> Vec<String> {
+    let entries = fs::read_dir(SYSTEM).into_iter().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+fn is_wireless(system: &Path) -> bool {
+    system.join("wireless").exists() || system.join("phy80211").exists()
+}
+
 fn describe(name: &str, wireless: &str) -> Interface {
-    let system = Path::new("/sys/class/net").join(name);
+    let system = Path::new(SYSTEM).join(name);
     let mac = fs::read_to_string(system.join("address")).ok().and_then(|text| parse_mac(&text)).unwrap_or_default();
-    let is_wireless = system.join("wireless").exists() || system.join("phy80211").exists();
+    let is_wireless = is_wireless(&system);
     Interface {
         name: name.into(),
         mac,
@@ -144,6 +171,9 @@ fn describe(name: &str, wireless: &str) -> Interface {
         signal_dbm: if is_wireless { signal_dbm(wireless, name) } else { 0 },
     }
 }
+
+/// Where Linux shows its interfaces (sysfs).
+const SYSTEM: &str = "/sys/class/net";
 
 fn parse_mac(text: &str) -> Option<[u8; 6]> {
     let mut mac = [0; 6];

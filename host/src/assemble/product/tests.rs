@@ -1,13 +1,14 @@
 //! Products that come, go and are wrong. Their plugins are not installed, which must not matter here.
 
 use std::fs;
+use std::pin::Pin;
 
 use super::super::make_hub;
 use super::*;
 use crate::config::{Config, Overrides};
 use crate::mcu::Identity;
 use crate::services::clock::{Clock, Zone};
-use crate::services::{ModuleHooks, ServiceOptions};
+use crate::services::{ModuleHooks, OwnedEvent, ServiceOptions};
 
 const LAMP: &str = "
 [product]
@@ -79,6 +80,40 @@ async fn a_product_that_cannot_be_read_leaves_nothing_of_the_one_before() {
 #[tokio::test]
 async fn a_product_that_is_set_stays_whatever_the_mcu_says() {
     check("lamp", &["plug", "plug", ""], "running", "lamp", &["one"], &["off"]).await;
+}
+
+#[tokio::test]
+async fn a_first_join_is_told_to_who_runs_and_to_who_begins_within_a_minute() {
+    let place = Place::new();
+    place.write("host.toml", "[mcu]\nport = '/dev/null'\n");
+    let (clouds, _, _mailbox) = host(&place);
+    let (early, late) = (Arc::new(Heard::default()), Arc::new(Heard::default()));
+    clouds.services.open("early", Arc::clone(&early) as _);
+    clouds.announce_joined();
+    clouds.services.open("late", Arc::clone(&late) as _);
+    for heard in [early, late] {
+        assert_eq!(*heard.0.lock().expect("no test panics with it"), [module_event(NETWORK_JOINED, 0)]);
+    }
+}
+
+/// Writes down what a plugin would hear.
+#[derive(Default)]
+struct Heard(Mutex<Vec<OwnedEvent>>);
+
+impl EventSink for Heard {
+    fn complete(&self, event: OwnedEvent) {
+        self.0.lock().expect("no test panics with it").push(event);
+    }
+
+    fn offer(&self, event: OwnedEvent) -> bool {
+        self.complete(event);
+        true
+    }
+
+    fn deliver<'a>(&'a self, event: OwnedEvent) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        self.complete(event);
+        Box::pin(std::future::ready(()))
+    }
 }
 
 fn host(place: &Place) -> (Arc<Clouds>, Arc<ModuleSide>, mpsc::Receiver<PortMessage>) {

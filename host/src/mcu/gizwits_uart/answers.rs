@@ -1,8 +1,9 @@
-//! What the MCU tells about itself, and what it may ask of the module: payloads of 0x02, 0x18 and 0x22.
+//! What the MCU tells about itself, and what it may ask of the module: payloads of 0x02, 0x09, 0x18 and 0x22.
 
 use polylink_plugin_api::{ClockQuality, Now};
 
-use crate::mcu::{Identity, ModuleState};
+use crate::log::Redacted;
+use crate::mcu::{Identity, ModuleState, UserEvent};
 
 /// Reads the device information (payload of 0x02). Blocks after the bindable time are optional; those after the device's
 /// attributes are not needed here.
@@ -32,6 +33,32 @@ pub(super) fn identity(payload: &[u8]) -> Result<Identity, String> {
             .and_then(|bytes| <[u8; 8]>::try_from(bytes).ok())
             .map_or(0, u64::from_be_bytes),
     })
+}
+
+/// Reads a request for a configuration mode (payload of 0x09): the mode, or in mode 4 of newer MCUs the network itself,
+/// `04 | length | name | length | password | length | BSSID`. The BSSID is not needed.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn configuration(payload: &[u8]) -> Result<UserEvent, &'static str> {
+    match payload {
+        [] => Err("a configuration request without its mode"),
+        [MODE_NETWORK, rest @ ..] => {
+            let network = prefixed(rest).and_then(|(ssid, rest)| Some((ssid, prefixed(rest)?.0)));
+            let Some((ssid, password)) = network else {
+                return Err("a configuration request whose network is cut short or no text");
+            };
+            Ok(UserEvent::Network { ssid: ssid.to_owned(), password: Redacted(password.to_owned()) })
+        }
+        [mode, ..] => Ok(UserEvent::Configure(*mode)),
+    }
+}
+
+/// A text with its length before it, and what follows.
+fn prefixed(bytes: &[u8]) -> Option<(&str, &[u8])> {
+    let (length, rest) = bytes.split_first()?;
+    let (text, rest) = rest.split_at_checked(usize::from(*length))?;
+    Some((std::str::from_utf8(text).ok()?, rest))
 }
 
 /// The network time (payload of 0x18): local date and time, then Unix seconds; all zero while the clock is not set.
@@ -85,6 +112,9 @@ const SERIAL_VERSION: &[u8; 8] = b"00000004";
 /// Type byte of the Wi-Fi form (Gizwits serial protocol, module information).
 const WIFI_MODULE: u8 = 1;
 
+/// Configuration mode that carries the network (newer code of the vendor's MCU generator).
+const MODE_NETWORK: u8 = 4;
+
 /// Length of the network time (Gizwits serial protocol, network time).
 const TIME_BYTES: usize = 11;
 
@@ -136,6 +166,21 @@ mod tests {
         let mut empty = good;
         empty[32..64].fill(0);
         assert!(identity(&empty).unwrap_err().contains("empty"));
+    }
+
+    #[test]
+    fn a_configuration_request_has_a_mode_or_the_network_itself() {
+        assert_eq!(configuration(&[1]), Ok(UserEvent::Configure(1)));
+        assert_eq!(configuration(&[3, 9]), Ok(UserEvent::Configure(3)));
+        let network = |ssid: &str, password: &str| {
+            Ok(UserEvent::Network { ssid: ssid.into(), password: Redacted(password.into()) })
+        };
+        assert_eq!(configuration(b"\x04\x04Home\x06secret\x0C02005E102030"), network("Home", "secret"));
+        assert_eq!(configuration(b"\x04\x04Home\x00\x00"), network("Home", ""));
+        for broken in [&b""[..], b"\x04", b"\x04\x05Home", b"\x04\x04Home\x07secret", b"\x04\x01\xFF\x00"] {
+            assert!(configuration(broken).is_err(), "{broken:?}");
+        }
+        assert!(!format!("{:?}", configuration(b"\x04\x04Home\x06secret\x00")).contains("secret\""));
     }
 
     #[test]

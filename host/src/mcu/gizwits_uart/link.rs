@@ -331,8 +331,8 @@ impl GizwitsUart {
                 self.fault("gateway", "a P0 frame for a device behind a gateway; this module is none".into());
                 self.illegal(frame.sn, ERROR_OTHER);
             }
-            ENTER_CONFIGURATION if frame.payload.is_empty() => {
-                self.fault("payload", "a configuration request without its mode".into());
+            ENTER_CONFIGURATION if let Err(problem) = answers::configuration(&frame.payload) => {
+                self.fault("payload", problem.into());
                 self.illegal(frame.sn, ERROR_OTHER);
             }
             P0_FROM_MCU | ENTER_CONFIGURATION | RESET | PRODUCTION_TEST | OPEN_BINDING | RESTART_MODULE => {
@@ -371,7 +371,7 @@ impl GizwitsUart {
             self.lose_transfer(TransferEnd::CancelledByMcu);
         }
         let event = match frame.command {
-            ENTER_CONFIGURATION => frame.payload.first().map(|mode| UserEvent::Configure(*mode)),
+            ENTER_CONFIGURATION => answers::configuration(&frame.payload).ok(),
             RESET => Some(UserEvent::Reset),
             PRODUCTION_TEST => Some(UserEvent::ProductionTest),
             OPEN_BINDING => Some(UserEvent::Bind),

@@ -38,6 +38,7 @@ pub(super) fn word(state: &ModuleState, signal: &mut SignalLevel) -> u16 {
         (state.network, 4),
         (state.cloud, 5),
         (state.applications, 11),
+        (state.production_test, 12),
     ];
     let flags = bits.iter().fold(0, |word, (set, bit)| word | u16::from(*set) << bit);
     if state.network {
@@ -90,6 +91,30 @@ mod tests {
         check(online.clone(), 0x063A);
         check(ModuleState { applications: true, ..online }, 0x0E3A);
         check(ModuleState { access_point: true, onboarding: true, station: false, ..up }, 0x061D);
+    }
+
+    /// The word that the vendor's module was recorded to send, in this state of ours.
+    #[track_caller]
+    fn recorded(id: &str, state: &ModuleState) {
+        let vector = vectors::named(id);
+        let word_hex = vector.payload_hex.unwrap();
+        let theirs = u16::from_str_radix(&word_hex, 16).unwrap();
+        let ours = word(state, &mut SignalLevel::default());
+        // It transmits level 7 for the strongest signal; the specification's classes end at 6.
+        assert_eq!((theirs >> 8 & 7, ours >> 8 & 7), (7, 6), "{id}");
+        assert_eq!(ours & !0x0700, theirs & !0x0700, "{id}: {ours:04x}, recorded {word_hex}");
+    }
+
+    #[test]
+    fn but_for_the_level_the_recorded_words_are_ours() {
+        let up = ModuleState { network: true, station: true, signal_percent: 100, ..ModuleState::default() };
+        let bindable = ModuleState { bindable: true, ..up.clone() };
+        let online = ModuleState { cloud: true, ..bindable.clone() };
+        recorded("ser-007", &bindable);
+        recorded("ser-008", &online);
+        recorded("ser-009", &ModuleState { applications: true, ..online.clone() });
+        recorded("ser-010", &ModuleState { cloud: true, ..up });
+        recorded("ser-011", &ModuleState { production_test: true, ..online });
     }
 
     #[test]

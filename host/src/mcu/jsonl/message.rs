@@ -125,6 +125,7 @@ pub(super) fn module_line(state: &ModuleState, now: Now) -> String {
         format!(r#""onboarding":{}"#, state.onboarding),
         format!(r#""access_point":{}"#, state.access_point),
         format!(r#""station":{}"#, state.station),
+        format!(r#""production_test":{}"#, state.production_test),
         format!(r#""mac":{}"#, values::quoted(&state.mac)),
         format!(r#""ip":{}"#, values::quoted(&state.ip)),
         format!(r#""hardware":{}"#, values::quoted(&state.hardware)),
