@@ -19,13 +19,13 @@ use serde_json::{Value as Json, json};
 use crate::stage::{Stage, check, section};
 
 /// A broker of either make; dropping it ends it.
-enum AnyBroker {
+pub enum AnyBroker {
     Own(Broker),
     Mosquitto(Child, SocketAddr),
 }
 
 impl AnyBroker {
-    fn start() -> Result<Self, RigError> {
+    pub fn start() -> Result<Self, RigError> {
         let failed = |error: std::io::Error| RigError::new(format!("broker: {error}"));
         match std::env::var("POLYLINK_TEST_BROKER").as_deref() {
             Err(_) | Ok("embedded") => Broker::start(Arc::new(Open), None).map(Self::Own).map_err(failed),
@@ -51,7 +51,7 @@ impl AnyBroker {
         if runs { Ok(Self::Mosquitto(child, addr)) } else { Err(std::io::Error::other("mosquitto did not start")) }
     }
 
-    fn addr(&self) -> SocketAddr {
+    pub fn addr(&self) -> SocketAddr {
         match self {
             Self::Own(broker) => broker.addr(),
             Self::Mosquitto(_, addr) => *addr,

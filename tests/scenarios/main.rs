@@ -5,6 +5,7 @@ mod any_broker;
 mod bad_input;
 mod broken_configs;
 mod commands;
+mod gizwits;
 mod json_lines;
 mod life;
 mod misbehaviour;

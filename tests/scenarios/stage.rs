@@ -1,11 +1,13 @@
-//! One set for all scenarios: a host, an MCU on a pseudo-terminal, and the Deli cloud behind a network that can be bad.
+//! One set for most scenarios: a host, an MCU on a pseudo-terminal, and the Deli cloud behind a network that can be bad.
+//! Others build theirs from the pieces at the end.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use polylink_testbed::clouds::SimCloud;
 use polylink_testbed::clouds::deli::Deli;
-use polylink_testbed::clouds::ledger::{Entries, Verdict};
+use polylink_testbed::clouds::ledger::{Entries, Ledger, Verdict};
 use polylink_testbed::demo::product;
 use polylink_testbed::faulty_net::FaultyNet;
 use polylink_testbed::mcu::log::McuLog;
@@ -81,18 +83,12 @@ impl Stage {
 
     /// Lets the MCU report until the module has acknowledged so many reports altogether, and waits until it is quiet.
     pub async fn report(&self, n: usize) -> Result<(), RigError> {
-        self.mcu.set_rate(RATE);
-        self.device(&format!("{n} acknowledged reports"), |log| log.acknowledged.len() >= n).await?;
-        self.mcu.set_rate(0);
-        self.rig.within(LIMIT, "the MCU to come to rest", self.mcu.at_rest()).await
+        report(&self.rig, &self.mcu, n).await
     }
 
     /// Waits until every report that the module acknowledged has arrived at the cloud.
     pub async fn all_arrived(&self) -> Result<(), RigError> {
-        let acknowledged: std::collections::HashSet<u32> =
-            self.mcu.with_log(|log| log.acknowledged.iter().map(|report| report.counter).collect());
-        let what = format!("{} reports to arrive", acknowledged.len());
-        self.cloud(&what, |entries| entries.has_all(&acknowledged)).await
+        all_arrived(&self.rig, &self.mcu, self.deli.ledger()).await
     }
 
     /// The cloud's arrivals held against these reports.
@@ -134,6 +130,22 @@ impl Stage {
     }
 }
 
+/// Lets an MCU report until the module has acknowledged so many reports altogether, and waits until it is quiet.
+pub async fn report(rig: &Rig, mcu: &McuSim, n: usize) -> Result<(), RigError> {
+    mcu.set_rate(RATE);
+    let enough = mcu.until(|log| log.acknowledged.len() >= n);
+    rig.within(LIMIT, &format!("{n} acknowledged reports"), enough).await?;
+    mcu.set_rate(0);
+    rig.within(LIMIT, "the MCU to come to rest", mcu.at_rest()).await
+}
+
+/// Waits until every report that the module acknowledged is in a ledger.
+pub async fn all_arrived(rig: &Rig, mcu: &McuSim, ledger: &Ledger) -> Result<(), RigError> {
+    let acknowledged: HashSet<u32> = mcu.with_log(|log| log.acknowledged.iter().map(|report| report.counter).collect());
+    let what = format!("{} reports to arrive", acknowledged.len());
+    rig.within(LIMIT, &what, ledger.until(|entries| entries.has_all(&acknowledged))).await
+}
+
 /// The real binaries, built once for all scenarios.
 pub fn binaries(packages: &[&str]) -> Result<Binaries, RigError> {
     // One set of packages for all, or each scenario would ask cargo for a set of its own.
@@ -154,13 +166,16 @@ pub fn mcu_options() -> McuOptions {
 
 /// The plugin of the Deli cloud.
 pub const DELI: &str = "polylink-deli";
+/// The plugin of the Gizwits cloud.
+pub const GIZWITS: &str = "polylink-gizwits";
 /// The smallest plugin.
 pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
 /// What the scenarios load, or try to.
-const ALL: [&str; 6] = [
+const ALL: [&str; 7] = [
     DELI,
+    GIZWITS,
     TEMPLATE,
     MISBEHAVING,
     "polylink-fixture-not-a-plugin",

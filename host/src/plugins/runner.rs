@@ -140,12 +140,8 @@ impl Run<'_> {
 
     fn ask_when(&mut self) -> Result<(), Fault> {
         let asked = self.call_plain(Call::NextTimeout, |plugin| plugin.next_timeout().into_option())?;
-        // A plugin that always wants a timeout now gets one, but not the whole processor.
         let soonest = self.instance.around.hub.now().monotonic.after(TIMEOUT_SPACING_MS);
-        self.due = match (self.due, asked) {
-            (Some(due), Some(asked)) if asked <= due => Some(due),
-            (_, asked) => asked.map(|asked| asked.max(soonest)),
-        };
+        self.due = due(self.due, asked, soonest);
         Ok(())
     }
 
@@ -204,6 +200,14 @@ impl Run<'_> {
     }
 }
 
+/// When a plugin that asks for this time gets its timeout, after one was due before. A plugin that always wants a timeout
+/// now gets one, since what was due does not move away from it, but not the whole processor.
+fn due(before: Option<Timestamp>, asked: Option<Timestamp>, soonest: Timestamp) -> Option<Timestamp> {
+    let asked = asked?;
+    let possible = asked.max(soonest);
+    Some(before.filter(|before| asked <= *before).map_or(possible, |before| before.min(possible)))
+}
+
 fn stuck(why: String) -> Fault {
     Fault { code: FaultCode::OTHER, advice: Advice::RETRY, message: why.into() }
 }
@@ -239,3 +243,32 @@ const OVERRUN: &str = "it calls services faster than it hears their answers, and
 
 /// Shortest time to the next timeout. Not documented; chosen by us.
 const TIMEOUT_SPACING_MS: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(before: Option<u64>, asked: Option<u64>, expected: Option<u64>) {
+        // It is 1000 now.
+        let soonest = Timestamp(1000 + TIMEOUT_SPACING_MS);
+        assert_eq!(due(before.map(Timestamp), asked.map(Timestamp), soonest), expected.map(Timestamp));
+    }
+
+    #[test]
+    fn a_timeout_moves_both_ways_as_the_plugin_asks() {
+        check(None, Some(5000), Some(5000));
+        check(Some(5000), Some(9000), Some(9000));
+        check(Some(7_200_000), Some(2000), Some(2000));
+        check(Some(5000), None, None);
+    }
+
+    #[test]
+    fn a_plugin_that_always_wants_a_timeout_now_gets_one_a_little_later() {
+        let soonest = 1000 + TIMEOUT_SPACING_MS;
+        check(None, Some(0), Some(soonest));
+        check(Some(7_200_000), Some(0), Some(soonest));
+        // Events in between, however many, do not push it away.
+        check(Some(1001), Some(1000), Some(1001));
+    }
+}

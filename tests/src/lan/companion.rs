@@ -35,6 +35,15 @@ impl Companion {
         Ok(Self::stay(LanApp::enter(module).await?, schema, counter, BEAT))
     }
 
+    /// The same for an app that knows the passcode from before, such as from the cloud.
+    pub async fn log_in(module: SocketAddr, passcode: &str, schema: Schema, counter: &str) -> Result<Self, LanError> {
+        let mut app = LanApp::connect(module).await?;
+        if !app.login(passcode).await? {
+            return Err(LanError::Breach("the passcode was refused".to_owned()));
+        }
+        Ok(Self::stay(app, schema, counter, BEAT))
+    }
+
     /// The same from a login on, with a heartbeat after so long without a word.
     pub(super) fn stay(app: LanApp, schema: Schema, counter: &str, beat: Duration) -> Self {
         let ledger = Arc::new(Ledger::default());

@@ -15,6 +15,8 @@ pub const REPORT: u8 = 0x05;
 pub const HEARTBEAT: u8 = 0x07;
 /// Status word of the module (2.3).
 pub const STATUS: u8 = 0x0D;
+/// Reset of the module, asked for by the MCU (2.3).
+pub const RESET: u8 = 0x0B;
 /// The module asks the MCU to restart (2.3).
 pub const RESTART: u8 = 0x0F;
 /// Notice of an illegal packet (2.3.3).

@@ -21,6 +21,10 @@ pub struct McuLog {
     pub reports_given_up: u64,
     /// Repetitions sent.
     pub repetitions: u64,
+    /// Requests of buttons that the module acknowledged, by their commands.
+    pub pressed: Vec<u8>,
+    /// Requests of buttons dropped after the last repetition.
+    pub presses_given_up: u64,
     /// Controls obeyed, each once.
     pub commands: Vec<ReceivedCommand>,
     /// Reads answered.

@@ -1,7 +1,7 @@
 //! The simulated MCU: answers the module, reports by itself, obeys controls, and writes down every breach of protocol.
 //!
-//! Invariant: at most one report is under way; the next one waits for its acknowledgement or for the last repetition,
-//! so a slow module slows the MCU down instead of flooding the line.
+//! Invariant: at most one report or button is under way; the next one waits for its acknowledgement or for the last
+//! repetition, so a slow module slows the MCU down instead of flooding the line.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::faults::{Dice, Faults, spoil};
-use super::frame::{CONTROL, Found, Frame, GET_INFO, HEARTBEAT, ILLEGAL, REPORT, RESTART, STATUS, Splitter};
+use super::frame::{CONTROL, Found, Frame, GET_INFO, HEARTBEAT, ILLEGAL, REPORT, RESET, RESTART, STATUS, Splitter};
 use super::log::{AckedReport, McuLog, ReceivedCommand};
 use super::p0::{Raw, Schema};
 use super::pty::Pty;
@@ -55,7 +55,9 @@ struct State {
     faults: Faults,
     rate: u32,
     report_wanted: bool,
-    /// A report waits for its acknowledgement.
+    /// Commands of buttons that were pressed and not sent yet.
+    presses: VecDeque<u8>,
+    /// A report or a button waits for its acknowledgement.
     under_way: bool,
 }
 
@@ -73,6 +75,7 @@ impl McuSim {
             faults: Faults::default(),
             rate: options.rate,
             report_wanted: false,
+            presses: VecDeque::new(),
             under_way: false,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), turns: watch::channel(0).0 });
@@ -106,9 +109,17 @@ impl McuSim {
         self.shared.changed.notify_one();
     }
 
-    /// Waits until no report is under way or wanted; with a rate above zero that may be never.
+    /// Somebody holds the button that makes the module forget who it is.
+    pub fn reset(&self) {
+        self.shared.lock().presses.push_back(RESET);
+        self.shared.changed.notify_one();
+    }
+
+    /// Waits until no report or button is under way or wanted; with a rate above zero that may be never.
     pub async fn at_rest(&self) {
-        self.until_state(|state| state.rate == 0 && !state.report_wanted && !state.under_way).await;
+        let rests =
+            |state: &State| state.rate == 0 && !state.report_wanted && state.presses.is_empty() && !state.under_way;
+        self.until_state(rests).await;
     }
 
     /// Waits until the log fulfils a condition.
@@ -185,7 +196,8 @@ struct Firmware {
 
 struct UnderWay {
     frame: Frame,
-    counter: u32,
+    /// Number of the report, if it is one.
+    counter: Option<u32>,
     sends: u32,
     repeat_at: Instant,
     left: Option<Instant>,
@@ -282,14 +294,22 @@ impl Firmware {
                 under_way.repeat_at = now + ACK_WAIT;
                 let (frame, counter) = (under_way.frame.clone(), under_way.counter);
                 self.shared.lock().log.repetitions += 1;
-                self.send(&frame, Some(counter));
+                self.send(&frame, counter);
                 return;
             }
+            let is_report = under_way.counter.is_some();
             self.under_way = None;
-            self.shared.lock().log.reports_given_up += 1;
+            let log = &mut self.shared.lock().log;
+            *(if is_report { &mut log.reports_given_up } else { &mut log.presses_given_up }) += 1;
         }
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
+        if self.greeted
+            && let Some(command) = state.presses.pop_front()
+        {
+            drop(state);
+            return self.begin(now, command, &[], None);
+        }
         let by_itself = state.rate > 0 && now >= self.next_report;
         if !self.greeted || !(by_itself || state.report_wanted) {
             return;
@@ -304,17 +324,17 @@ impl Firmware {
         state.log.reports_sent += 1;
         let payload = self.options.schema.status(P0_REPORT, &state.values);
         drop(state);
+        self.begin(now, REPORT, &payload, Some(self.count));
+    }
+
+    /// Sends a request of its own for the first time.
+    fn begin(&mut self, now: Instant, command: u8, payload: &[u8], counter: Option<u32>) {
         self.sn = self.sn.wrapping_add(1);
         self.ack_credit[usize::from(self.sn)] = 0;
-        let frame = Frame::new(REPORT, self.sn, &payload);
-        self.under_way = Some(UnderWay {
-            frame: frame.clone(),
-            counter: self.count,
-            sends: 1,
-            repeat_at: now + ACK_WAIT,
-            left: None,
-        });
-        self.send(&frame, Some(self.count));
+        let frame = Frame::new(command, self.sn, payload);
+        self.under_way =
+            Some(UnderWay { frame: frame.clone(), counter, sends: 1, repeat_at: now + ACK_WAIT, left: None });
+        self.send(&frame, counter);
     }
 
     fn send(&mut self, frame: &Frame, report: Option<u32>) {
@@ -332,7 +352,7 @@ impl Firmware {
         }
         let copies = bytes.windows(clean.len()).filter(|window| *window == clean).count();
         *spoiled = if copies == 0 { spoiled.saturating_add(1) } else { 0 };
-        if frame.cmd == REPORT {
+        if matches!(frame.cmd, REPORT | RESET) {
             let credit = &mut self.ack_credit[usize::from(frame.sn)];
             *credit = credit.saturating_add(u8::try_from(copies).unwrap_or(u8::MAX));
         }
@@ -349,7 +369,7 @@ impl Firmware {
         self.out.pop_front();
         if let Some(under_way) = &mut self.under_way
             && let Some((counter, whole)) = report
-            && counter == under_way.counter
+            && Some(counter) == under_way.counter
         {
             let now = Instant::now();
             under_way.repeat_at = now + ACK_WAIT;
@@ -404,7 +424,7 @@ impl Firmware {
                 self.answer(&frame, &[]);
             }
             CONTROL => self.p0(&frame),
-            ACK_OF_REPORT if empty => self.acknowledged(frame.sn),
+            ACK_OF_REPORT | ACK_OF_RESET if empty => self.acknowledged(&frame),
             _ => self.violation(format!("not a frame of a module: {frame:?}")),
         }
     }
@@ -455,18 +475,24 @@ impl Firmware {
         }
     }
 
-    fn acknowledged(&mut self, sn: u8) {
+    fn acknowledged(&mut self, answer: &Frame) {
+        let sn = answer.sn;
         let credit = &mut self.ack_credit[usize::from(sn)];
         if *credit == 0 {
-            return self.violation(format!("acknowledged report sn {sn}, which was not sent that often"));
+            return self.violation(format!("acknowledged sn {sn}, which was not sent that often: {answer:?}"));
         }
         *credit -= 1;
-        if self.under_way.as_ref().is_some_and(|under_way| under_way.frame.sn == sn)
-            && let Some(done) = self.under_way.take()
-        {
-            let sent = done.left.unwrap_or_else(Instant::now);
-            let report = AckedReport { counter: done.counter, sent };
-            self.shared.lock().log.note(|log| &mut log.acknowledged, report);
+        let Some(done) = self.under_way.take_if(|under_way| under_way.frame.sn == sn) else { return };
+        if done.frame.cmd + 1 != answer.cmd {
+            self.violation(format!("{:?} was answered by {answer:?}", done.frame));
+        }
+        let log = &mut self.shared.lock().log;
+        match done.counter {
+            Some(counter) => {
+                let report = AckedReport { counter, sent: done.left.unwrap_or_else(Instant::now) };
+                log.note(|log| &mut log.acknowledged, report);
+            }
+            None => log.note(|log| &mut log.pressed, done.frame.cmd),
         }
     }
 
@@ -479,8 +505,9 @@ impl Firmware {
     }
 }
 
-/// Answer to a report (Gizwits serial protocol 2.3).
+/// Answers to what the MCU sends by itself (Gizwits serial protocol 2.3).
 const ACK_OF_REPORT: u8 = REPORT + 1;
+const ACK_OF_RESET: u8 = RESET + 1;
 /// First P0 bytes of the fixed-length form (Gizwits P0 3.1).
 const P0_CONTROL: u8 = 0x01;
 const P0_READ: u8 = 0x02;

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub struct Stats {
     /// Proportional set size: private memory, and its share of what is shared.
     pub pss_kb: u64,
+    /// Memory of its own that it has written to; unlike `pss_kb`, it does not depend on who else runs the same files.
+    pub private_kb: u64,
     /// Threads.
     pub threads: u64,
     /// Open sockets.
@@ -36,6 +38,7 @@ impl Stats {
         Ok(Self {
             sockets,
             pss_kb: field(&rollup, "Pss:")?,
+            private_kb: field(&rollup, "Private_Dirty:")?,
             threads: field(&status, "Threads:")?,
             cpu: Duration::from_nanos(nanoseconds),
         })
@@ -58,6 +61,6 @@ mod tests {
     #[test]
     fn this_process_has_memory_and_threads() {
         let stats = Stats::read(i32::try_from(std::process::id()).unwrap()).unwrap();
-        assert!(stats.pss_kb > 100 && stats.threads >= 1, "{stats:?}");
+        assert!(stats.pss_kb > 100 && stats.private_kb > 10 && stats.threads >= 1, "{stats:?}");
     }
 }

@@ -2,7 +2,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::super::frame::{CONTROL, GET_INFO, HEARTBEAT};
+use super::super::frame::{CONTROL, GET_INFO, HEARTBEAT, RESET};
 use super::*;
 
 const ACK: u8 = REPORT + 1;
@@ -91,6 +91,27 @@ fn a_control_is_acknowledged_obeyed_once_and_reported() {
         let report = frames.iter().find(|frame| frame.cmd == REPORT).expect("a report of the change");
         assert_eq!(report.payload[..3], [4, 0, 23]);
         assert_eq!(mcu.log().commands.len(), 1);
+    });
+}
+
+#[test]
+fn a_reset_is_asked_for_until_the_module_acknowledges_it() {
+    run(async {
+        let mcu = McuSim::start(demo(0)).unwrap();
+        let mut module = Module::on(&mcu);
+        mcu.reset();
+        module.say(&Frame::new(GET_INFO, 0, &[]));
+        let mut frames = module.hear().await;
+        while frames.len() < 3 {
+            frames.extend(module.hear().await);
+        }
+        assert_eq!((frames[1].cmd, frames[1].payload.len()), (RESET, 0));
+        assert_eq!(frames[1], frames[2], "the same request again, with the same number");
+        module.say(&Frame::new(RESET + 1, frames[1].sn, &[]));
+        mcu.until(|log| !log.pressed.is_empty()).await;
+        let log = mcu.log();
+        assert_eq!((log.pressed, log.presses_given_up), (vec![RESET], 0));
+        assert_eq!(log.violations, Vec::<String>::new());
     });
 }
 
