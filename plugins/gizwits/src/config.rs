@@ -122,17 +122,19 @@ struct LanKeys {
 
 impl Default for LanKeys {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            address: String::new(),
-            tcp_port: TCP_PORT,
-            udp_port: UDP_PORT,
-            announce_port: ANNOUNCE_PORT,
-            announce_to: Vec::new(),
-            max_clients: MAX_CLIENTS,
-            silence_s: SILENCE_S,
-            log: false,
-        }
+        let LanSettings {
+            enabled,
+            address,
+            udp_port,
+            tcp_port,
+            announce_port,
+            announce_to,
+            max_clients,
+            silence_ms,
+            log,
+        } = LanSettings::default();
+        let silence_s = u16::try_from(silence_ms / 1000).unwrap_or(u16::MAX);
+        Self { enabled, address, tcp_port, udp_port, announce_port, announce_to, max_clients, silence_s, log }
     }
 }
 
@@ -179,16 +181,6 @@ pub const SCHEMA: &str = include_str!("../settings.schema.json");
 const API_URL: &str = "http://api.gizwits.com";
 /// IANA service name registry: `secure-mqtt`. The cloud names only the port of plain connections.
 const TLS_PORT: u16 = 8883;
-/// Where applications connect (GAgent product specification 7.3).
-const TCP_PORT: u16 = 12416;
-/// Where discovery and onboarding packets arrive (Gizwits LAN protocol; GAgent product specification 6.2).
-const UDP_PORT: u16 = 12414;
-/// Where announcements go (GAgent product specification 7.1).
-const ANNOUNCE_PORT: u16 = 2415;
-/// Applications at once (Gizwits LAN protocol: up to 8).
-const MAX_CLIENTS: u16 = 8;
-/// An application that is silent for so long is gone (GAgent product specification 7.5).
-const SILENCE_S: u16 = 12;
 /// Not documented; chosen by us: with the cloud's connection and the two sockets this leaves half of an instance's
 /// handles free.
 const CLIENTS_MOST: u16 = 16;

@@ -3,8 +3,8 @@
 //! Invariants: there is one step towards the cloud at a time, and what belongs to it lives in [`cloud::Phase`]; the device
 //! counts as online only after its third subscription; the local network is served whatever the cloud does; an answer goes
 //! to who asked, a changed state to all. Submodules by idea: `cloud` from nothing to a connection · `m2m` the connection ·
-//! `forwarding` reports, requests and their answers · `local` the local network and the module · `upgrade` firmware · `status` what operators
-//! see · `storage` what survives a restart.
+//! `forwarding` reports, requests and their answers · `local` the local network and the module · `upgrade` firmware ·
+//! `status` what operators see · `storage` what survives a restart.
 
 mod cloud;
 mod forwarding;
@@ -251,8 +251,11 @@ impl GizwitsSession {
                 Timer::Status => self.shown_counters = self.counters,
             }
         }
-        let about = self.about();
-        self.lan.timeout(now.monotonic, &about);
+        // What the device says of itself is put together only where somebody may hear it.
+        if self.lan.next_timeout().is_some_and(|due| due <= now.monotonic) {
+            let about = self.about();
+            self.lan.timeout(now.monotonic, &about);
+        }
         any_due
     }
 
