@@ -87,6 +87,12 @@ impl Home {
         self.answer("an app to log in", app).await
     }
 
+    /// An application that knows nothing of the device binds it, logs in and stays.
+    async fn newcomer(&self) -> Result<Companion, RigError> {
+        let (tcp, _) = self.lan().await?;
+        self.answer("an app to bind", Companion::enter(tcp, product::schema(), product::COUNTER)).await
+    }
+
     /// What the device registered with.
     fn passcode(&self) -> String {
         self.gizwits.device().expect("the device is online").1.passcode
@@ -144,6 +150,8 @@ fn facts(status: &Json) -> &Json {
     clouds.iter().find(|cloud| cloud["name"] == "gizwits").map_or(&Json::Null, |cloud| &cloud["facts"])
 }
 
-/// Bits of the status word: connected to the cloud, an application is there (Gizwits serial protocol, 7.1).
+/// Bits of the status word: new owners may bind, connected to the cloud, an application is there (Gizwits serial
+/// protocol, 7.1).
+const BINDABLE_BIT: u16 = 3;
 const CLOUD_BIT: u16 = 5;
 const APP_BIT: u16 = 11;

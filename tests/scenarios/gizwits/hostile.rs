@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use polylink_testbed::clouds::SimCloud;
 use polylink_testbed::lan::app::LanApp;
-use polylink_testbed::lan::frame::VERSION;
+use polylink_testbed::lan::frame::{Frame, VERSION};
+use polylink_testbed::lan::udp::Asker;
 use polylink_testbed::rig::RigError;
 use polylink_testbed::rig::stats::Stats;
 use serde_json::{Value as Json, json};
@@ -147,6 +148,44 @@ fn guessing_the_passcode_ends_in_a_lock_that_those_inside_do_not_notice() {
         let mut late = home.answer("a connection", LanApp::connect(tcp)).await?;
         assert!(!home.answer("an answer", late.login(&home.passcode())).await?);
         Ok(())
+    });
+}
+
+#[test]
+fn datagrams_of_any_kind_and_number_do_not_disturb_those_inside() {
+    survives(async |home, _| {
+        let (_, udp) = home.lan().await?;
+        let asker = Asker::bind().await.map_err(|error| home.rig.error(error.to_string()))?;
+        let discover = Frame::new(0x03, []).encode();
+        let onboarding = Frame::new(0x01, [0, 4, b'h', b'o', b'm', b'e', 0, 0]).encode();
+        let unending = [&VERSION[..], &[0xFF; 1400]].concat();
+        for _ in 0..1000 {
+            for bytes in [&discover[..], &onboarding, &unending, &discover[..5], &[0xA5; 200], b""] {
+                home.answer("a datagram to be sent", asker.send(udp, bytes)).await?;
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn what_an_app_at_the_cloud_sends_and_is_no_request_is_dropped_and_its_next_command_obeyed() {
+    survives(async |home, _| {
+        let half = [&VERSION[..], &[0x0F, 0x00, 0x00]].concat();
+        let unending = [&VERSION[..], &[0xFF; 100]].concat();
+        let report = Frame::new(0x91, [4; 40]).encode();
+        let unknown = Frame::new(0x93, [0, 0, 0, 1, 0x77, 1, 2, 3]).encode();
+        let short = Frame::new(0x93, [0, 0, 0, 2, 1, 0xFF]).encode();
+        let large = Frame::new(0x90, vec![5; 60_000]).encode();
+        for bytes in [&half[..], &unending, &report, &unknown, &short, &large, b"", b"{}"] {
+            home.gizwits.deliver_raw("phone1", bytes).map_err(|error| home.rig.error(error))?;
+        }
+        for cmd in [0x0210, 0x0211, 0x020E, 0xFFFF] {
+            home.gizwits.push(cmd, &[]).map_err(|error| home.rig.error(error))?;
+            home.gizwits.push_to_product(cmd, &[0xFF; 300]);
+        }
+        let dropped = |status: &Json| facts(status)["input_dropped"].is_string();
+        home.rig.until("the useless input to be counted", dropped).await.map(drop)
     });
 }
 

@@ -2,12 +2,15 @@
 
 use polylink_testbed::clouds::SimCloud;
 use polylink_testbed::clouds::gizwits::{ApiCall, ApiRequest};
+use polylink_testbed::lan::app::LanApp;
 use polylink_testbed::lan::udp::Asker;
+use polylink_testbed::mcu::frame::OPEN_BINDING;
 use polylink_testbed::mcu::p0::Raw;
+use polylink_testbed::rig::files::Files;
 use polylink_testbed::rig::{LIMIT, RigError};
 use serde_json::json;
 
-use super::{APP_BIT, CLOUD_BIT, Home};
+use super::{APP_BIT, BINDABLE_BIT, CLOUD_BIT, Home};
 use crate::stage::check;
 
 #[test]
@@ -28,7 +31,7 @@ fn a_new_device_registers_logs_in_announces_itself_and_serves_its_apps() {
         let asker = Asker::bind().await.map_err(|error| home.rig.error(error.to_string()))?;
         assert_eq!(home.answer("an answer to discovery", asker.discover(udp)).await?.did, did);
 
-        let app = home.app().await?;
+        let app = home.newcomer().await?;
         home.status_bit("the MCU to know of the app", APP_BIT, true).await?;
         home.report(30).await?;
         home.all_arrived_at(home.gizwits.ledger()).await?;
@@ -44,6 +47,37 @@ fn a_new_device_registers_logs_in_announces_itself_and_serves_its_apps() {
         // A second answer, or one to who did not ask, would be a violation in their ledgers.
         assert_eq!(home.gizwits.device(), Some((did, registration)));
         home.finish(&[&app]).await
+    });
+}
+
+#[test]
+fn a_newcomer_is_told_the_passcode_only_while_the_binding_window_is_open() {
+    check(async || {
+        let closed = |files: &mut Files| files.overlay = "[module]\nbindable_at_start = false\n".to_owned();
+        let mut home = Home::furnish(closed)?;
+        home.mcu.set_bindable(300);
+        home.rig.start()?;
+        home.cloud("the cloud to see the device", |entries| entries.online).await?;
+        home.status_bit("the MCU to know that nobody can bind", BINDABLE_BIT, false).await?;
+        let (tcp, _) = home.lan().await?;
+        let mut newcomer = home.answer("a connection", LanApp::connect(tcp)).await?;
+        assert_eq!(home.answer("an answer", newcomer.bind()).await?, "");
+        home.mcu.open_binding();
+        home.device("the button to be acknowledged", |log| log.pressed == [OPEN_BINDING]).await?;
+        home.status_bit("the MCU to know that one can bind", BINDABLE_BIT, true).await?;
+        // The MCU may know a moment before the plugin does.
+        let told = async {
+            loop {
+                let passcode = newcomer.bind().await?;
+                if !passcode.is_empty() {
+                    return Ok(passcode);
+                }
+            }
+        };
+        let passcode = home.answer("the passcode", told).await?;
+        assert_eq!(passcode, home.passcode());
+        assert!(home.answer("an answer", newcomer.login(&passcode)).await?);
+        home.finish(&[]).await
     });
 }
 

@@ -12,7 +12,7 @@ use polylink_testbed::rig::files::Files;
 use polylink_testbed::rig::{LIMIT, Rig, RigError};
 use serde_json::{Value as Json, json};
 
-use super::{Home, facts};
+use super::{APP_BIT, CLOUD_BIT, Home, facts};
 use crate::stage::{DELI, GIZWITS, binaries, check};
 
 fn failed(error: std::io::Error) -> RigError {
@@ -85,6 +85,26 @@ fn a_read_is_answered_to_who_asked_and_to_nobody_else() {
             assert_eq!(ledger.with(|entries| entries.arrivals.len()), reports, "an answer came as a report");
         }
         home.finish(&[&bystander]).await
+    });
+}
+
+#[test]
+fn the_mcu_is_told_of_apps_wherever_they_are_and_when_the_last_has_left() {
+    check(async || {
+        let home = Home::online().await?;
+        home.status_bit("the MCU to know of the cloud", CLOUD_BIT, true).await?;
+        let told = |count| home.gizwits.app_count(count).map_err(|error| home.rig.error(error));
+        told(2)?;
+        home.status_bit("the MCU to know of the apps at the cloud", APP_BIT, true).await?;
+        let app = home.app().await?;
+        home.rig.until("the app on the LAN to be counted", |status| facts(status)["lan_applications"] == "1").await?;
+        told(0)?;
+        home.rig.until("the cloud's to have left", |status| facts(status)["cloud_applications"].is_null()).await?;
+        let with_app = home.mcu.with_log(|log| log.status_words.last().copied());
+        assert!(with_app.is_some_and(|word| word >> APP_BIT & 1 == 1), "{with_app:04X?}");
+        drop(app);
+        home.status_bit("the MCU to know that all have left", APP_BIT, false).await?;
+        home.finish(&[]).await
     });
 }
 

@@ -19,6 +19,8 @@ pub const STATUS: u8 = 0x0D;
 pub const RESET: u8 = 0x0B;
 /// The module asks the MCU to restart (2.3).
 pub const RESTART: u8 = 0x0F;
+/// The binding window is to open, asked for by the MCU (2.3).
+pub const OPEN_BINDING: u8 = 0x15;
 /// Notice of an illegal packet (2.3.3).
 pub const ILLEGAL: u8 = 0x11;
 

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 
 use super::faults::{Dice, Faults, spoil};
-use super::frame::{CONTROL, Found, Frame, GET_INFO, HEARTBEAT, ILLEGAL, REPORT, RESET, RESTART, STATUS, Splitter};
+use super::frame::{
+    CONTROL, Found, Frame, GET_INFO, HEARTBEAT, ILLEGAL, OPEN_BINDING, REPORT, RESET, RESTART, STATUS, Splitter,
+};
 use super::log::{AckedReport, McuLog, ReceivedCommand};
 use super::p0::{Raw, Schema};
 use super::pty::Pty;
@@ -59,6 +61,8 @@ struct State {
     presses: VecDeque<u8>,
     /// A report or a button waits for its acknowledgement.
     under_way: bool,
+    /// Bindable time in seconds; 0: always.
+    bindable_s: u16,
 }
 
 impl McuSim {
@@ -77,6 +81,7 @@ impl McuSim {
             report_wanted: false,
             presses: VecDeque::new(),
             under_way: false,
+            bindable_s: 0,
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), turns: watch::channel(0).0 });
         let firmware = Firmware::new(options, counter, Arc::clone(&shared));
@@ -111,7 +116,21 @@ impl McuSim {
 
     /// Somebody holds the button that makes the module forget who it is.
     pub fn reset(&self) {
-        self.shared.lock().presses.push_back(RESET);
+        self.press(RESET);
+    }
+
+    /// Somebody presses the button that lets new owners bind the device.
+    pub fn open_binding(&self) {
+        self.press(OPEN_BINDING);
+    }
+
+    /// From the next handshake on, new owners may bind the device for so many seconds; 0: always.
+    pub fn set_bindable(&self, seconds: u16) {
+        self.shared.lock().bindable_s = seconds;
+    }
+
+    fn press(&self, command: u8) {
+        self.shared.lock().presses.push_back(command);
         self.shared.changed.notify_one();
     }
 
@@ -352,7 +371,7 @@ impl Firmware {
         }
         let copies = bytes.windows(clean.len()).filter(|window| *window == clean).count();
         *spoiled = if copies == 0 { spoiled.saturating_add(1) } else { 0 };
-        if matches!(frame.cmd, REPORT | RESET) {
+        if matches!(frame.cmd, REPORT | RESET | OPEN_BINDING) {
             let credit = &mut self.ack_credit[usize::from(frame.sn)];
             *credit = credit.saturating_add(u8::try_from(copies).unwrap_or(u8::MAX));
         }
@@ -424,7 +443,7 @@ impl Firmware {
                 self.answer(&frame, &[]);
             }
             CONTROL => self.p0(&frame),
-            ACK_OF_REPORT | ACK_OF_RESET if empty => self.acknowledged(&frame),
+            ACK_OF_REPORT | ACK_OF_RESET | ACK_OF_BINDING if empty => self.acknowledged(&frame),
             _ => self.violation(format!("not a frame of a module: {frame:?}")),
         }
     }
@@ -432,7 +451,7 @@ impl Firmware {
     fn greet(&mut self, frame: &Frame) {
         let mut info = b"0000000400000004POLYHW01POLYSW01".to_vec();
         info.extend_from_slice(self.options.schema.product_key.as_bytes());
-        info.extend_from_slice(&[0, 0]);
+        info.extend_from_slice(&self.shared.lock().bindable_s.to_be_bytes());
         self.answer(frame, &info);
         let now = Instant::now();
         if !self.greeted {
@@ -508,6 +527,7 @@ impl Firmware {
 /// Answers to what the MCU sends by itself (Gizwits serial protocol 2.3).
 const ACK_OF_REPORT: u8 = REPORT + 1;
 const ACK_OF_RESET: u8 = RESET + 1;
+const ACK_OF_BINDING: u8 = OPEN_BINDING + 1;
 /// First P0 bytes of the fixed-length form (Gizwits P0 3.1).
 const P0_CONTROL: u8 = 0x01;
 const P0_READ: u8 = 0x02;

@@ -161,7 +161,10 @@ impl GizwitsSession {
 
     fn take_server_message(&mut self, now: Now, message: ServerMessage) {
         match message {
-            ServerMessage::Applications(count) => self.cloud_applications = u32::from(count),
+            ServerMessage::Applications(count) => {
+                self.cloud_applications = u32::from(count);
+                self.status_changed(now);
+            }
             ServerMessage::FirmwareNews(kind) => self.check_pushed(kind),
             ServerMessage::FirmwareOffer { kind, id, url } => self.firmware_pushed(now, kind, id, url),
             // Commands of gateways and of the newer firmware; ignored (Gizwits device and cloud protocol, commands).

@@ -131,6 +131,21 @@ fn the_module_is_told_of_the_applications_at_the_cloud_and_on_the_local_network(
 }
 
 #[test]
+fn the_status_tells_of_the_applications_at_the_cloud_as_they_come_and_go() {
+    let mut stage = Stage::online();
+    let mut check = |count: u8, shown: Option<&str>| {
+        stage.server(0x0210, &[0, count]);
+        assert_eq!(stage.host.expect_module(), module::Request::Applications(count.into()));
+        stage.host.advance(1_000);
+        let fact = stage.host.status().facts.iter().find(|(name, _)| name == "cloud_applications");
+        assert_eq!(fact.map(|(_, value)| value.as_str()), shown);
+    };
+    check(2, Some("2"));
+    check(1, Some("1"));
+    check(0, None);
+}
+
+#[test]
 fn device_information_names_module_and_mcu() {
     let mut stage = Stage::online();
     let app = stage.app();
