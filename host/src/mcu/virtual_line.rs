@@ -50,14 +50,15 @@ fn shown(output: LinkOutput, written: fn(&[u8]) -> String) -> String {
         LinkOutput::Write(bytes) => written(&bytes),
         LinkOutput::Identified(identity) => format!("identified {:.4} {}", identity.product_key, identity.software),
         LinkOutput::Online(online) => format!("online {online}"),
-        LinkOutput::Report { device: 0, cause: Cause::CHANGE, ticket, body } => {
+        LinkOutput::Report { device: 0, cause: cause @ (Cause::CHANGE | Cause::PERIODIC), ticket, body } => {
+            let again = if cause == Cause::PERIODIC { "again " } else { "" };
             let body = match body {
                 ReportBody::Properties(properties) => properties_shown(&properties),
                 ReportBody::Event { id, params } => format!("event {} {}", id.0, properties_shown(&params)),
                 ReportBody::Raw(bytes) => format!("raw {:?}", bytes.to_vec()),
             };
             let cause = ticket.map_or_else(String::new, |ticket| format!(" for {ticket}"));
-            format!("report {body}{cause}")
+            format!("report {again}{body}{cause}")
         }
         LinkOutput::Outcome { ticket, result } => match result {
             LinkResult::Done(values) => format!("{ticket} done {}", properties_shown(&values)).trim_end().into(),

@@ -28,6 +28,8 @@ pub struct Settings {
     pub restart_module: bool,
     /// The local network.
     pub lan: LanSettings,
+    /// The API server, host and port, where it is told in discovery and announcements.
+    pub told_server: Option<String>,
 }
 
 impl Settings {
@@ -55,6 +57,7 @@ impl Settings {
             other => return Err(unfit("mqtt_version", "3.1 or 3.1.1", other)),
         };
         Ok(Self {
+            told_server: keys.lan.tell_server.then(|| server(&api_url)),
             api_url,
             mac,
             protocol_level,
@@ -118,6 +121,7 @@ struct LanKeys {
     max_clients: u16,
     silence_s: u16,
     log: bool,
+    tell_server: bool,
 }
 
 impl Default for LanKeys {
@@ -134,7 +138,18 @@ impl Default for LanKeys {
             log,
         } = LanSettings::default();
         let silence_s = u16::try_from(silence_ms / 1000).unwrap_or(u16::MAX);
-        Self { enabled, address, tcp_port, udp_port, announce_port, announce_to, max_clients, silence_s, log }
+        Self {
+            enabled,
+            address,
+            tcp_port,
+            udp_port,
+            announce_port,
+            announce_to,
+            max_clients,
+            silence_s,
+            log,
+            tell_server: false,
+        }
     }
 }
 
@@ -172,6 +187,14 @@ impl LanKeys {
 
 fn unfit(key: &str, wanted: &str, found: &str) -> Fault {
     Fault::settings(format!("settings: `{key}` takes {wanted}, not `{found}`"))
+}
+
+/// Host and port of an address that was checked.
+fn server(api_url: &str) -> String {
+    let (scheme, host) = api_url.split_once("://").unwrap_or_default();
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.bytes().all(|digit| digit.is_ascii_digit()));
+    let port = if scheme == "https" { 443 } else { 80 };
+    if has_port { host.to_owned() } else { format!("{host}:{port}") }
 }
 
 /// The JSON Schema of the settings.
@@ -218,6 +241,20 @@ mod tests {
             (settings.lan.enabled, settings.lan.announce_to.as_slice()),
             (false, &["192.0.2.255:2415".to_owned()][..])
         );
+    }
+
+    #[track_caller]
+    fn check_told(api_url: &str, told: &str) {
+        let json = serde_json::json!({"api_url": api_url, "lan": {"tell_server": true}}).to_string();
+        assert_eq!(Settings::parse(&json).expect("the settings are right").told_server.as_deref(), Some(told));
+    }
+
+    #[test]
+    fn the_server_is_told_with_its_port_where_that_is_wanted() {
+        assert_eq!(Settings::parse("{}").expect("nothing is required").told_server, None);
+        check_told("http://api.gizwits.com", "api.gizwits.com:80");
+        check_told("https://api.gizwits.com/", "api.gizwits.com:443");
+        check_told("http://192.0.2.1:8080", "192.0.2.1:8080");
     }
 
     #[test]

@@ -77,8 +77,8 @@ fn written(bytes: &[u8]) -> String {
 }
 
 /// The most a link holds: 16 reports, 32 waiting commands and the outstanding one (stuffed), a frame that comes, one that
-/// came, a piece of firmware with what was read ahead for it.
-const MOST_BYTES: usize = (16 + 32 + 2 + 2 + 1) * 4110;
+/// came, the last report, a piece of firmware with what was read ahead for it.
+const MOST_BYTES: usize = (16 + 32 + 2 + 2 + 1 + 1) * 4110;
 
 /// Device information with a product key of this digit.
 fn information(digit: char) -> Vec<u8> {
@@ -168,7 +168,7 @@ fn a_repeated_request_is_acknowledged_again_and_not_acted_upon_twice() {
         "a new number is a new report"
     );
     line.until(256_000);
-    assert_eq!(line.mcu(0x05, 8, &REPORT)[0], "report 0=true 1=21.5 2=25", "the number came round");
+    assert_eq!(line.mcu(0x05, 8, &REPORT)[0], "report again 0=true 1=21.5 2=25", "the number came round");
 }
 
 #[test]

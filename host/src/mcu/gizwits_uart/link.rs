@@ -16,6 +16,7 @@ use polylink_plugin_api::{Cause, Now, ReportBody, Timestamp};
 use super::commands::*;
 use super::frame::{Decoder, Frame, FrameError};
 use super::p0_profile::{Profile, Values};
+use super::repeats::Repeats;
 use super::requests::{ACK_MS, AskKind, Due, Purpose, Requests};
 use super::transfer::Transfer;
 use super::{answers, status};
@@ -38,6 +39,7 @@ pub struct GizwitsUart {
     held: VecDeque<Vec<u8>>,
     /// The MCU's last request, to recognise its repeats.
     last_request: Option<(Timestamp, Frame)>,
+    repeats: Repeats,
     /// Controls that the MCU acknowledged lately, see [`ECHO_MS`].
     echoes: VecDeque<Echo>,
     module: ModuleState,
@@ -88,6 +90,7 @@ impl GizwitsUart {
             profile: None,
             held: VecDeque::new(),
             last_request: None,
+            repeats: Repeats::default(),
             echoes: VecDeque::new(),
             module: ModuleState::default(),
             signal: status::SignalLevel::default(),
@@ -102,7 +105,8 @@ impl GizwitsUart {
         let held: usize = self.held.iter().map(Vec::len).sum();
         let last = self.last_request.as_ref().map_or(0, |(_, frame)| frame.payload.len());
         let transfer = self.transfer.as_ref().map_or(0, Transfer::queued_bytes);
-        self.decoder.queued_bytes() + self.requests.queued_bytes() + transfer + held + last
+        let repeats = self.repeats.queued_bytes();
+        self.decoder.queued_bytes() + self.requests.queued_bytes() + transfer + held + last + repeats
     }
 }
 
@@ -399,10 +403,12 @@ impl GizwitsUart {
         let report = match profile.decode(payload) {
             Ok(Packet::Report(values) | Packet::ReadAnswer(values)) => {
                 let properties = profile.properties(&values, |problem| problems.push(problem));
-                let ticket = self.echo_of(now, &values);
-                (!properties.is_empty()).then(|| (ticket, ReportBody::Properties(properties.into())))
+                let (ticket, cause) = (self.echo_of(now, &values), self.repeats.cause(now, payload));
+                (!properties.is_empty()).then(|| (ticket, cause, ReportBody::Properties(properties.into())))
             }
-            Ok(Packet::TransparentUp(bytes)) if profile.is_raw() => Some((None, ReportBody::Raw(bytes.into()))),
+            Ok(Packet::TransparentUp(bytes)) if profile.is_raw() => {
+                Some((None, Cause::CHANGE, ReportBody::Raw(bytes.into())))
+            }
             Ok(Packet::TransparentUp(_)) => {
                 self.fault("raw", "uninterpreted bytes of a product that declares none".into());
                 None
@@ -419,8 +425,8 @@ impl GizwitsUart {
         for problem in problems {
             self.fault("report_value", problem);
         }
-        if let Some((ticket, body)) = report {
-            self.outputs.push_back(LinkOutput::Report { device: 0, cause: Cause::CHANGE, ticket, body });
+        if let Some((ticket, cause, body)) = report {
+            self.outputs.push_back(LinkOutput::Report { device: 0, cause, ticket, body });
         }
     }
 

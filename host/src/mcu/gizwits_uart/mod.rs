@@ -9,6 +9,7 @@ pub mod frame;
 mod link;
 mod p0_profile;
 mod pieces;
+mod repeats;
 mod requests;
 mod status;
 mod transfer;

@@ -11,6 +11,8 @@ pub struct About {
     pub did: String,
     /// Address of the interface.
     pub mac: [u8; 6],
+    /// API server and protocol version, where they are told.
+    pub server: Option<(String, String)>,
     /// Release date of the firmware, or empty.
     pub firmware_version: String,
     /// Product key.
@@ -43,7 +45,7 @@ impl About {
             firmware_version: self.firmware_version.clone(),
             product_key: self.product_key.clone(),
             attributes: Some(self.device_attributes),
-            server: None,
+            server: self.server.clone(),
         }
     }
 

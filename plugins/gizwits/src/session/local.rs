@@ -24,6 +24,7 @@ impl GizwitsSession {
         About {
             did: self.identity.did.as_ref().map(ToString::to_string).unwrap_or_default(),
             mac: self.identity.mac.map(|mac| mac.0).unwrap_or_default(),
+            server: self.settings.told_server.clone().map(|server| (server, PROTOCOL_VERSION.to_owned())),
             firmware_version: self.identity.firmware_version.clone().unwrap_or_default(),
             product_key: self.model.product_key.clone(),
             device_attributes: self.facts.device_attributes,
@@ -133,3 +134,6 @@ impl GizwitsSession {
         self.end_connection();
     }
 }
+
+/// The version that newer devices tell beside their API server (a published capture of a discovery answer).
+const PROTOCOL_VERSION: &str = "4.0.8";

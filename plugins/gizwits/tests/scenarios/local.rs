@@ -25,6 +25,15 @@ fn discovery_is_answered_at_once_to_who_asked() {
 }
 
 #[test]
+fn where_it_is_wanted_the_api_server_and_the_version_stand_behind_the_attributes() {
+    let mut stage = Stage::online_with(json!({"check_updates": false, "lan": {"tell_server": true}}));
+    let socket = stage.socket;
+    stage.host.udp_received(socket, "192.0.2.50:5000", frame(0x03, &[]));
+    let expected = [about(DID).as_slice(), b"api.gizwits.com:80\0", b"4.0.8\0"].concat();
+    assert_eq!(stage.host.expect_udp_send().2, frame(0x04, &expected));
+}
+
+#[test]
 fn before_registration_the_did_is_empty() {
     let mut stage = Stage::started(setup(json!({})));
     let _ = stage.http();
