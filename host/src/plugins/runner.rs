@@ -111,7 +111,9 @@ impl Run<'_> {
         around.hub.attach(self.instance.cloud, self.id, Arc::clone(&self.inbox) as _);
         self.call(Call::Start, |plugin, now| plugin.start(now))?;
         self.instance.started(self.id);
-        let mut more = false;
+        // Before any event: the last values are those from before the plugin could have told anybody that it is there, so a
+        // report that is made because of that does not come twice.
+        let mut more = self.hand_over()?;
         loop {
             self.ask_when()?;
             let now = around.hub.now().monotonic;
