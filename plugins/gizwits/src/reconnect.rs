@@ -60,11 +60,6 @@ impl Reconnect {
         self.attempts += 1;
         Next::ConnectIn(delay)
     }
-
-    /// The cloud was asked again for another reason, so a new round begins with the attempt that follows.
-    pub const fn provisioned(&mut self) {
-        self.attempts = 1;
-    }
 }
 
 impl Default for Reconnect {
