@@ -47,6 +47,8 @@ pub struct GizwitsSession {
     passcode_key: Secret<[u8; 16]>,
     n_passcodes: u64,
     identity: Identity,
+    /// As it was last stored, so that a start that changes nothing writes nothing.
+    saved_identity: Option<Identity>,
     api: Api,
 
     phase: Phase,
@@ -119,6 +121,7 @@ impl Session for GizwitsSession {
         let (stored, problem) = storage::restore(&context.stored);
         let passcode_key = passcode_key(&context.seed);
         let first = || Identity::new(&model.product_key, Passcode::generate(&passcode_key, 0));
+        let saved_identity = stored.identity.clone();
         let identity = stored.identity.unwrap_or_else(first);
         let lan = Lan::new(settings.lan.clone(), LISTENER, SOCKET, jitter(&context.seed));
         let mut session = Self {
@@ -132,6 +135,7 @@ impl Session for GizwitsSession {
             passcode_key,
             n_passcodes: 1,
             identity,
+            saved_identity,
             phase: Phase::Idle,
             reconnect: Reconnect::new(),
             api_failures: 0,

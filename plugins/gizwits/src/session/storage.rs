@@ -31,6 +31,10 @@ pub(super) fn restore(stored: &BTreeMap<String, Vec<u8>>) -> (Stored, Option<Str
 
 impl GizwitsSession {
     pub(super) fn save_identity(&mut self) {
+        if self.saved_identity.as_ref() == Some(&self.identity) {
+            return;
+        }
+        self.saved_identity = Some(self.identity.clone());
         let bytes = self.identity.to_stored();
         self.put(STORE_KEY, bytes);
     }

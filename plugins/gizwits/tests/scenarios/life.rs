@@ -88,6 +88,19 @@ fn the_identity_is_stored_before_it_is_used() {
 }
 
 #[test]
+fn a_start_that_changes_nothing_writes_nothing() {
+    let mut stage = Stage::online();
+    let writes = |stage: &Stage| stage.host.transcript().matches("Put identity").count();
+    // The passcode before it is used, and the DID.
+    assert_eq!(writes(&stage), 2);
+    stage.host.restart();
+    stage.open_lan();
+    stage.provision();
+    stage.log_in();
+    assert_eq!(writes(&stage), 2);
+}
+
+#[test]
 fn a_damaged_identity_is_replaced_by_a_new_one() {
     for damaged in [&b""[..], b"{", b"\xFF\xFE", br#"{"did":7}"#, br#"{"version":99}"#] {
         let mut setup = setup(json!({}));
