@@ -6,7 +6,7 @@
 //!
 //! Module map: [`session`] the trait and its vocabulary · [`value`] values, reports, commands · [`thing_model`] what the
 //! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
-//! panic leaves · [`export`] what makes a library of it · [`timers`], [`backoff`], [`bytes`], [`secret`], [`random`],
+//! panic leaves · [`export`] what makes a library of it · [`timers`], [`backoff`], [`bytes`], [`hex`], [`secret`], [`random`],
 //! [`settings`] small tools · [`straight`] `async` for those
 //! who prefer straight-line code · `testing` (feature) virtual time and scripted services.
 
@@ -15,6 +15,7 @@ pub mod bytes;
 pub mod driver;
 pub mod export;
 pub mod guard;
+pub mod hex;
 pub mod random;
 pub mod secret;
 pub mod services;

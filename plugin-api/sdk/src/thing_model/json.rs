@@ -5,13 +5,12 @@
 //! "1", "true", "false".
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use serde_json::value::RawValue;
 
 use super::decimal::{Number, Plain, Unfit};
 use super::{Field, Kind};
-use crate::Value;
+use crate::{Value, hex};
 
 /// Why a value has no JSON here, or some JSON is no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -83,7 +82,7 @@ impl Field {
                 label.ok_or_else(|| self.label_error(labels, &index.to_string()))?.into()
             }
             (Kind::Text { .. }, Value::Text(text)) | (Kind::Json { .. }, Value::Json(text)) => text.into(),
-            (Kind::Bytes { .. }, Value::Bytes(bytes)) => hex(bytes).into(),
+            (Kind::Bytes { .. }, Value::Bytes(bytes)) => hex::lower(bytes).into(),
             (kind, value) => return Err(self.type_error(kind.name(), kind_of(value))),
         })
     }
@@ -133,7 +132,7 @@ impl Field {
                 index.map(Value::Enum).ok_or_else(|| self.label_error(labels, text))
             }
             Kind::Text { .. } => Ok(Value::Text(text.to_owned())),
-            Kind::Bytes { .. } => unhex(text).map(Value::Bytes).ok_or_else(|| self.expected(text)),
+            Kind::Bytes { .. } => hex::decode(text).map(Value::Bytes).ok_or_else(|| self.expected(text)),
             Kind::Json { .. } => match serde_json::from_str::<&RawValue>(text) {
                 Ok(json) => Ok(Value::Json(json.get().to_owned())),
                 Err(_) => Err(self.expected(text)),
@@ -199,19 +198,6 @@ impl Field {
 fn quote(text: &str) -> String {
     // A string has no member that could fail to be written.
     serde_json::to_string(text).unwrap_or_default()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).map(|digit| digit as u8);
-    let pairs = text.as_bytes().chunks(2);
-    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
 fn kind_of(value: &Value) -> &'static str {
