@@ -196,6 +196,7 @@ const PURE: &[&str] = &[
     "host/src/services/mqtt/watch.rs",
     "plugin-api/p0/src/",
     "plugin-api/sdk/src/session",
+    "plugin-api/sdk/src/status.rs",
     "plugins/deli/src/",
     "plugins/gizwits/src/",
 ];

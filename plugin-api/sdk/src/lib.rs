@@ -6,9 +6,9 @@
 //!
 //! Module map: [`session`] the trait and its vocabulary · [`value`] values, reports, commands · [`thing_model`] what the
 //! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
-//! panic leaves · [`export`] what makes a library of it · [`timers`], [`backoff`], [`bytes`], [`hex`], [`secret`], [`random`],
-//! [`settings`] small tools · [`straight`] `async` for those
-//! who prefer straight-line code · `testing` (feature) virtual time and scripted services.
+//! panic leaves · [`export`] what makes a library of it · [`status`] when operators are told · [`timers`], [`backoff`],
+//! [`bytes`], [`hex`], [`secret`], [`random`], [`settings`] small tools · [`straight`] `async` for those who prefer
+//! straight-line code · `testing` (feature) virtual time and scripted services.
 
 pub mod backoff;
 pub mod bytes;
@@ -21,6 +21,7 @@ pub mod secret;
 pub mod services;
 pub mod session;
 pub mod settings;
+pub mod status;
 pub mod straight;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

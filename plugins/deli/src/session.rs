@@ -23,7 +23,8 @@ use std::collections::BTreeMap;
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::services::{module, mqtt, network};
-use polylink_plugin_sdk::session::{Level, Status};
+use polylink_plugin_sdk::session::Level;
+use polylink_plugin_sdk::status::Told;
 use polylink_plugin_sdk::thing_model::ThingModel;
 use polylink_plugin_sdk::timers::Timers;
 use polylink_plugin_sdk::{Context, Fault, Input, Now, Output, RequestId, Session, Timestamp};
@@ -77,11 +78,9 @@ pub struct DeliSession {
     /// Business messages wait until then, because the platform has blocked the device (code 105).
     blocked_until: Option<Timestamp>,
 
-    counters: Counters,
-    shown_counters: Counters,
+    told: Told<Counters>,
     /// What an operator should know about the last failure.
     note: String,
-    last_status: Option<Status>,
     settled: Vec<u64>,
     outputs: Vec<Output>,
 }
@@ -103,8 +102,6 @@ enum Timer {
     Wipe,
     /// The queue of our own messages is written to the store.
     SaveQueue,
-    /// Counters changed.
-    Status,
 }
 
 impl Session for DeliSession {
@@ -147,10 +144,8 @@ impl Session for DeliSession {
             running: BTreeMap::new(),
             queue_stored: false,
             blocked_until: None,
-            counters: Counters::default(),
-            shown_counters: Counters::default(),
+            told: Told::default(),
             note: String::new(),
-            last_status: None,
             settled: Vec::new(),
             outputs: Vec::new(),
         };
@@ -185,7 +180,7 @@ impl Session for DeliSession {
         let online = matches!(self.phase, Phase::Online(_));
         let requests = self.requests.next_due().filter(|_| online);
         let messages = self.uplink.next_due().filter(|_| online);
-        [self.timers.earliest(), commands, requests, messages].into_iter().flatten().min()
+        [self.timers.earliest(), self.told.due(), commands, requests, messages].into_iter().flatten().min()
     }
 }
 
@@ -196,7 +191,7 @@ impl DeliSession {
             return false;
         }
         let due = self.timers.due(now.monotonic);
-        let any_due = !due.is_empty();
+        let any_due = self.told.timeout(now.monotonic) || !due.is_empty();
         for timer in due {
             match timer {
                 Timer::Reconnect => self.connect_or_discover(now),
@@ -206,7 +201,6 @@ impl DeliSession {
                 Timer::Unblock => self.unblock(now),
                 Timer::Wipe => self.run_wipe_action(),
                 Timer::SaveQueue => self.save_queue(),
-                Timer::Status => self.shown_counters = self.counters,
             }
         }
         self.end_late_commands(now);
@@ -237,7 +231,7 @@ impl DeliSession {
             match due {
                 Due::Send(mid, request) => self.send(now, &mid, "system", request.action, request.data.as_deref()),
                 Due::GivenUp(request) => {
-                    self.counters.requests_given_up += 1;
+                    self.told.counters.requests_given_up += 1;
                     self.warn(format!("the platform does not answer action {}, given up", request.action));
                 }
             }
@@ -287,6 +281,7 @@ impl DeliSession {
         }
         self.phase = Phase::Idle;
         self.timers.clear_all();
+        self.told.stop();
         self.running.clear();
     }
 

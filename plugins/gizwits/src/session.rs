@@ -19,7 +19,8 @@ use std::collections::BTreeMap;
 use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::services::{module, network};
-use polylink_plugin_sdk::session::{Level, Status};
+use polylink_plugin_sdk::session::Level;
+use polylink_plugin_sdk::status::Told;
 use polylink_plugin_sdk::thing_model::ThingModel;
 use polylink_plugin_sdk::timers::Timers;
 use polylink_plugin_sdk::{Context, Fault, Input, Now, Output, RequestId, Session, Timestamp};
@@ -83,11 +84,9 @@ pub struct GizwitsSession {
     n_logged_in: usize,
     told_applications: Option<u32>,
 
-    counters: Counters,
-    shown_counters: Counters,
+    told: Told<Counters>,
     /// What an operator should know about the last failure.
     note: String,
-    last_status: Option<Status>,
     settled: Vec<u64>,
     outputs: Vec<Output>,
 }
@@ -103,8 +102,6 @@ enum Timer {
     Suback,
     /// The name of the M2M server is looked up again.
     Lookup,
-    /// Counters changed.
-    Status,
 }
 
 impl Session for GizwitsSession {
@@ -153,10 +150,8 @@ impl Session for GizwitsSession {
             cloud_applications: 0,
             n_logged_in: 0,
             told_applications: None,
-            counters: Counters::default(),
-            shown_counters: Counters::default(),
+            told: Told::default(),
             note: String::new(),
-            last_status: None,
             settled: Vec::new(),
             outputs: Vec::new(),
         };
@@ -198,7 +193,7 @@ impl Session for GizwitsSession {
         if matches!(self.phase, Phase::Idle) {
             return None;
         }
-        [self.timers.earliest(), self.lan.next_timeout()].into_iter().flatten().min()
+        [self.timers.earliest(), self.told.due(), self.lan.next_timeout()].into_iter().flatten().min()
     }
 }
 
@@ -235,6 +230,7 @@ impl GizwitsSession {
         self.lan.stop();
         self.phase = Phase::Idle;
         self.timers.clear_all();
+        self.told.stop();
         self.requesters.clear();
         self.pushed_check = None;
     }
@@ -245,14 +241,13 @@ impl GizwitsSession {
             return false;
         }
         let due = self.timers.due(now.monotonic);
-        let any_due = !due.is_empty();
+        let any_due = self.told.timeout(now.monotonic) || !due.is_empty();
         for timer in due {
             match timer {
                 Timer::Retry => self.retry(now),
                 Timer::Restart => self.ask_for_restart(now),
                 Timer::Suback => self.subscription_failed(now, "the M2M server does not answer a subscription"),
                 Timer::Lookup => self.look_up_again(now),
-                Timer::Status => self.shown_counters = self.counters,
             }
         }
         // What the device says of itself is put together only where somebody may hear it.

@@ -67,7 +67,7 @@ impl DeliSession {
         if action == requests::UNBIND {
             self.take_unbind_answer(now, code);
         } else if code != 0 && !answered.again {
-            self.counters.requests_given_up += 1;
+            self.told.counters.requests_given_up += 1;
             self.warn(format!("the platform answered action {action} with code {code}, given up"));
         }
         match answered.reaction {

@@ -82,16 +82,16 @@ impl DeliSession {
             match data {
                 Some(data) if data.get().len() <= MAX_DATA => {
                     if !self.uplink.take_report(report.seq, data) {
-                        self.counters.reports_left += 1;
+                        self.told.counters.reports_left += 1;
                     }
                 }
                 Some(data) => {
-                    self.counters.messages_refused += 1;
+                    self.told.counters.messages_refused += 1;
                     self.warn(format!("a report of {} bytes is too large for the platform", data.get().len()));
                     self.settle(report.seq);
                 }
                 None => {
-                    self.counters.reports_unsaid += u64::from(wanted);
+                    self.told.counters.reports_unsaid += u64::from(wanted);
                     self.settle(report.seq);
                 }
             }
@@ -121,11 +121,11 @@ impl DeliSession {
         let code = code_of(envelope);
         let refused = envelope.mid.as_ref().and_then(|mid| self.uplink.take_refused(now.monotonic, mid.as_str()));
         let Some(mut message) = refused else {
-            self.counters.unmatched += 1;
+            self.told.counters.unmatched += 1;
             return;
         };
         let reaction = Reaction::to(code);
-        self.counters.messages_errors += u64::from(reaction != Reaction::Ok);
+        self.told.counters.messages_errors += u64::from(reaction != Reaction::Ok);
         let is_answer = !message.to.is_empty();
         if let Some(delay) = message.retries.delay_ms(reaction) {
             self.uplink.put_off(now.monotonic.after(delay), message, !is_answer);
@@ -134,7 +134,7 @@ impl DeliSession {
                 Reaction::Stop | Reaction::WaitForBind | Reaction::Reconnect => self.uplink.put_back(message),
                 Reaction::Ok => self.settled.extend(message.seq),
                 _ => {
-                    self.counters.messages_refused += 1;
+                    self.told.counters.messages_refused += 1;
                     self.warn(format!("the platform refused a business message with code {code}, given up"));
                     self.settled.extend(message.seq);
                 }
@@ -154,7 +154,7 @@ impl DeliSession {
             return;
         };
         let Some(wanted) = datapoints::wanted(&self.model, &self.settings, &instruction) else {
-            self.counters.unknown_commands += 1;
+            self.told.counters.unknown_commands += 1;
             self.warn(format!("no property command and no action is called `{}`", shown(&instruction.cmd)));
             return;
         };

@@ -189,7 +189,7 @@ impl DeliSession {
             Event::Published(id, Ok(())) => self.settled.extend(self.uplink.acknowledged(now.monotonic, id)),
             Event::Published(id, Err(failure)) if failure.reason == Reason::Invalid => {
                 if let Some(seq) = self.uplink.give_up(id) {
-                    self.counters.messages_refused += 1;
+                    self.told.counters.messages_refused += 1;
                     self.warn(format!("the host does not take a business message: {}", failure.text));
                     self.settled.extend(seq);
                 }

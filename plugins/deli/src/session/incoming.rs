@@ -35,14 +35,14 @@ impl DeliSession {
                 let answer = plain_answer(UNSUPPORTED, "unsupported action");
                 self.reply(now, envelope.mid.as_ref(), &envelope.from, envelope.action, &answer);
             }
-            Handling::UnmatchedResponse => self.counters.unmatched += 1,
+            Handling::UnmatchedResponse => self.told.counters.unmatched += 1,
             Handling::Drop => self.drop_input(&format!("action {} is not for this device", envelope.action)),
         }
     }
 
     /// Counts what came in and is of no use.
     pub(super) fn drop_input(&mut self, why: &str) {
-        self.counters.dropped_input += 1;
+        self.told.counters.dropped_input += 1;
         self.log(Level::Debug, format!("a message was dropped: {why}"));
     }
 }

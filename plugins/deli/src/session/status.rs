@@ -1,10 +1,10 @@
 //! What operators see of a session.
 
+use polylink_plugin_sdk::Now;
 use polylink_plugin_sdk::session::{Phase as StatusPhase, Status};
-use polylink_plugin_sdk::{Now, Output};
 
+use super::DeliSession;
 use super::connection::Phase;
-use super::{DeliSession, Timer};
 use crate::auth::Identity;
 use crate::binding::LoginState;
 use crate::qr::{self, Access};
@@ -33,20 +33,13 @@ pub struct Counters {
 impl DeliSession {
     /// Says where the session stands, if that changed. Numbers alone are said at most once a second.
     pub(super) fn tell_status(&mut self, now: Now, something_happened: bool) {
-        if self.counters != self.shown_counters
-            && self.timers.at(&Timer::Status).is_none()
-            && !matches!(self.phase, Phase::Idle)
-        {
-            self.timers.set(Timer::Status, now.monotonic.after(COUNTERS_EVERY_MS));
+        if !matches!(self.phase, Phase::Idle) {
+            self.told.counted(now.monotonic);
         }
         // Reports and their acknowledgements are many, and change nothing that is shown.
-        if !something_happened {
-            return;
-        }
-        let status = self.status(now);
-        if self.last_status.as_ref() != Some(&status) {
-            self.last_status = Some(status.clone());
-            self.outputs.push(Output::Status(status));
+        if something_happened {
+            let status = self.status(now);
+            self.outputs.extend(self.told.tell(status));
         }
     }
 
@@ -108,7 +101,7 @@ impl DeliSession {
     }
 
     fn counter_facts(&self, fact: &mut impl FnMut(&str, String)) {
-        let counters = &self.shown_counters;
+        let counters = self.told.shown();
         for (name, count) in [
             ("input_dropped", counters.dropped_input),
             ("answers_unmatched", counters.unmatched),
@@ -161,6 +154,3 @@ impl DeliSession {
         qr::dynamic(self.settings.dialect, model, device_id, access, error, organisation.unwrap_or_default())
     }
 }
-
-/// Numbers alone are said at most so often (not documented; chosen by us).
-const COUNTERS_EVERY_MS: u64 = 1_000;

@@ -119,7 +119,7 @@ impl GizwitsSession {
     fn take_report(&mut self, report: Report) {
         if report.device != 0 {
             // This cloud's devices have no subdevices here.
-            self.counters.reports_unsaid += 1;
+            self.told.counters.reports_unsaid += 1;
             return self.settle(report.seq);
         }
         let payload = match &report.body {
@@ -144,7 +144,7 @@ impl GizwitsSession {
             Some(payload) => self.uplink.wait(report.seq, payload),
             // The values are remembered, and the first complete report carries them.
             None => {
-                self.counters.reports_unsaid += 1;
+                self.told.counters.reports_unsaid += 1;
                 self.settle(report.seq);
             }
         }
@@ -159,7 +159,7 @@ impl GizwitsSession {
         };
         let payload = view.report(values, |problem| problems.push(problem));
         for problem in problems {
-            self.counters.values_unsaid += 1;
+            self.told.counters.values_unsaid += 1;
             self.outputs.push(Output::Log(Level::Debug, problem));
         }
         payload
@@ -203,7 +203,7 @@ impl GizwitsSession {
             }
         };
         if self.requesters.len() >= REQUESTS_MAX {
-            self.counters.requests_dropped += 1;
+            self.told.counters.requests_dropped += 1;
             return self.answered_nothing(&asker);
         }
         let id = self.next_id();
@@ -230,7 +230,7 @@ impl GizwitsSession {
             Ok(p0) => self.answer(&requester.asker, requester.sn, &p0),
             // The protocol knows no refusal: without an acknowledgement of the MCU nobody is answered.
             Err(why) => {
-                self.counters.requests_failed += 1;
+                self.told.counters.requests_failed += 1;
                 self.answered_nothing(&requester.asker);
                 self.info(format!("a request of an application was not carried out: {why}"));
             }

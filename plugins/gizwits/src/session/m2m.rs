@@ -28,7 +28,7 @@ impl GizwitsSession {
             Event::Published(id, Err(failure)) => {
                 let seq = self.uplink.failed(id, failure.reason == Reason::Invalid);
                 if let Some(seq) = seq {
-                    self.counters.reports_refused += 1;
+                    self.told.counters.reports_refused += 1;
                     self.warn(format!("the host does not take a report: {}", failure.text));
                     self.settled.push(seq);
                 }
@@ -174,7 +174,7 @@ impl GizwitsSession {
 
     /// Counts input that is of no use. The log has it at debug level: whoever sends it must not fill the disk.
     pub(super) fn drop_input(&mut self, why: &str) {
-        self.counters.input_dropped += 1;
+        self.told.counters.input_dropped += 1;
         self.outputs.push(Output::Log(polylink_plugin_sdk::session::Level::Debug, format!("dropped: {why}")));
     }
 }

@@ -1,10 +1,10 @@
 //! What operators see of a session.
 
+use polylink_plugin_sdk::Now;
 use polylink_plugin_sdk::session::{Phase as StatusPhase, Status};
-use polylink_plugin_sdk::{Now, Output};
 
 use super::cloud::Phase;
-use super::{GizwitsSession, Timer, upgrade};
+use super::{GizwitsSession, upgrade};
 
 /// What happened so far, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,26 +26,19 @@ pub struct Counters {
 impl GizwitsSession {
     /// Says where the session stands, if that changed. Numbers alone are said at most once a second.
     pub(super) fn tell_status(&mut self, now: Now, something_happened: bool) {
-        if self.counters != self.shown_counters
-            && self.timers.at(&Timer::Status).is_none()
-            && !matches!(self.phase, Phase::Idle)
-        {
-            self.timers.set(Timer::Status, now.monotonic.after(COUNTERS_EVERY_MS));
+        if !matches!(self.phase, Phase::Idle) {
+            self.told.counted(now.monotonic);
         }
-        if !something_happened {
-            return;
-        }
-        let status = self.status();
-        if self.last_status.as_ref() != Some(&status) {
-            self.last_status = Some(status.clone());
-            self.outputs.push(Output::Status(status));
+        if something_happened {
+            let status = self.status();
+            self.outputs.extend(self.told.tell(status));
         }
     }
 
     /// Something that is shown has changed: it is told with the numbers.
     pub(super) fn status_changed(&mut self, now: Now) {
-        if self.timers.at(&Timer::Status).is_none() && !matches!(self.phase, Phase::Idle) {
-            self.timers.set(Timer::Status, now.monotonic.after(COUNTERS_EVERY_MS));
+        if !matches!(self.phase, Phase::Idle) {
+            self.told.changed(now.monotonic);
         }
     }
 
@@ -86,7 +79,7 @@ impl GizwitsSession {
         if self.cloud_applications > 0 {
             fact("cloud_applications", self.cloud_applications.to_string());
         }
-        let counters = &self.shown_counters;
+        let counters = self.told.shown();
         for (name, count) in [
             ("input_dropped", counters.input_dropped),
             ("requests_dropped", counters.requests_dropped),
@@ -120,5 +113,3 @@ impl GizwitsSession {
 
 /// Datapoints without a value that are named; a few are enough to see what is missing (chosen by us).
 const UNKNOWN_SHOWN: usize = 8;
-/// Numbers alone are said at most so often (not documented; chosen by us).
-const COUNTERS_EVERY_MS: u64 = 1_000;
