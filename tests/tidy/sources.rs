@@ -197,6 +197,7 @@ const PURE: &[&str] = &[
     "plugin-api/p0/src/",
     "plugin-api/sdk/src/session",
     "plugin-api/sdk/src/status.rs",
+    "plugin-api/sdk/src/url.rs",
     "plugins/deli/src/",
     "plugins/gizwits/src/",
 ];

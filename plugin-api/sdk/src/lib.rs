@@ -7,7 +7,7 @@
 //! Module map: [`session`] the trait and its vocabulary · [`value`] values, reports, commands · [`thing_model`] what the
 //! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
 //! panic leaves · [`export`] what makes a library of it · [`status`] when operators are told · [`timers`], [`backoff`],
-//! [`bytes`], [`hex`], [`secret`], [`random`], [`settings`] small tools · [`straight`] `async` for those who prefer
+//! [`bytes`], [`hex`], [`secret`], [`random`], [`settings`], [`url`] small tools · [`straight`] `async` for those who prefer
 //! straight-line code · `testing` (feature) virtual time and scripted services.
 
 pub mod backoff;
@@ -27,6 +27,7 @@ pub mod straight;
 pub mod testing;
 pub mod thing_model;
 pub mod timers;
+pub mod url;
 pub mod value;
 
 pub use polylink_plugin_api as api;

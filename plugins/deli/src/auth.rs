@@ -4,6 +4,7 @@
 
 use md5::{Digest, Md5};
 use polylink_plugin_sdk::secret::Secret;
+use polylink_plugin_sdk::url::Endpoint;
 use serde::Deserialize;
 
 use crate::config::{Authentication, HexCase, Settings};
@@ -106,79 +107,16 @@ pub fn hex(bytes: &[u8], hex_case: HexCase) -> String {
     text
 }
 
-/// Where a broker is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Host name or address.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// TLS or plain text.
-    pub tls: bool,
+/// The production endpoint that needs no discovery (Deli access document, access environments).
+#[must_use]
+pub fn production_endpoint() -> Endpoint {
+    Endpoint { host: "device.delicloud.com".into(), port: 1883, tls: false }
 }
 
-/// Why an address is no endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not tcp://host[:port], mqtt://, ssl://, tls:// or mqtts://")]
-pub struct NoEndpoint(pub String);
-
-impl Endpoint {
-    /// Reads `scheme://host[:port]`; a trailing `/` is allowed.
-    ///
-    /// # Errors
-    /// Another scheme, no host, or a port outside 1 to 65535.
-    pub fn parse(address: &str) -> Result<Self, NoEndpoint> {
-        Self::read(address.trim()).ok_or_else(|| NoEndpoint(address.chars().take(SHOWN_ADDRESS).collect()))
-    }
-
-    fn read(address: &str) -> Option<Self> {
-        let (scheme, rest) = address.split_once("://")?;
-        let tls = match scheme.to_ascii_lowercase().as_str() {
-            "tcp" | "mqtt" => false,
-            "ssl" | "tls" | "mqtts" => true,
-            _ => return None,
-        };
-        let rest = rest.strip_suffix('/').unwrap_or(rest);
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']')?;
-                (host, if rest.is_empty() { None } else { Some(rest.strip_prefix(':')?) })
-            }
-            None => match rest.split_once(':') {
-                Some((host, port)) => (host, Some(port)),
-                None => (rest, None),
-            },
-        };
-        let port = match port {
-            Some(digits) if digits.bytes().all(|digit| digit.is_ascii_digit()) => digits.parse().ok()?,
-            Some(_) => return None,
-            None if tls => 8883,
-            None => 1883,
-        };
-        let unusable = |c: char| c.is_whitespace() || c.is_control() || "/?#@[]".contains(c);
-        if host.is_empty() || host.len() > LONGEST_HOST || host.contains(unusable) || port == 0 {
-            return None;
-        }
-        Some(Self { host: host.to_owned(), port, tls })
-    }
-
-    /// The production endpoint that needs no discovery (Deli access document, access environments).
-    #[must_use]
-    pub fn production() -> Self {
-        Self { host: "device.delicloud.com".into(), port: 1883, tls: false }
-    }
-
-    /// The test environment (Deli access document, access environments).
-    #[must_use]
-    pub fn test() -> Self {
-        Self { host: "t.device.delicloud.com".into(), port: 1883, tls: false }
-    }
-}
-
-impl std::fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}:{}", if self.tls { "ssl" } else { "tcp" }, self.host, self.port)
-    }
+/// The endpoint of the test environment (Deli access document, access environments).
+#[must_use]
+pub fn test_endpoint() -> Endpoint {
+    Endpoint { host: "t.device.delicloud.com".into(), port: 1883, tls: false }
 }
 
 /// Why the answer of the discovery address names no endpoint.
@@ -198,7 +136,7 @@ pub enum DiscoveryError {
 /// The endpoints of a discovery answer, in the order given; malformed entries are skipped.
 ///
 /// # Errors
-/// See [`DiscoveryError`]; the caller then uses [`Endpoint::production`].
+/// See [`DiscoveryError`]; the caller then uses [`production_endpoint`].
 pub fn parse_access_list(status: u16, body: &[u8]) -> Result<Vec<Endpoint>, DiscoveryError> {
     #[derive(Deserialize)]
     struct AccessList {
@@ -219,52 +157,12 @@ pub fn parse_access_list(status: u16, body: &[u8]) -> Result<Vec<Endpoint>, Disc
 
 /// Endpoints kept of one discovery answer; further ones are ignored (not documented; chosen by us: the sample has 2).
 const MAX_ENDPOINTS: usize = 16;
-/// Longest host name of DNS (RFC 1035 2.3.4).
-const LONGEST_HOST: usize = 255;
-/// How much of a bad address an error shows.
-const SHOWN_ADDRESS: usize = 80;
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn check(address: &str, expected: Option<(&str, u16, bool)>) {
-        let seen = Endpoint::parse(address).ok();
-        let seen = seen.as_ref().map(|endpoint| (endpoint.host.as_str(), endpoint.port, endpoint.tls));
-        assert_eq!(seen, expected, "{address}");
-    }
-
-    #[test]
-    fn schemes_decide_about_tls_and_the_default_port() {
-        check("tcp://d1.delicloud.com:1883", Some(("d1.delicloud.com", 1883, false)));
-        check("mqtt://h", Some(("h", 1883, false)));
-        check("SSL://h", Some(("h", 8883, true)));
-        check("tls://h:443/", Some(("h", 443, true)));
-        check("mqtts://h:1", Some(("h", 1, true)));
-        check("tcp://[::1]:1883", Some(("::1", 1883, false)));
-    }
-
-    #[test]
-    fn malformed_entries_are_no_endpoints() {
-        for address in [
-            "",
-            "h:1883",
-            "http://h",
-            "tcp://",
-            "tcp://:1",
-            "tcp://h:0",
-            "tcp://h:65536",
-            "tcp://h:+1",
-            "tcp://h:",
-            "tcp://a b",
-            "tcp://u@h",
-            "tcp://[::1",
-        ] {
-            check(address, None);
-        }
-    }
 
     #[test]
     fn a_list_is_read_only_from_a_plain_200() {
@@ -287,12 +185,6 @@ mod tests {
         #[test]
         fn no_answer_can_panic_discovery(status: u16, body: Vec<u8>) {
             let _ = parse_access_list(status, &body);
-        }
-
-        #[test]
-        fn every_endpoint_survives_its_text(host in "[a-z0-9.-]{1,40}", port in 1..=u16::MAX, tls: bool) {
-            let endpoint = Endpoint { host, port, tls };
-            prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint));
         }
     }
 }

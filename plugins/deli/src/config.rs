@@ -8,10 +8,9 @@ mod keys;
 use std::collections::BTreeSet;
 
 use polylink_plugin_sdk::secret::Secret;
+use polylink_plugin_sdk::url::Endpoint;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-
-use crate::auth::Endpoint;
 
 use keys::{Keys, unfit};
 

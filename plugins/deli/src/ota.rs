@@ -3,6 +3,7 @@
 //! Invariant: a [`Plan`] that exists passed every check of the answer to 103, and its random start was drawn once.
 
 use md5::{Digest, Md5};
+use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -81,7 +82,7 @@ impl Firmware {
         let version = said(members.version).filter(|version| version.len() <= LONGEST_VERSION);
         let version = version.ok_or(FirmwareError::NoVersion)?;
         let url = said(members.file_path).unwrap_or_default();
-        let host = host_of(&url).ok_or(FirmwareError::Address)?;
+        let host = http_host(&url, LONGEST_URL).ok_or(FirmwareError::Address)?;
         if !settings.allowed_hosts.is_empty()
             && !settings.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host))
         {
@@ -142,7 +143,9 @@ impl Plan {
     /// Reads what was stored; `None` if it is damaged.
     #[must_use]
     pub fn restore(stored: &[u8]) -> Option<Self> {
-        serde_json::from_slice(stored).ok().filter(|plan: &Self| is_md5(&plan.md5) && host_of(&plan.url).is_some())
+        serde_json::from_slice(stored)
+            .ok()
+            .filter(|plan: &Self| is_md5(&plan.md5) && http_host(&plan.url, LONGEST_URL).is_some())
     }
 }
 
@@ -217,27 +220,6 @@ pub fn verify(content: &[u8], checksum: Option<&str>) -> bool {
 
 fn is_md5(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
-}
-
-/// Host of an http or https address, without port.
-fn host_of(url: &str) -> Option<&str> {
-    if url.len() > LONGEST_URL || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return None;
-    }
-    let (scheme, rest) = url.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
-    }
-    let authority = rest.split(['/', '?', '#']).next()?;
-    // `http://good@evil/` would be read differently by different readers.
-    if authority.contains('@') || authority.contains('\\') {
-        return None;
-    }
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.0,
-        None => authority.split(':').next()?,
-    };
-    (!host.is_empty()).then_some(host)
 }
 
 /// Seconds of a day.
@@ -336,8 +318,8 @@ mod tests {
         }
 
         #[test]
-        fn no_answer_can_panic_the_decisions(have: u64, status: u16, range in "\\PC{0,30}", url in "\\PC{0,30}", now: i64, stored: Vec<u8>) {
-            let _ = (resume(have, status, Some(&range), None), host_of(&url), Plan::restore(&stored));
+        fn no_answer_can_panic_the_decisions(have: u64, status: u16, range in "\\PC{0,30}", now: i64, stored: Vec<u8>) {
+            let _ = (resume(have, status, Some(&range), None), Plan::restore(&stored));
             let _ = normal_start(now, 86_400, 0, 0);
         }
     }

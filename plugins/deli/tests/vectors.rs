@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use polylink_deli::auth::{Endpoint, Identity, derived_password, parse_access_list};
+use polylink_deli::auth::{Identity, derived_password, parse_access_list, production_endpoint};
 use polylink_deli::binding::reconcile;
 use polylink_deli::config::{HexCase, Settings};
 use polylink_deli::dispatch::{Handling, classify};
@@ -115,7 +115,7 @@ fn access_list(input: &Value) -> Value {
     let status = u16::try_from(number(input, "httpStatus")).unwrap();
     let found = parse_access_list(status, text(input, "body").as_bytes());
     let used_default = found.is_err();
-    let endpoints = found.unwrap_or_else(|_| vec![Endpoint::production()]);
+    let endpoints = found.unwrap_or_else(|_| vec![production_endpoint()]);
     let endpoints: Vec<Value> = endpoints
         .iter()
         .map(|endpoint| json!({ "host": endpoint.host, "port": endpoint.port, "tls": endpoint.tls }))

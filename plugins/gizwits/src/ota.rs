@@ -10,6 +10,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
+use polylink_plugin_sdk::url::http_authority;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, Kind, Offer, Reaction, Target};
@@ -307,14 +308,7 @@ const fn place(kind: Kind) -> usize {
 
 /// Whether this is an address to load from.
 fn is_address(url: &str) -> bool {
-    if url.len() > LONGEST_URL || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return false;
-    }
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // `http://good@evil/` would be read differently by different readers.
-    let is_plain = !authority.contains(['@', '\\']) && !authority.is_empty() && !authority.starts_with(':');
-    is_plain && (scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"))
+    http_authority(url, LONGEST_URL).is_some() && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Longest address taken. Not documented; chosen by us.

@@ -3,12 +3,13 @@
 use std::fmt;
 
 use polylink_plugin_sdk::secret::Secret;
+use polylink_plugin_sdk::url::Endpoint;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{Access, Authentication, HexCase, OtaSettings, SettingsError};
-use crate::auth::Endpoint;
+use crate::auth::{production_endpoint, test_endpoint};
 
 /// The keys not read yet.
 pub struct Keys(Map<String, Value>);
@@ -110,13 +111,13 @@ impl Keys {
         let environment = self.get("environment", Environment::Production)?;
         let broker_url = self.optional_text("broker_url")?;
         let discovery_url = self.get("discovery_url", DISCOVERY_URL.to_owned())?;
-        let fallback = self.get("fallback_url", Endpoint::production().to_string())?;
+        let fallback = self.get("fallback_url", production_endpoint().to_string())?;
         let fallback = Endpoint::parse(&fallback).map_err(|error| unfit("fallback_url", error))?;
         if let Some(address) = broker_url {
             return Ok(Access::Fixed(Endpoint::parse(&address).map_err(|error| unfit("broker_url", error))?));
         }
         if matches!(environment, Environment::Test) {
-            return Ok(Access::Fixed(Endpoint::test()));
+            return Ok(Access::Fixed(test_endpoint()));
         }
         if discovery_url.is_empty() {
             return Ok(Access::Fixed(fallback));

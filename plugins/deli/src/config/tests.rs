@@ -1,5 +1,6 @@
 use super::keys::DISCOVERY_URL;
 use super::*;
+use crate::auth::{production_endpoint, test_endpoint};
 
 const REQUIRED: &str =
     r#"{"product_type":"KQ","product_model":"DL3785W","serial":"1234567890","product_secret":"hunter2"}"#;
@@ -99,10 +100,10 @@ fn the_module_knows_the_serial_number_if_the_settings_do_not() {
 fn the_address_of_the_broker_is_chosen_in_the_documented_order() {
     let access = |changes: &[(&str, Value)]| Settings::parse(&with(changes), "").unwrap().access;
     let broker = Endpoint { host: "h".into(), port: 9, tls: true };
-    assert_eq!(access(&[]), Access::Discovered { url: DISCOVERY_URL.into(), fallback: Endpoint::production() });
-    assert_eq!(access(&[("discovery_url", "".into())]), Access::Fixed(Endpoint::production()));
+    assert_eq!(access(&[]), Access::Discovered { url: DISCOVERY_URL.into(), fallback: production_endpoint() });
+    assert_eq!(access(&[("discovery_url", "".into())]), Access::Fixed(production_endpoint()));
     let elsewhere = [("discovery_url", "".into()), ("fallback_url", "ssl://h:9".into())];
     assert_eq!(access(&elsewhere), Access::Fixed(broker.clone()));
-    assert_eq!(access(&[("environment", "test".into())]), Access::Fixed(Endpoint::test()));
+    assert_eq!(access(&[("environment", "test".into())]), Access::Fixed(test_endpoint()));
     assert_eq!(access(&[("environment", "test".into()), ("broker_url", "ssl://h:9".into())]), Access::Fixed(broker));
 }

@@ -2,10 +2,11 @@
 
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::services::{Failure, Reason, Tls, http, mqtt};
+use polylink_plugin_sdk::url::Endpoint;
 use polylink_plugin_sdk::{Now, Output, RequestId, Timestamp};
 
 use super::{DeliSession, Timer};
-use crate::auth::{Endpoint, parse_access_list};
+use crate::auth::parse_access_list;
 use crate::config::{Access, Settings, SubscribeWhen};
 use crate::message::Envelope;
 use crate::requests::{self, Request};
