@@ -3,6 +3,7 @@
 //! Pure functions; when discovery is asked and which endpoint is tried next is the session's affair.
 
 use md5::{Digest, Md5};
+use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::url::Endpoint;
 use serde::Deserialize;
@@ -89,22 +90,11 @@ pub fn derived_password(identity: &Identity, product_secret: &Secret<String>, he
 /// MD5 as hex digits.
 #[must_use]
 pub fn md5_hex(content: &[u8], hex_case: HexCase) -> String {
-    hex(&Md5::digest(content), hex_case)
-}
-
-/// Hex digits of bytes.
-#[must_use]
-pub fn hex(bytes: &[u8], hex_case: HexCase) -> String {
-    let digits = match hex_case {
-        HexCase::Lower => b"0123456789abcdef",
-        HexCase::Upper => b"0123456789ABCDEF",
-    };
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(char::from(digits[usize::from(byte >> 4)]));
-        text.push(char::from(digits[usize::from(byte & 0x0F)]));
+    let digest = Md5::digest(content);
+    match hex_case {
+        HexCase::Lower => hex::lower(&digest),
+        HexCase::Upper => hex::upper(&digest),
     }
-    text
 }
 
 /// The production endpoint that needs no discovery (Deli access document, access environments).

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_sdk::thing_model::{Action, Field, ThingModel};
 use polylink_plugin_sdk::value::Values;
-use polylink_plugin_sdk::{CommandBody, DatapointId, Outcome, OutcomeResult, Report, ReportBody};
+use polylink_plugin_sdk::{CommandBody, DatapointId, Outcome, OutcomeResult, Report, ReportBody, hex};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::auth::hex;
 use crate::commands::{DONE, FAILED, Instruction};
-use crate::config::{HexCase, Settings};
+use crate::config::Settings;
 use crate::message::raw;
 
 /// Content of the 300 that carries this report; `None` if there are no words for it: it comes from a subdevice, or
@@ -34,7 +33,7 @@ pub fn report(model: &ThingModel, settings: &Settings, report: &Report) -> Optio
             Some(content(&event.cloud_name, &object(&values)))
         }
         ReportBody::Raw(bytes) => {
-            let payload = raw(&serde_json::json!({ "raw": hex(bytes, HexCase::Lower) }));
+            let payload = raw(&serde_json::json!({ "raw": hex::lower(bytes) }));
             Some(content(RAW_CMD, &payload))
         }
     }
@@ -181,7 +180,7 @@ pub fn outcome_values(model: &ThingModel, kind: CommandKind, outcome: &Outcome) 
     if let Some(document) = &outcome.document {
         // A document of the MCU is passed on as it is, or as hex if it is no JSON.
         let json = std::str::from_utf8(document).ok().and_then(|text| RawValue::from_string(text.to_owned()).ok());
-        values.push((DOCUMENT.to_owned(), json.unwrap_or_else(|| raw(&hex(document, HexCase::Lower)))));
+        values.push((DOCUMENT.to_owned(), json.unwrap_or_else(|| raw(&hex::lower(document)))));
     }
     values
 }

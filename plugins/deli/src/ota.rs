@@ -3,12 +3,12 @@
 //! Invariant: a [`Plan`] that exists passed every check of the answer to 103, and its random start was drawn once.
 
 use md5::{Digest, Md5};
+use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::auth::hex;
-use crate::config::{HexCase, OtaSettings};
+use crate::config::OtaSettings;
 use crate::message::said;
 
 /// True if the platform's version asks for a firmware query (Deli access document 102, 202: the versions differ). An
@@ -213,9 +213,8 @@ fn parse_content_range(value: &str) -> (Option<u64>, Option<u64>) {
 /// True if this is the MD5 of the content, in whatever case; without a checksum nothing is right.
 #[must_use]
 pub fn verify(content: &[u8], checksum: Option<&str>) -> bool {
-    checksum.is_some_and(|checksum| {
-        is_md5(checksum.trim()) && hex(&Md5::digest(content), HexCase::Lower).eq_ignore_ascii_case(checksum.trim())
-    })
+    let md5 = checksum.and_then(|checksum| hex::decode(checksum.trim()));
+    md5.is_some_and(|md5| md5[..] == Md5::digest(content)[..])
 }
 
 fn is_md5(text: &str) -> bool {

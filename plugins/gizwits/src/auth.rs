@@ -4,6 +4,7 @@
 use std::fmt;
 
 use md5::{Digest, Md5};
+use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::secret::Secret;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -132,21 +133,17 @@ impl Mac {
             None if text.is_ascii() => (0..text.len()).step_by(2).filter_map(|at| text.get(at..at + 2)).collect(),
             None => return Err(NoMac),
         };
-        let hex = |pair: &str| pair.len() == 2 && pair.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if !matches!(text.len(), 12 | 17) || pairs.len() != 6 || !pairs.iter().all(|pair| hex(pair)) {
+        if !matches!(text.len(), 12 | 17) || !pairs.iter().all(|pair| pair.len() == 2) {
             return Err(NoMac);
         }
-        let mut bytes = [0; 6];
-        for (byte, pair) in bytes.iter_mut().zip(pairs) {
-            *byte = u8::from_str_radix(pair, 16).map_err(|_| NoMac)?;
-        }
-        Ok(Self(bytes))
+        let bytes = hex::decode(&pairs.concat()).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or(NoMac)
     }
 
     /// The form that the cloud takes: `02005E102030`.
     #[must_use]
     pub fn cloud_form(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02X}")).collect()
+        hex::upper(&self.0)
     }
 }
 

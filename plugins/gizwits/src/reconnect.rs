@@ -98,6 +98,8 @@ const API_FIRST_MS: u64 = 5_000;
 
 #[cfg(test)]
 mod tests {
+    use polylink_plugin_sdk::hex;
+
     use super::*;
     use crate::vectors::vector;
 
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn connack_codes_ask_for_what_the_vector_says() {
         for case in vector("mqtt-014")["cases"].as_array().unwrap() {
-            let code = u8::from_str_radix(&case["hex"].as_str().unwrap()[6..], 16).unwrap();
+            let [_, _, _, code] = hex::decode(case["hex"].as_str().unwrap()).unwrap()[..] else { panic!("{case}") };
             let expected = match case["action"].as_str().unwrap() {
                 "subscribe" => Connack::Subscribe,
                 "reconnect_backoff" => Connack::Reconnect,

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use polylink_plugin_sdk::thing_model::{Field, ThingModel, ValueError};
 use polylink_plugin_sdk::value::Values;
 use polylink_plugin_sdk::{
-    ClockQuality, CommandBody, DatapointId, Outcome, OutcomeResult, Report, ReportBody, WallTime,
+    ClockQuality, CommandBody, DatapointId, Outcome, OutcomeResult, Report, ReportBody, WallTime, hex,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -50,7 +50,7 @@ pub fn encode_report(model: &ThingModel, report: &Report) -> Result<Vec<u8>, Val
             message.event = event.map(|event| event.cloud_name.as_str());
             message.params = Some(encode(params, |id| event.and_then(|event| event.param(id)))?);
         }
-        ReportBody::Raw(bytes) => message.raw = Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        ReportBody::Raw(bytes) => message.raw = Some(hex::lower(bytes)),
     }
     Ok(to_vec(&message))
 }

@@ -1,4 +1,5 @@
 use hex_literal::hex;
+use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::thing_model::{Class, History, Kind, Property};
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -74,8 +75,7 @@ fn values(schema: &str, named: &Json) -> Values {
 
 fn vector(id: &str) -> (String, Vec<u8>, Json) {
     let vector = file()["vectors"].as_array().unwrap().iter().find(|vector| vector["id"] == id).unwrap().clone();
-    let hex = vector["p0_hex"].as_str().unwrap();
-    let payload = (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+    let payload = hex::decode(vector["p0_hex"].as_str().unwrap()).unwrap();
     (vector["schema"].as_str().unwrap_or_default().to_owned(), payload, vector)
 }
 

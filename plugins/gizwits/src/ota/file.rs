@@ -1,6 +1,7 @@
 //! [`FirmwareFile`]: what the headers of a download promise, and whether the content keeps it.
 
 use md5::{Digest, Md5};
+use polylink_plugin_sdk::hex;
 
 use crate::api::is_version;
 use crate::identity::is_firmware_version;
@@ -70,9 +71,7 @@ impl FirmwareFile {
 }
 
 fn digest(text: &str) -> Option<[u8; 16]> {
-    let digits: Vec<_> = text.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
-    let bytes: Vec<u8> = digits.chunks_exact(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect();
-    if digits.len() == 32 { bytes.try_into().ok() } else { None }
+    hex::decode(text)?.try_into().ok()
 }
 
 /// The end of the file name tells the format; without one it is taken as it is flashed.

@@ -5,6 +5,7 @@ use polylink_gizwits::packet::{
     ConfigSuccess, Decoder, DeviceInformation, Discovery, Frame, HotSpot, LogLine, LoginResult, Onboarding, P0Answer,
     P0Request, Passcode, ServerMessage, ask_applications, command,
 };
+use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::secret::Secret;
 use serde_json::{Value, json};
 
@@ -106,14 +107,14 @@ fn fields(frame: &Frame) -> (Value, Frame) {
             let it = Discovery::decode(payload).unwrap();
             let (server, version) = it.server.clone().unwrap_or_default();
             let fields = json!({
-                "did": it.did, "mac": hex(&it.mac), "fw_ver": it.firmware_version, "product_key": it.product_key,
+                "did": it.did, "mac": hex::lower(&it.mac), "fw_ver": it.firmware_version, "product_key": it.product_key,
                 "dev_attr_hex": format!("{:016x}", it.attributes.unwrap()), "api_server": server, "proto_ver": version,
             });
             (fields, it.frame(frame.command))
         }
         command::CONFIG_SUCCESS => {
             let it = ConfigSuccess::decode(payload).unwrap();
-            (json!({ "mac": hex(&it.mac), "product_key": it.product_key, "did": it.did }), it.frame())
+            (json!({ "mac": hex::lower(&it.mac), "product_key": it.product_key, "did": it.did }), it.frame())
         }
         command::ONBOARDING => {
             let it = Onboarding::decode(payload).unwrap();
@@ -132,7 +133,7 @@ fn fields(frame: &Frame) -> (Value, Frame) {
             let it = DeviceInformation::decode(payload).unwrap();
             let fields = json!({
                 "wifi_hard": it.module_hardware, "wifi_soft": it.module_software, "mcu_hard": it.mcu_hardware,
-                "mcu_soft": it.mcu_software, "p0_ver": it.payload_version, "fw_id_hex": hex(&it.firmware_id),
+                "mcu_soft": it.mcu_software, "p0_ver": it.payload_version, "fw_id_hex": hex::lower(&it.firmware_id),
                 "fw_ver": it.firmware_version, "product_key": it.product_key,
             });
             (fields, it.frame())
@@ -149,20 +150,16 @@ fn fields(frame: &Frame) -> (Value, Frame) {
         }
         command::P0_REQUEST | command::NUMBERED_REQUEST => {
             let it = P0Request::decode(frame).unwrap().unwrap();
-            (json!({ "sn": it.sn, "p0_hex": hex(&it.p0) }), it.frame())
+            (json!({ "sn": it.sn, "p0_hex": hex::lower(&it.p0) }), it.frame())
         }
         command::P0_REPORT | command::NUMBERED_ANSWER => {
             let it = P0Answer::decode(frame).unwrap().unwrap();
             let again = polylink_gizwits::packet::p0_answer(it.sn, &it.p0);
-            (json!({ "sn": it.sn, "p0_hex": hex(&it.p0) }), again)
+            (json!({ "sn": it.sn, "p0_hex": hex::lower(&it.p0) }), again)
         }
         _ => {
             assert!(payload.is_empty(), "a frame {:#x} has no payload", frame.command);
             (Value::Null, Frame::empty(frame.command))
         }
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,6 +3,7 @@
 mod lan;
 mod m2m;
 
+use polylink_plugin_sdk::hex;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -38,6 +39,5 @@ impl Vector {
 }
 
 fn unhex(digits: &str) -> Vec<u8> {
-    assert!(digits.len().is_multiple_of(2), "{digits}");
-    (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    hex::decode(digits).unwrap_or_else(|| panic!("{digits}"))
 }
