@@ -9,7 +9,8 @@ use polylink_testbed::rig::RigError;
 use polylink_testbed::rig::files::Files;
 use serde_json::{Value as Json, json};
 
-use crate::stage::{Stage, check};
+use crate::set::check;
+use crate::stage::Stage;
 
 /// Puts other lines in the place of the address of the broker.
 fn reach(files: &mut Files, lines: &str) {

@@ -16,7 +16,8 @@ use polylink_testbed::observer::Observer;
 use polylink_testbed::rig::{LIMIT, RigError};
 use serde_json::{Value as Json, json};
 
-use crate::stage::{Stage, check, section};
+use crate::set::check;
+use crate::stage::{Stage, section};
 
 /// A broker of either make; dropping it ends it.
 pub enum AnyBroker {

@@ -3,7 +3,8 @@
 use polylink_testbed::mcu::faults::Faults;
 use serde_json::json;
 
-use crate::stage::{Stage, check};
+use crate::set::check;
+use crate::stage::Stage;
 
 #[test]
 fn noise_on_the_line_costs_repetitions_and_no_report() {

@@ -4,7 +4,7 @@ use polylink_testbed::demo::product;
 use polylink_testbed::rig::Rig;
 use polylink_testbed::rig::files::Files;
 
-use crate::stage::{DELI, binaries};
+use crate::set::{DELI, binaries};
 
 /// Checks a configuration after a change, and looks for each of these in what is said.
 #[track_caller]

@@ -3,7 +3,8 @@
 use polylink_testbed::mcu::p0::Raw;
 use serde_json::json;
 
-use crate::stage::{Stage, check};
+use crate::set::check;
+use crate::stage::Stage;
 
 #[test]
 fn a_command_reaches_the_mcu_and_its_cloud_hears_that_it_is_done() {

@@ -10,7 +10,7 @@ use polylink_testbed::rig::files::Files;
 use polylink_testbed::rig::{LIMIT, Rig, RigError};
 use serde_json::{Value as Json, json};
 
-use crate::stage::{TEMPLATE, binaries, check};
+use crate::set::{TEMPLATE, binaries, check};
 
 /// An oven, its host, and somebody at the broker.
 struct Kitchen {

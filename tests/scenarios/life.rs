@@ -5,7 +5,8 @@ use polylink_testbed::mcu::faults::Faults;
 use polylink_testbed::rig::files::Files;
 use serde_json::json;
 
-use crate::stage::{Stage, check};
+use crate::set::check;
+use crate::stage::Stage;
 
 #[test]
 fn sigterm_ends_the_host_in_order_and_says_farewell_to_the_broker() {

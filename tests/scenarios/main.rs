@@ -12,4 +12,5 @@ mod misbehaviour;
 mod network;
 mod outage;
 mod reports;
+mod set;
 mod stage;

@@ -3,7 +3,8 @@
 use polylink_testbed::rig::{LIMIT, RigError};
 use serde_json::{Value as Json, json};
 
-use crate::stage::{MISBEHAVING, Stage, check};
+use crate::set::{MISBEHAVING, check};
+use crate::stage::Stage;
 
 /// Runs the Deli cloud beside a plugin with these settings: reports and commands pass, nothing is lost, the log says of
 /// the other one what is expected, and so does the status.
@@ -21,8 +22,7 @@ fn beside(settings: &str, says: &[&str], expected: impl Fn(&Json) -> bool) {
         assert_eq!(stage.command("switch", json!(false)).await?, Ok(()));
         stage.report(150).await?;
         stage.all_arrived().await?;
-        let reports: Vec<_> = stage.mcu.log().acknowledged.iter().map(|report| (report.counter, report.sent)).collect();
-        let verdict = stage.deli_verdict(reports);
+        let verdict = stage.deli_verdict();
         assert_eq!((verdict.lost, verdict.duplicates, verdict.out_of_order), (0, 0, 0));
         let status = stage.rig.status().await?;
         assert_eq!(faults(&named(&status, "deli")), 0, "{status:#}");

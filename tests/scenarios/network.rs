@@ -6,7 +6,7 @@ use polylink_testbed::rig::files::Files;
 use polylink_testbed::rig::{LIMIT, Rig, RigError};
 use serde_json::{Value as Json, json};
 
-use crate::stage::{binaries, check};
+use crate::set::{binaries, check};
 
 struct Hall {
     rig: Rig,

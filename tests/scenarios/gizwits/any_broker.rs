@@ -9,7 +9,7 @@ use polylink_testbed::rig::{LIMIT, RigError};
 
 use super::Home;
 use crate::any_broker::AnyBroker;
-use crate::stage::check;
+use crate::set::check;
 
 #[test]
 fn reports_and_commands_pass_through_a_broker_that_knows_nothing_of_gizwits() {

@@ -11,7 +11,7 @@ use polylink_testbed::rig::stats::Stats;
 use serde_json::{Value as Json, json};
 
 use super::{Home, facts};
-use crate::stage::check;
+use crate::set::check;
 
 #[test]
 fn eight_apps_are_served_a_ninth_is_shown_out_and_comes_in_when_one_has_left() {

@@ -9,7 +9,7 @@ use polylink_testbed::rig::LIMIT;
 use serde_json::json;
 
 use super::Home;
-use crate::stage::check;
+use crate::set::check;
 
 #[test]
 fn a_reset_by_the_mcu_gives_the_old_did_back_and_makes_a_new_device() {

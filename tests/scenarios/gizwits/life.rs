@@ -11,7 +11,7 @@ use polylink_testbed::rig::{LIMIT, RigError};
 use serde_json::json;
 
 use super::{APP_BIT, BINDABLE_BIT, CLOUD_BIT, Home};
-use crate::stage::check;
+use crate::set::check;
 
 #[test]
 fn a_new_device_registers_logs_in_announces_itself_and_serves_its_apps() {

@@ -5,7 +5,7 @@ use polylink_testbed::clouds::ledger::Entries;
 use serde_json::json;
 
 use super::{CLOUD_BIT, Home};
-use crate::stage::check;
+use crate::set::check;
 
 #[test]
 fn while_the_cloud_is_away_apps_see_and_control_the_present_and_afterwards_the_cloud_gets_all_of_the_past() {
@@ -33,8 +33,7 @@ fn while_the_cloud_is_away_apps_see_and_control_the_present_and_afterwards_the_c
         home.all_arrived_at(home.gizwits.ledger()).await?;
         home.heard(app.ledger(), "the app to see the newest state", is_told(newest())).await?;
 
-        let expected: Vec<_> = home.mcu.log().acknowledged.iter().map(|report| (report.counter, report.sent)).collect();
-        let verdict = home.gizwits.ledger().with(|entries| entries.judge(expected));
+        let verdict = home.verdict(home.gizwits.ledger());
         assert_eq!((verdict.lost, verdict.duplicates, verdict.out_of_order), (0, 0, 0));
         let seen: Vec<u32> = app.ledger().with(|entries| entries.arrivals.iter().map(|it| it.counter).collect());
         assert!(seen.is_sorted(), "the app was told the past after the present: {seen:?}");

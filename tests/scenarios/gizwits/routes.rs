@@ -13,7 +13,7 @@ use polylink_testbed::rig::{LIMIT, Rig, RigError};
 use serde_json::{Value as Json, json};
 
 use super::{APP_BIT, CLOUD_BIT, Home, facts};
-use crate::stage::{DELI, GIZWITS, binaries, check};
+use crate::set::{DELI, GIZWITS, binaries, check};
 
 fn failed(error: std::io::Error) -> RigError {
     RigError::new(error.to_string())
@@ -40,9 +40,8 @@ fn a_command_from_either_of_two_clouds_reaches_the_mcu_once_and_both_see_its_res
             home.all_arrived_at(home.gizwits.ledger()).await?;
             home.all_arrived_at(deli.ledger()).await?;
         }
-        let expected = || home.mcu.log().acknowledged.into_iter().map(|report| (report.counter, report.sent));
         for ledger in [home.gizwits.ledger(), deli.ledger()] {
-            let verdict = ledger.with(|entries| entries.judge(expected()));
+            let verdict = home.verdict(ledger);
             assert_eq!((verdict.lost, verdict.duplicates, verdict.out_of_order), (0, 0, 0));
             assert_eq!(ledger.with(|entries| (entries.commands_sent(), entries.commands_done())), (3, 3));
         }
