@@ -378,6 +378,23 @@ mod tests {
     }
 
     #[test]
+    fn everything_the_platform_sends_has_one_topic_or_one_more_name() {
+        let names = "downlink downloadlink firmware_report_ack ask_firmware ota_notify ask_config down_config \
+            download_config update_time_ack uplink_ack model/property/ask model/property/set \
+            model/property/report_ack model/event/e/report_ack model/service/s model/history/data/report_ack \
+            model/hex/report_ack model/hex/downlink model/hex_ack";
+        let on = |header_ctrl| {
+            let topics = names.split(' ').map(|name| topics().classify(&format!("{BASE}/{name}")).unwrap());
+            topics.filter(|topic| allowed(topic, header_ctrl)).count()
+        };
+        for header_ctrl in [1, 3, 8, 9, 13].into_iter().chain(16..=29) {
+            assert_eq!(on(header_ctrl), 1, "{header_ctrl}");
+        }
+        // A 4 is also taken where a 7 comes; settings are asked for on one topic and written on two.
+        assert_eq!([on(4), on(7), on(14)], [3, 2, 3]);
+    }
+
+    #[test]
     fn an_identifier_that_would_change_the_topic_is_refused() {
         for identifier in ["", "a/b", "+", "a#", "a\n", "a\0", &"x".repeat(65)] {
             assert!(!identifier_ok(identifier), "{identifier}");

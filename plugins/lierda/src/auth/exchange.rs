@@ -171,6 +171,16 @@ mod tests {
     }
 
     #[test]
+    fn a_session_id_is_taken_up_to_a_size_that_can_be_stored() {
+        let parse = |length| {
+            let session_id = "A".repeat(length);
+            SessionMaterial::parse(&payload(&format!(r#"{{"SessionID":"{session_id}","Nonce":1}}"#)))
+        };
+        assert!(parse(LONGEST_SESSION_ID).is_some());
+        assert_eq!(parse(LONGEST_SESSION_ID + 1), None);
+    }
+
+    #[test]
     fn success_without_a_usable_secret_is_no_success() {
         for secret in ["null", "7", "\"\"", "\"FE448731\"", "{}"] {
             let unusable = AuthReply::Unusable(UnusableReply::NoDeviceSecret);
