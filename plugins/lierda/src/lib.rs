@@ -8,3 +8,10 @@ pub mod cipher;
 pub mod frame;
 pub mod ota;
 pub mod topics;
+
+#[cfg(test)]
+extern crate self as polylink_lierda;
+
+#[cfg(test)]
+#[path = "../tests/vectors.rs"]
+mod vectors;
