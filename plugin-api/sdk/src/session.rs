@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_api::{Fault, Now, Timestamp};
 
-use crate::services::{http, module, mqtt, network, store, tcp, udp};
+use crate::services::{http, module, mqtt, network, script, store, tcp, udp};
 use crate::value::{Command, Outcome, Report};
 
 /// A number by which a session recognises the answer to something it asked for. The session chooses it; it should not
@@ -79,6 +79,8 @@ pub enum Input {
     Network(network::Event),
     /// News of the module or the MCU.
     Module(module::Event),
+    /// News of a script.
+    Script(script::Event),
     /// Say good-bye; nothing follows.
     Stop,
 }
@@ -110,6 +112,8 @@ pub enum Output {
     Resolve(RequestId, String),
     /// Something for the module.
     Module(module::Request),
+    /// Something for a script.
+    Script(script::Request),
 }
 
 /// How loud a log line is.

@@ -35,10 +35,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use polylink_plugin_api::{ClockQuality, Fault, FaultCode, HostBox, Now, PluginBox, PluginConfig, Timestamp, WallTime};
 
-use crate::services::{Failure, Reason, id, module, mqtt, network, store, tcp};
+use crate::services::{Failure, Reason, id, module, mqtt, network, script, store, tcp};
 use crate::session::{Level, Status};
 use crate::{Context, Input, Output, RequestId, Session};
-pub use expect::{Publish, Subscribe};
+pub use expect::{Publish, ScriptCall, Subscribe};
 use transcript::Transcript;
 
 /// What a session finds when it starts.
@@ -77,7 +77,7 @@ impl Default for Setup {
             stored: BTreeMap::new(),
             facts: module::Facts { mcu_online: true, ..Default::default() },
             interfaces: Vec::new(),
-            services: vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE],
+            services: vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT],
             wall: WallTime { unix_ms: START_UNIX_MS, quality: ClockQuality::SYNCED },
             utc_offset_s: 0,
         }
@@ -99,6 +99,7 @@ pub struct VirtualHost {
     now: Now,
     store_fails: bool,
     connections: BTreeSet<RequestId>,
+    scripts: BTreeSet<RequestId>,
     full: BTreeSet<RequestId>,
     outputs: VecDeque<Output>,
     status: Status,
@@ -149,6 +150,7 @@ impl VirtualHost {
             now,
             store_fails: false,
             connections: BTreeSet::new(),
+            scripts: BTreeSet::new(),
             full: BTreeSet::new(),
             outputs: VecDeque::new(),
             status: Status::default(),
@@ -183,6 +185,7 @@ impl VirtualHost {
             services: self.setup.services.clone(),
         };
         self.connections.clear();
+        self.scripts.clear();
         self.full.clear();
         let subject = (self.make)(context).inspect_err(|fault| self.transcript.fault(self.now, fault))?;
         self.subject = Some(subject);
@@ -332,6 +335,9 @@ impl VirtualHost {
         if let Input::Mqtt(mqtt::Event::Closed(id, _) | mqtt::Event::Refused(id, _)) = input {
             self.connections.remove(id);
         }
+        if let Input::Script(script::Event::LoadFailed(id, _)) = input {
+            self.scripts.remove(id);
+        }
     }
 
     /// Keeps an output for who expects it, or answers it at once.
@@ -374,7 +380,33 @@ impl VirtualHost {
             Output::Tcp(tcp::Request::Send(id, bytes)) if self.full.contains(&id) => {
                 answers.push_back(Input::Tcp(tcp::Event::Overflow(id, bytes)));
             }
+            Output::Script(request) => match self.check_script(&request) {
+                Ok(()) => self.outputs.push_back(Output::Script(request)),
+                Err(refused) => answers.push_back(Input::Script(refused)),
+            },
             output => self.outputs.push_back(output),
+        }
+        Ok(())
+    }
+
+    /// What the service itself would say to a request that it cannot take.
+    fn check_script(&mut self, request: &script::Request) -> Result<(), script::Event> {
+        match request {
+            script::Request::Load { script, name, source } => {
+                let n_scripts = self.scripts.len() - usize::from(self.scripts.contains(script));
+                limits::load(name, source, n_scripts).map_err(|failure| script::Event::LoadFailed(*script, failure))?;
+                self.scripts.insert(*script);
+            }
+            script::Request::Call { script, id, .. } if !self.scripts.contains(script) => {
+                let text = format!("there is no script {}", script.0);
+                return Err(script::Event::Returned(*id, Err(Failure { reason: Reason::UnknownHandle, text })));
+            }
+            script::Request::Call { id, function, args, .. } => {
+                limits::call(function, args).map_err(|failure| script::Event::Returned(*id, Err(failure)))?;
+            }
+            script::Request::Unload(script) => {
+                self.scripts.remove(script);
+            }
         }
         Ok(())
     }
@@ -434,6 +466,7 @@ const fn service_of(output: &Output) -> Option<&'static str> {
         Output::Store(..) => Some(id::STORE),
         Output::Resolve(..) => Some(id::NETWORK),
         Output::Module(_) => Some(id::MODULE),
+        Output::Script(_) => Some(id::SCRIPT),
     }
 }
 

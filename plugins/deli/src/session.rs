@@ -167,7 +167,7 @@ impl Session for DeliSession {
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(now, event),
             Input::Stop => self.stop(),
-            Input::Stored(_, Ok(())) | Input::Network(_) | Input::Tcp(_) | Input::Udp(_) => {}
+            Input::Stored(_, Ok(())) | Input::Network(_) | Input::Tcp(_) | Input::Udp(_) | Input::Script(_) => {}
         }
         something_happened |= self.run_timers(now);
         self.work(now);

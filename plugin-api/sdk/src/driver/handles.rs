@@ -24,11 +24,15 @@ pub enum Kind {
     Store,
     /// A look-up of a host name.
     Resolve,
+    /// A script.
+    Script,
+    /// A call of a script's function.
+    ScriptCall,
 }
 
 impl Kind {
     const fn is_handle(self) -> bool {
-        matches!(self, Self::MqttConnection | Self::Tcp | Self::Udp | Self::Http)
+        matches!(self, Self::MqttConnection | Self::Tcp | Self::Udp | Self::Http | Self::Script)
     }
 }
 
@@ -113,11 +117,11 @@ pub const fn is_reserved(id: RequestId) -> bool {
 /// Ids of accepted streams are above this; a session's own are below.
 const FIRST_ACCEPTED: u64 = 1 << 63;
 
-/// Connections, streams, sockets and HTTP requests at once. When full, a further one is refused with
+/// Connections, streams, sockets, HTTP requests and scripts at once. When full, a further one is refused with
 /// [`crate::services::Reason::Quota`] without asking the host, and a stream that comes in is closed. Not documented;
 /// chosen by us: more than any host grants.
 pub const HANDLES_MAX: usize = 256;
 
-/// Publishes, subscriptions, writes and look-ups under way. When full, a further one fails with
+/// Publishes, subscriptions, writes, look-ups and calls of scripts under way. When full, a further one fails with
 /// [`crate::services::Reason::Quota`]. Not documented; chosen by us: three times what `polylink.mqtt/1` queues.
 pub const ANSWERS_MAX: usize = 1024;

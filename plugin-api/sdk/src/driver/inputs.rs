@@ -2,8 +2,8 @@
 //! ignored, as the ABI demands.
 
 use polylink_plugin_api as api;
-use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, store, tcp, udp};
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
+use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, tcp, udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
 use polylink_plugin_api::{Event, Extension};
 
 use super::handles::Kind;
@@ -12,8 +12,10 @@ use crate::services::http::Response;
 use crate::services::module::Event as ModuleEvent;
 use crate::services::mqtt::Event as MqttEvent;
 use crate::services::network::Event as NetworkEvent;
+use crate::services::script::Event as ScriptEvent;
 use crate::services::tcp::Event as TcpEvent;
 use crate::services::udp::Event as UdpEvent;
+use crate::services::{Failure, Reason};
 use crate::{Input, Report};
 
 impl Port {
@@ -49,6 +51,7 @@ impl Port {
             Store::ID => self.store_event(event),
             Network::ID => self.network_event(event).map(Input::Network),
             Module::ID => self.module_event(event).map(Input::Module),
+            Script::ID => self.script_event(event).map(Input::Script),
             // `polylink.wake` brings nothing but the call itself.
             _ => None,
         }
@@ -176,6 +179,31 @@ impl Port {
             module::BIND_WINDOW => Some(ModuleEvent::BindWindow(u32::try_from(event.code).unwrap_or_default())),
             module::UNBIND => Some(ModuleEvent::Unbind),
             module::NETWORK_JOINED => Some(ModuleEvent::NetworkJoined),
+            _ => None,
+        }
+    }
+
+    fn script_event(&mut self, event: &Event<'_>) -> Option<ScriptEvent> {
+        let failure = || convert::failure(event.code, event.text.as_str());
+        match event.kind {
+            script::LOADED => Some(ScriptEvent::Loaded(self.handles.id(Kind::Script, event.token)?)),
+            script::RETURNED => {
+                let results = script::values::decode(&event.body).map_err(|error| Failure {
+                    reason: Reason::Protocol,
+                    text: format!("the host's results cannot be read: {error}"),
+                });
+                Some(ScriptEvent::Returned(self.handles.take(Kind::ScriptCall, event.token)?, results))
+            }
+            FAILED => {
+                let (kind, id) = self.handles.find(event.token)?;
+                let failed = match kind {
+                    Kind::Script => ScriptEvent::LoadFailed(id, failure()),
+                    Kind::ScriptCall => ScriptEvent::Returned(id, Err(failure())),
+                    _ => return None,
+                };
+                self.handles.take(kind, event.token);
+                Some(failed)
+            }
             _ => None,
         }
     }

@@ -4,13 +4,14 @@
 use polylink_plugin_api::abi_stable::std_types::{RSlice, Tuple2};
 use polylink_plugin_api::services::http::HttpRequest;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
+use polylink_plugin_api::services::script::values;
 use polylink_plugin_api::services::tcp::{self as abi_tcp, TcpListen, TcpOpen};
 use polylink_plugin_api::services::udp::UdpBind;
 use polylink_plugin_api::{Fault, FaultCode, LogLevel};
 
 use super::handles::{self, Kind};
 use super::{ANSWERS_WAITING_MAX, Port, convert};
-use crate::services::{Failure, Reason, http, module, mqtt, network, store, tcp, udp};
+use crate::services::{Failure, Reason, http, module, mqtt, network, script, store, tcp, udp};
 use crate::value::{Command, Outcome, OutcomeResult};
 use crate::{Input, Output, RequestId};
 
@@ -36,6 +37,7 @@ impl Port {
                 }
             }
             Output::Store(id, request) => return self.store(id, &request),
+            Output::Script(request) => return self.script(&request),
             Output::Resolve(id, host) => {
                 let table = self.tables.network.clone()?;
                 if !self.handles.has_room(Kind::Resolve) {
@@ -256,6 +258,48 @@ impl Port {
             store::Request::Remove(key) => (table.remove)(self.instance, key.as_str().into()),
         };
         self.handles.insert(Kind::Store, id, token);
+        Ok(())
+    }
+
+    fn script(&mut self, request: &script::Request) -> Result<(), Fault> {
+        let table = self.tables.script.clone()?;
+        match request {
+            script::Request::Load { script, name, source } => {
+                if !self.handles.has_room(Kind::Script) {
+                    return self.answer(Input::Script(script::Event::LoadFailed(*script, quota())));
+                }
+                let token = (table.load)(self.instance, name.as_str().into(), source.as_str().into());
+                if let Some(replaced) = self.handles.insert(Kind::Script, *script, token) {
+                    (table.unload)(self.instance, replaced);
+                }
+            }
+            script::Request::Call { script, id, function, args } => {
+                let refused = |failure| Input::Script(script::Event::Returned(*id, Err(failure)));
+                let Some(handle) = self.handles.token(Kind::Script, *script) else {
+                    let text = format!("there is no script {}", script.0);
+                    return self.answer(refused(Failure { reason: Reason::UnknownHandle, text }));
+                };
+                if !self.handles.has_room(Kind::ScriptCall) {
+                    return self.answer(refused(quota()));
+                }
+                let arguments = match values::encode(args) {
+                    Ok(arguments) => arguments,
+                    Err(error) => {
+                        let text = format!("the arguments of `{function}`: {error}");
+                        return self.answer(refused(Failure { reason: Reason::Invalid, text }));
+                    }
+                };
+                let function = function.as_str().into();
+                let token = (table.call)(self.instance, handle, function, RSlice::from_slice(&arguments));
+                self.handles.insert(Kind::ScriptCall, *id, token);
+            }
+            script::Request::Unload(script) => {
+                if let Some(handle) = self.handles.token(Kind::Script, *script) {
+                    self.handles.take(Kind::Script, handle);
+                    (table.unload)(self.instance, handle);
+                }
+            }
+        }
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! The host's service tables as this instance found them.
 
 use polylink_plugin_api::abi_stable::std_types::ROption;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
 use polylink_plugin_api::{Extension, Fault, FaultCode, HostBox};
 
 /// One table, or why there is none.
@@ -16,6 +16,7 @@ pub struct Tables {
     pub store: Found<Store>,
     pub network: Found<Network>,
     pub module: Found<Module>,
+    pub script: Found<Script>,
 }
 
 impl Tables {
@@ -29,6 +30,7 @@ impl Tables {
             store: find(host),
             network: find(host),
             module: find(host),
+            script: find(host),
         }
     }
 
@@ -44,6 +46,7 @@ impl Tables {
                 Store::ID => drop(self.store.clone()?),
                 Network::ID => drop(self.network.clone()?),
                 Module::ID => drop(self.module.clone()?),
+                Script::ID => drop(self.script.clone()?),
                 other if host.extension(other.into()).is_none() => return Err(missing(other)),
                 _ => {}
             }
@@ -61,6 +64,7 @@ impl Tables {
             (Store::ID, self.store.is_ok()),
             (Network::ID, self.network.is_ok()),
             (Module::ID, self.module.is_ok()),
+            (Script::ID, self.script.is_ok()),
         ];
         all.into_iter().filter_map(|(id, usable)| usable.then_some(id)).collect()
     }

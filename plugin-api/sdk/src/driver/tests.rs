@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod panics;
+mod scripts;
 
 use std::cell::RefCell;
 
@@ -11,7 +12,7 @@ use super::handles::HANDLES_MAX;
 use super::tickets::AWAITED_MAX;
 use super::{ANSWERS_WAITING_MAX, handles};
 use crate::secret::Secret;
-use crate::services::{Failure, Reason, Tls, http, id, module, mqtt, network, store, tcp, udp};
+use crate::services::{Failure, Reason, Tls, http, id, module, mqtt, network, script, store, tcp, udp};
 use crate::testing::{Setup, VirtualHost};
 use crate::value::{CommandBody, OutcomeResult, ReportBody};
 use crate::{Cause, Command, Context, DatapointId, Input, Output, RequestId, Session, Value};
@@ -393,6 +394,11 @@ fn connect(id: u64) -> Output {
 fn publish(connection: u64, id: u64) -> Output {
     let message = mqtt::Message { topic: "t".to_owned(), payload: b"payload".to_vec(), qos: 1, retain: false };
     Output::Mqtt(mqtt::Request::Publish { connection: RequestId(connection), id: RequestId(id), message })
+}
+
+fn load(id: u64) -> Output {
+    let (script, name, source) = (RequestId(id), "product".to_owned(), "return".to_owned());
+    Output::Script(script::Request::Load { script, name, source })
 }
 
 fn open(id: u64) -> Output {

@@ -5,6 +5,7 @@ pub mod http;
 pub mod module;
 pub mod mqtt;
 pub mod network;
+pub mod script;
 pub mod store;
 pub mod tcp;
 pub mod udp;
@@ -14,7 +15,7 @@ use crate::secret::Secret;
 /// The ids of the services, for [`crate::PluginInfo::services`] and [`crate::Context::services`].
 pub mod id {
     use polylink_plugin_api::Extension;
-    use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
+    use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
 
     /// MQTT connections.
     pub const MQTT: &str = Mqtt::ID;
@@ -30,6 +31,8 @@ pub mod id {
     pub const NETWORK: &str = Network::ID;
     /// The module and the MCU.
     pub const MODULE: &str = Module::ID;
+    /// Lua scripts; a host may be built without.
+    pub const SCRIPT: &str = Script::ID;
 }
 
 /// Why a service did not do what was asked.

@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use super::shared::SharedRef;
-use crate::services::{Failure, Reason, http, mqtt, network, store, tcp};
+use crate::services::{Failure, Reason, http, mqtt, network, script, store, tcp};
 use crate::session::{Level, Phase, Status};
 use crate::{Command, Input, Now, Outcome, Output, RequestId, Timestamp};
 
@@ -244,6 +244,41 @@ impl Cloud {
         }
     }
 
+    /// Loads a script; it stays until it is unloaded. Dropping the future before unloads it.
+    ///
+    /// # Errors
+    /// It cannot be loaded.
+    pub async fn load_script(&self, name: &str, source: impl Into<String>) -> Result<RequestId, Failure> {
+        let (name, source) = (name.to_owned(), source.into());
+        match self.answer(|script| Output::Script(script::Request::Load { script, name, source })).await {
+            Input::Script(script::Event::Loaded(script)) => Ok(script),
+            Input::Script(script::Event::LoadFailed(_, failure)) => Err(failure),
+            other => Err(stray(&other)),
+        }
+    }
+
+    /// Calls a global function of a script.
+    ///
+    /// # Errors
+    /// It did not return.
+    pub async fn call_script(
+        &self,
+        script: RequestId,
+        function: &str,
+        args: impl IntoIterator<Item = script::Value>,
+    ) -> Result<Vec<script::Value>, Failure> {
+        let (function, args) = (function.to_owned(), args.into_iter().collect());
+        match self.answer(|id| Output::Script(script::Request::Call { script, id, function, args })).await {
+            Input::Script(script::Event::Returned(_, answer)) => answer,
+            other => Err(stray(&other)),
+        }
+    }
+
+    /// Unloads a script.
+    pub fn unload_script(&self, script: RequestId) {
+        self.ask(Output::Script(script::Request::Unload(script)));
+    }
+
     /// Asks, and awaits the input with the request's id.
     async fn answer(&self, output: impl FnOnce(RequestId) -> Output) -> Input {
         let mut give_up = None;
@@ -253,6 +288,7 @@ impl Cloud {
                 Output::Http(..) => Some(Output::CancelHttp(id)),
                 Output::Mqtt(mqtt::Request::Connect(..)) => Some(Output::Mqtt(mqtt::Request::Disconnect(id))),
                 Output::Tcp(tcp::Request::Open { .. }) => Some(Output::Tcp(tcp::Request::Close(id))),
+                Output::Script(script::Request::Load { .. }) => Some(Output::Script(script::Request::Unload(id))),
                 _ => None,
             };
             output

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use crate::services::{mqtt, network, tcp, udp};
+use crate::services::{mqtt, network, script, tcp, udp};
 use crate::{Input, Now, Output, RequestId, Timestamp};
 
 /// A way to it. Locked for moments only, never while the task is polled.
@@ -137,22 +137,33 @@ fn answers(input: &Input) -> Option<RequestId> {
         ) => Some(*id),
         Input::Tcp(tcp::Event::Opened(id) | tcp::Event::Listening(id, _) | tcp::Event::Closed(id, _)) => Some(*id),
         Input::Udp(udp::Event::Bound(id, _) | udp::Event::Closed(id, _)) => Some(*id),
+        Input::Script(
+            script::Event::Loaded(id) | script::Event::LoadFailed(id, _) | script::Event::Returned(id, _),
+        ) => Some(*id),
         _ => None,
     }
 }
 
-/// Bytes that came from the network with an input.
+/// Bytes that came with an input from where they are not ours to bound.
 fn payload(input: &Input) -> usize {
     match input {
         Input::Mqtt(mqtt::Event::Message { topic, payload, .. }) => topic.len() + payload.len(),
         Input::Tcp(tcp::Event::Received(_, bytes) | tcp::Event::Overflow(_, bytes)) => bytes.len(),
         Input::Udp(udp::Event::Received(_, _, bytes)) => bytes.len(),
         Input::Http(_, Ok(response)) => response.body.len(),
+        Input::Script(script::Event::Returned(_, Ok(results))) => results.iter().map(script_value).sum(),
         _ => 0,
     }
 }
 
-/// Bytes from the network that wait for [`super::Cloud::next`]; beyond it the plugin faults as with [`INBOX_MAX`]. Not
+fn script_value(value: &script::Value) -> usize {
+    match value {
+        script::Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// Bytes from the network and from scripts that wait for [`super::Cloud::next`]; beyond it the plugin faults as with [`INBOX_MAX`]. Not
 /// documented; chosen by us: sixteen of the largest MQTT messages.
 pub const INBOX_BYTES_MAX: usize = 4 * 1024 * 1024;
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::services::{Reason, http, mqtt, tcp};
+use crate::services::{Reason, http, mqtt, script, tcp};
 use crate::session::{Level, Phase};
 use crate::testing::{Setup, VirtualHost};
 use crate::value::{CommandBody, OutcomeResult};
@@ -78,6 +78,26 @@ fn a_commands_outcome_is_awaited() {
     let (id, _) = host.expect_submit();
     host.command_ended(id, OutcomeResult::Unreachable);
     assert_eq!(host.logs(), [(Level::Info, "Unreachable".to_owned())]);
+}
+
+#[test]
+fn a_script_is_loaded_called_and_unloaded() {
+    let mut host = host("script");
+    let (script, _, _) = host.expect_script_load();
+    host.script_loaded(script);
+    let call = host.expect_script_call();
+    assert_eq!((call.script, &call.args[..]), (script, &[script::Value::Int(1)][..]));
+    host.script_returned(call.id, [script::Value::Int(2)]);
+    assert_eq!(host.logs(), [(Level::Info, "Ok([Int(2)])".to_owned())]);
+    assert_eq!(host.expect_script_unload(), script);
+}
+
+#[test]
+fn a_script_that_nobody_awaits_any_more_is_unloaded() {
+    let mut host = host("script");
+    let (script, _, _) = host.expect_script_load();
+    host.advance(1000);
+    assert_eq!(host.expect_script_unload(), script);
 }
 
 #[test]
@@ -179,6 +199,13 @@ impl StraightLine for Player {
                 cloud.log(Level::Info, text);
             }
             "hasty" => drop(cloud.within(1000, cloud.mqtt_connect(mqtt::Connect::default())).await),
+            "script" => {
+                if let Some(Ok(script)) = cloud.within(1000, cloud.load_script("product", "")).await {
+                    let results = cloud.call_script(script, "f", [script::Value::Int(1)]).await;
+                    cloud.log(Level::Info, format!("{results:?}"));
+                    cloud.unload_script(script);
+                }
+            }
             "command" => {
                 let outcome = cloud.submit(Command::new(CommandBody::Raw(vec![1]))).await;
                 cloud.log(Level::Info, format!("{:?}", outcome.result));

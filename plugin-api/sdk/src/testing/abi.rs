@@ -3,11 +3,12 @@
 use polylink_plugin_api::abi_stable::sabi_trait::TD_Opaque;
 use polylink_plugin_api::abi_stable::std_types::RSlice;
 use polylink_plugin_api::event::WAKE;
-use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, store, tcp, udp};
+use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, tcp, udp};
 use polylink_plugin_api::{self as api, Event, Fault, HostBox, Now, Origin, PluginBox, PluginConfig, Timestamp};
 
 use super::tables::Registered;
 use super::{Subject, record};
+use crate::services::script::Event as ScriptEvent;
 use crate::services::{Failure, id, module::Event as ModuleEvent, mqtt::Event as MqttEvent};
 use crate::services::{network::Event as NetworkEvent, tcp::Event as TcpEvent, udp::Event as UdpEvent};
 use crate::value::Report;
@@ -64,6 +65,7 @@ impl ThroughAbi {
             Input::Mqtt(event) => mqtt_record(event),
             Input::Tcp(event) => tcp_record(event),
             Input::Udp(event) => udp_record(event),
+            Input::Script(event) => script_record(event),
             Input::Http(id, Ok(response)) => {
                 let lines: Vec<_> = response.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
                 Record { text: lines.join("\n"), body: response.body, ..Record::new(id::HTTP, http::RESPONSE, id) }
@@ -216,6 +218,20 @@ fn udp_record(event: UdpEvent) -> Record {
         UdpEvent::Bound(id, port) => record(udp::BOUND, id).code(i64::from(port)),
         UdpEvent::Received(id, from, bytes) => Record { text: from, body: bytes, ..record(udp::RECEIVED, id) },
         UdpEvent::Closed(id, failure) => record(udp::CLOSED, id).failure(failure),
+    }
+}
+
+fn script_record(event: ScriptEvent) -> Record {
+    let record = |kind, token| Record::new(id::SCRIPT, kind, token);
+    match event {
+        ScriptEvent::Loaded(script) => record(script::LOADED, script),
+        ScriptEvent::Returned(id, Ok(results)) => {
+            let body = script::values::encode(&results).expect("what a test lets a script return can cross");
+            Record { body, ..record(script::RETURNED, id) }
+        }
+        ScriptEvent::LoadFailed(id, failure) | ScriptEvent::Returned(id, Err(failure)) => {
+            record(FAILED, id).failure(failure)
+        }
     }
 }
 

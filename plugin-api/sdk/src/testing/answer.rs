@@ -1,7 +1,7 @@
 //! What a test lets happen: the services' answers and news, reports and outcomes of the device.
 
 use super::VirtualHost;
-use crate::services::{Failure, Reason, http, module, mqtt, network, tcp, udp};
+use crate::services::{Failure, Reason, http, module, mqtt, network, script, tcp, udp};
 use crate::value::{Cause, DatapointId, Outcome, OutcomeResult, Report, ReportBody, Value};
 use crate::{Input, RequestId};
 
@@ -136,6 +136,30 @@ impl VirtualHost {
     #[track_caller]
     pub fn http_failed(&mut self, id: RequestId, reason: Reason) {
         self.deliver(Input::Http(id, Err(failure(reason))));
+    }
+
+    /// A script waits for calls.
+    #[track_caller]
+    pub fn script_loaded(&mut self, script: RequestId) {
+        self.deliver(Input::Script(script::Event::Loaded(script)));
+    }
+
+    /// A script cannot be loaded.
+    #[track_caller]
+    pub fn script_load_failed(&mut self, script: RequestId, reason: Reason) {
+        self.deliver(Input::Script(script::Event::LoadFailed(script, failure(reason))));
+    }
+
+    /// A call of a script's function returns these values.
+    #[track_caller]
+    pub fn script_returned(&mut self, id: RequestId, results: impl IntoIterator<Item = script::Value>) {
+        self.deliver(Input::Script(script::Event::Returned(id, Ok(results.into_iter().collect()))));
+    }
+
+    /// A call of a script's function fails.
+    #[track_caller]
+    pub fn script_failed(&mut self, id: RequestId, reason: Reason) {
+        self.deliver(Input::Script(script::Event::Returned(id, Err(failure(reason)))));
     }
 
     /// A look-up is answered.

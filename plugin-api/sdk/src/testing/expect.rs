@@ -2,7 +2,7 @@
 //! the test if there is none.
 
 use super::VirtualHost;
-use crate::services::{http, module, mqtt, tcp, udp};
+use crate::services::{http, module, mqtt, script, tcp, udp};
 use crate::value::{CommandBody, Values};
 use crate::{Command, Output, RequestId};
 
@@ -50,6 +50,19 @@ pub struct Subscribe {
     pub filter: String,
     /// Highest QoS wanted.
     pub qos: u8,
+}
+
+/// A call of a script's function that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptCall {
+    /// The script.
+    pub script: RequestId,
+    /// The call.
+    pub id: RequestId,
+    /// The function's name.
+    pub function: String,
+    /// Its arguments.
+    pub args: Vec<script::Value>,
 }
 
 impl VirtualHost {
@@ -186,6 +199,37 @@ impl VirtualHost {
     pub fn expect_http(&mut self) -> (RequestId, http::Request) {
         self.expect_output("an HTTP request", |output| match output {
             Output::Http(id, request) => Some((*id, request.clone())),
+            _ => None,
+        })
+    }
+
+    /// A script to load: its id, name and text.
+    #[track_caller]
+    pub fn expect_script_load(&mut self) -> (RequestId, String, String) {
+        self.expect_output("a script to load", |output| match output {
+            Output::Script(script::Request::Load { script, name, source }) => {
+                Some((*script, name.clone(), source.clone()))
+            }
+            _ => None,
+        })
+    }
+
+    /// A call of a script's function.
+    #[track_caller]
+    pub fn expect_script_call(&mut self) -> ScriptCall {
+        self.expect_output("a call of a script", |output| match output {
+            Output::Script(script::Request::Call { script, id, function, args }) => {
+                Some(ScriptCall { script: *script, id: *id, function: function.clone(), args: args.clone() })
+            }
+            _ => None,
+        })
+    }
+
+    /// The end of a script.
+    #[track_caller]
+    pub fn expect_script_unload(&mut self) -> RequestId {
+        self.expect_output("the end of a script", |output| match output {
+            Output::Script(script::Request::Unload(script)) => Some(*script),
             _ => None,
         })
     }

@@ -1,6 +1,8 @@
 //! What a real host refuses at once, so that a test does not pass with what would fail there. The numbers are those of
 //! [`polylink_plugin_api::services`].
 
+use polylink_plugin_api::services::script::{NAME_MAX, SCRIPTS_MAX, SOURCE_MAX, Value, values};
+
 use crate::services::{Failure, Reason, mqtt, store};
 
 /// Whether the store takes it.
@@ -33,6 +35,37 @@ pub fn publish(message: &mqtt::Message) -> Result<(), Failure> {
     let n_bytes = message.payload.len();
     if n_bytes > PAYLOAD_MAX {
         return Err(invalid(format!("a payload has {PAYLOAD_MAX} bytes at most, not {n_bytes}")));
+    }
+    Ok(())
+}
+
+/// Whether the script service loads one more script.
+pub fn load(name: &str, source: &str, n_scripts: usize) -> Result<(), Failure> {
+    script_name(name)?;
+    if source.len() > SOURCE_MAX {
+        return Err(invalid(format!("a script has {SOURCE_MAX} bytes at most, not {}", source.len())));
+    }
+    if source.starts_with('\u{1b}') {
+        return Err(invalid("a script is text, not bytecode".to_owned()));
+    }
+    if n_scripts >= SCRIPTS_MAX {
+        let text = format!("{n_scripts} scripts are loaded, at most {SCRIPTS_MAX} may be");
+        return Err(Failure { reason: Reason::Quota, text });
+    }
+    Ok(())
+}
+
+/// Whether the script service takes a call.
+pub fn call(function: &str, args: &[Value]) -> Result<(), Failure> {
+    script_name(function)?;
+    values::encode(args).map_err(|error| invalid(format!("the arguments of `{function}`: {error}")))?;
+    Ok(())
+}
+
+fn script_name(name: &str) -> Result<(), Failure> {
+    if name.is_empty() || name.len() > NAME_MAX || name.contains(char::is_control) {
+        let text = format!("`{}` is no name: 1 to {NAME_MAX} bytes, no control characters", name.escape_debug());
+        return Err(invalid(text));
     }
     Ok(())
 }

@@ -10,14 +10,15 @@ use polylink_plugin_api::services::http::HttpRequest;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
 use polylink_plugin_api::services::network::Interface;
+use polylink_plugin_api::services::script::values;
 use polylink_plugin_api::services::tcp::{self as abi_tcp, TcpListen, TcpOpen};
 use polylink_plugin_api::services::udp::UdpBind;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
 use polylink_plugin_api::{Command, Extension, ExtensionRef, Host, InstanceId, LogLevel, Status};
 
 use super::record;
 use crate::secret::Secret;
-use crate::services::{module, mqtt, network, store, tcp, udp};
+use crate::services::{module, mqtt, network, script, store, tcp, udp};
 use crate::{Context, Output, RequestId};
 
 /// What one virtual instance sees of its host.
@@ -103,6 +104,7 @@ impl Host for Registered {
             Store::ID => ExtensionRef::new(&STORE),
             Network::ID => ExtensionRef::new(&NETWORK),
             Module::ID => ExtensionRef::new(&MODULE),
+            Script::ID => ExtensionRef::new(&SCRIPT),
             _ => return ROption::RNone,
         };
         if offered { ROption::RSome(table) } else { ROption::RNone }
@@ -248,6 +250,23 @@ static NETWORK: Network = {
         with(instance, |world| world.ask(|id| Output::Resolve(id, host.to_string())))
     }
     Network { interfaces, resolve }
+};
+
+static SCRIPT: Script = {
+    extern "C" fn load(instance: InstanceId, name: RStr<'_>, source: RStr<'_>) -> u64 {
+        let (name, source) = (name.to_string(), source.to_string());
+        with(instance, |world| world.ask(|script| Output::Script(script::Request::Load { script, name, source })))
+    }
+    extern "C" fn call(instance: InstanceId, script: u64, function: RStr<'_>, arguments: RSlice<'_, u8>) -> u64 {
+        let (script, function) = (RequestId(script), function.to_string());
+        // The driver encodes them, so what cannot be read would be a mistake of the driver's.
+        let args = values::decode(&arguments).unwrap_or_default();
+        with(instance, |world| world.ask(|id| Output::Script(script::Request::Call { script, id, function, args })))
+    }
+    extern "C" fn unload(instance: InstanceId, script: u64) {
+        with(instance, |world| world.note(Output::Script(script::Request::Unload(RequestId(script)))));
+    }
+    Script { load, call, unload }
 };
 
 static MODULE: Module = {

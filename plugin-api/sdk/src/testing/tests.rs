@@ -49,6 +49,11 @@ fn what_a_real_host_would_refuse_is_refused() {
         [publish("a", 2, 262_144), publish("a", 0, 262_145), publish("a/#", 0, 0), publish("a", 3, 0)],
         [true, false, false, false]
     );
+    let load = |name: &str, n_bytes, n_scripts| limits::load(name, &" ".repeat(n_bytes), n_scripts).is_ok();
+    assert_eq!(
+        [load("a", 262_144, 3), load("a", 262_145, 0), load("", 0, 0), load("a\n", 0, 0), load("a", 0, 4)],
+        [true, false, false, false, false]
+    );
 }
 
 #[test]

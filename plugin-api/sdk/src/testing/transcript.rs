@@ -5,7 +5,7 @@ use std::fmt;
 
 use polylink_plugin_api::{Fault, Now, Timestamp};
 
-use crate::services::{mqtt, store, tcp, udp};
+use crate::services::{mqtt, script, store, tcp, udp};
 use crate::{Input, Output};
 
 /// What happened, a line each. The oldest lines are dropped when there are more than [`LINES_MAX`].
@@ -26,6 +26,9 @@ impl Transcript {
                 format!("Udp(Received on {} from {from}, {})", id.0, Shown(bytes))
             }
             Input::Http(id, Ok(answer)) => format!("Http({}, {}, {})", id.0, answer.status, Shown(&answer.body)),
+            Input::Script(script::Event::Returned(id, Ok(results))) => {
+                format!("Script(Returned {}, {})", id.0, Listed(results))
+            }
             input => format!("{input:?}"),
         };
         self.line(now, "-->", &text);
@@ -46,6 +49,12 @@ impl Transcript {
             }
             Output::Http(id, request) => {
                 format!("Http({}, {} {}, {})", id.0, request.method, request.url, Shown(&request.body))
+            }
+            Output::Script(script::Request::Load { script, name, source }) => {
+                format!("Script(Load {} {name}, {} bytes)", script.0, source.len())
+            }
+            Output::Script(script::Request::Call { script, id, function, args }) => {
+                format!("Script(Call {} on {}, {function}({}))", id.0, script.0, Listed(args))
             }
             // What is stored may be a credential.
             Output::Store(id, store::Request::Put(key, value)) => {
@@ -87,6 +96,24 @@ impl fmt::Display for Shown<'_> {
                 self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
             }
         }
+    }
+}
+
+/// Values of a script, separated by commas.
+struct Listed<'a>(&'a [script::Value]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, value) in self.0.iter().enumerate() {
+            f.write_str(if index == 0 { "" } else { ", " })?;
+            match value {
+                script::Value::Nil => f.write_str("nil")?,
+                script::Value::Bool(on) => write!(f, "{on}")?,
+                script::Value::Int(number) => write!(f, "{number}")?,
+                script::Value::Bytes(bytes) => write!(f, "{}", Shown(bytes))?,
+            }
+        }
+        Ok(())
     }
 }
 

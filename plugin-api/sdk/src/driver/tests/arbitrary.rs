@@ -6,11 +6,11 @@ use polylink_plugin_api::event::WAKE;
 use polylink_plugin_api::{Event, HostBox, Now, Plugin, PluginBox, PluginConfig};
 use proptest::prelude::*;
 
-use super::{ASK, Puppet, SEEN, connect, open, publish};
+use super::{ASK, Puppet, SEEN, connect, load, open, publish};
 use crate::driver::handles::{ANSWERS_MAX, HANDLES_MAX};
 use crate::driver::tickets::{AWAITED_MAX, ENDED_KEPT};
 use crate::driver::{ANSWERS_WAITING_MAX, Driver, assemble, create};
-use crate::services::{http, id, mqtt, store, tcp, udp};
+use crate::services::{http, id, mqtt, script, store, tcp, udp};
 use crate::testing::record;
 use crate::testing::tables::Registered;
 use crate::value::{CommandBody, Outcome, OutcomeResult};
@@ -98,7 +98,7 @@ fn config(host: &Registered) -> PluginConfig {
 }
 
 fn context() -> Context {
-    let services = vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE];
+    let services = vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT];
     Context { services, ..Context::default() }
 }
 
@@ -126,7 +126,7 @@ impl Record {
 }
 
 fn any_event() -> impl Strategy<Value = Record> {
-    let sources = vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, WAKE];
+    let sources = vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT, WAKE];
     let source = prop_oneof![8 => prop::sample::select(sources).prop_map(str::to_owned), 1 => any::<String>()];
     let kind = prop_oneof![9 => 0_u32..9, 1 => any::<u32>()];
     // Small tokens are those that the virtual host has given.
@@ -138,7 +138,7 @@ fn any_event() -> impl Strategy<Value = Record> {
 
 fn any_output() -> impl Strategy<Value = Output> {
     let ids = prop_oneof![9 => 0_u64..6, 1 => any::<u64>()];
-    (0..14, ids).prop_map(|(which, id)| match which {
+    (0..17, ids).prop_map(|(which, id)| match which {
         0 => connect(id),
         1 => publish(id % 3, id),
         2 => Output::Mqtt(mqtt::Request::Disconnect(RequestId(id))),
@@ -157,6 +157,14 @@ fn any_output() -> impl Strategy<Value = Output> {
         10 => Output::CancelHttp(RequestId(id)),
         11 => Output::Store(RequestId(id), store::Request::Remove("key".to_owned())),
         12 => Output::Resolve(RequestId(id), String::new()),
+        13 => load(id),
+        14 => Output::Script(script::Request::Call {
+            script: RequestId(id % 3),
+            id: RequestId(id),
+            function: "f".to_owned(),
+            args: vec![script::Value::Int(id as i64)],
+        }),
+        15 => Output::Script(script::Request::Unload(RequestId(id))),
         _ => Output::Submit(RequestId(id), Command::new(CommandBody::Raw(Vec::new()))),
     })
 }
