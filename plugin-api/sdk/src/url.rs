@@ -61,7 +61,10 @@ impl Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}:{}", if self.tls { "ssl" } else { "tcp" }, self.host, self.port)
+        let scheme = if self.tls { "ssl" } else { "tcp" };
+        // Only an IPv6 address has a colon, and needs brackets before a port.
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        write!(f, "{scheme}://{open}{}{close}:{}", self.host, self.port)
     }
 }
 
@@ -190,7 +193,7 @@ mod tests {
         }
 
         #[test]
-        fn every_endpoint_survives_its_text(host in "[a-z0-9.-]{1,40}", port in 1..=u16::MAX, tls: bool) {
+        fn every_endpoint_survives_its_text(host in "[a-z0-9.-]{1,40}|[0-9a-f:]{1,30}:", port in 1..=u16::MAX, tls: bool) {
             let endpoint = Endpoint { host, port, tls };
             prop_assert_eq!(Endpoint::parse(&endpoint.to_string()), Ok(endpoint));
         }

@@ -5,6 +5,7 @@
 
 mod download;
 
+use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -194,23 +195,7 @@ fn name_ok(text: &str) -> bool {
 
 /// Host of an http or https address, without port.
 fn host_of(url: &str) -> Option<&str> {
-    if url.len() > LONGEST_URL || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return None;
-    }
-    let (scheme, rest) = url.split_once("://")?;
-    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
-        return None;
-    }
-    let authority = rest.split(['/', '?', '#']).next()?;
-    // `http://good@evil/` would be read differently by different readers.
-    if authority.contains('@') || authority.contains('\\') {
-        return None;
-    }
-    let host = match authority.strip_prefix('[') {
-        Some(rest) => rest.split_once(']')?.0,
-        None => authority.split(':').next()?,
-    };
-    (!host.is_empty()).then_some(host)
+    http_host(url, LONGEST_URL)
 }
 
 /// The only transport (Lierda MQTT access protocol, version report).
