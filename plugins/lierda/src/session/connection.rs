@@ -6,10 +6,10 @@ use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::services::{Reason, Tls, mqtt};
 use polylink_plugin_sdk::url::Endpoint;
-use polylink_plugin_sdk::{ClockQuality, Now, Output, RequestId};
+use polylink_plugin_sdk::{Now, Output, RequestId};
 
 use super::authentication::Step;
-use super::{LierdaSession, Timer};
+use super::{LierdaSession, Timer, stamps};
 use crate::auth::{AuthType, ConnectType, Credentials, connect_credentials};
 
 /// Where the session stands.
@@ -116,17 +116,15 @@ impl LierdaSession {
 
     fn connect(&mut self, now: Now) {
         let Some(secret) = self.enrolment.device_key() else { return self.authenticate() };
-        let unix_s = now.wall.unix_ms.div_euclid(1000).max(0);
-        if self.settings.connect_type == ConnectType::Checked {
-            // Later than the end of the last connection, not later than the platform's time (Lierda access protocol
-            // 2.2.5).
-            if now.wall.quality == ClockQuality::UNSET || unix_s <= self.last_timestamp {
-                self.phase = Phase::Waiting(Wait::Clock);
-                self.timers.set(Timer::Reconnect, now.monotonic.after(CLOCK_POLL_MS));
-                return;
-            }
-            self.last_timestamp = unix_s;
-        }
+        let stamp = match self.settings.connect_type {
+            ConnectType::Unchecked => Some(stamps::unix_s(now)),
+            ConnectType::Checked => self.stamps.next(now),
+        };
+        let Some(unix_s) = stamp else {
+            self.phase = Phase::Waiting(Wait::Clock);
+            self.timers.set(Timer::Reconnect, now.monotonic.after(CLOCK_POLL_MS));
+            return;
+        };
         let settings = &self.settings;
         let credentials =
             connect_credentials(&settings.identity, &settings.product_key, secret, settings.connect_type, unix_s);
@@ -183,6 +181,7 @@ impl LierdaSession {
     }
 
     fn connected(&mut self, now: Now, connection: RequestId) {
+        self.stamps.taken(now);
         let settings = &self.settings;
         let services: Vec<String> = self.model.actions.iter().map(|action| action.cloud_name.clone()).collect();
         let filters = self.topics.subscriptions(settings.product_kind, settings.use_plus_wildcard, &services);
@@ -311,9 +310,7 @@ impl LierdaSession {
         for timer in [Timer::Authentication, Timer::Subscriptions, Timer::Time, Timer::Firmware, Timer::Reconnect] {
             self.timers.clear(&timer);
         }
-        if matches!(self.phase, Phase::Online { .. }) && now.wall.quality > ClockQuality::UNSET {
-            self.last_timestamp = self.last_timestamp.max(now.wall.unix_ms.div_euclid(1000));
-        }
+        self.stamps.ended(now);
         self.uplink.disconnected();
         self.firmware.disconnected();
         self.clock.disconnected();
