@@ -182,6 +182,8 @@ impl LierdaSession {
 
     fn connected(&mut self, now: Now, connection: RequestId) {
         self.stamps.taken(now);
+        self.refusals = 0;
+        self.authenticated_again = false;
         let settings = &self.settings;
         let services: Vec<String> = self.model.actions.iter().map(|action| action.cloud_name.clone()).collect();
         let filters = self.topics.subscriptions(settings.product_kind, settings.use_plus_wildcard, &services);
@@ -222,8 +224,6 @@ impl LierdaSession {
         self.phase = Phase::Online { connection };
         self.timers.clear(&Timer::Subscriptions);
         self.note.clear();
-        self.refusals = 0;
-        self.authenticated_again = false;
         self.backoff.connected(now.monotonic);
         if self.moved.as_ref().is_some_and(|moved| !moved.proven) {
             self.prove_move();
@@ -266,6 +266,7 @@ impl LierdaSession {
                 AuthType::SecretPerDevice => "open_id, product_id, node_eui, product_key and device_secret",
                 _ => "open_id, product_id, node_eui and product_key",
             };
+            self.authenticated_again = false;
             self.wait_for_person(now, format!("{why}: check {check}"));
         }
     }
