@@ -260,7 +260,8 @@ impl LierdaSession {
     }
 
     fn publish(&mut self, id: RequestId, topic: String, payload: Vec<u8>) {
-        let Phase::Online { connection } = self.phase else { return };
+        // Commands may come before the last subscription is answered.
+        let (Phase::Online { connection } | Phase::Subscribing { connection, .. }) = self.phase else { return };
         let message = mqtt::Message { topic, payload, qos: self.settings.qos, retain: false };
         self.outputs.push(Output::Mqtt(mqtt::Request::Publish { connection, id, message }));
     }
