@@ -34,7 +34,10 @@ impl LierdaSession {
             self.told.counters.other_version += 1;
         }
         if let Phase::Authenticating { .. } = self.phase {
-            return self.take_authentication(now, &frame);
+            return match frame.header_ctrl {
+                AUTH => self.take_authentication(now, &frame),
+                _ => self.drop_input("it is no answer to an authentication"),
+            };
         }
         match kind {
             Topic::Downlink | Topic::Downloadlink => self.take_downlink(now, &kind, &frame),
