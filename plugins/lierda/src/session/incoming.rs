@@ -30,7 +30,9 @@ impl LierdaSession {
             return self.drop_input(&format!("HeaderCtrl {} does not belong to its topic", frame.header_ctrl));
         }
         if !frame.version_ok {
-            self.log(Level::Debug, "a message names another protocol version than 2".to_owned());
+            if self.told.counters.other_version == 0 {
+                self.warn("a message names another protocol version than 2 (further ones are only counted)".to_owned());
+            }
             self.told.counters.other_version += 1;
         }
         if let Phase::Authenticating { .. } = self.phase {
