@@ -319,7 +319,7 @@ impl LierdaSession {
     }
 
     pub(super) fn take_network(&mut self, now: Now, has_network: bool) {
-        let returned = has_network && self.has_network == Some(false);
+        let returned = has_network && self.has_network != Some(true);
         self.has_network = Some(has_network);
         if returned && matches!(self.phase, Phase::Waiting(Wait::Attempt)) {
             self.timers.clear(&Timer::Reconnect);
