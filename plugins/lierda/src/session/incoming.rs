@@ -60,7 +60,7 @@ impl LierdaSession {
             }
             Topic::AskFirmware => self.answer_firmware_query(now, &frame),
             Topic::OtaNotify => self.take_order(now, &frame),
-            Topic::AskConfig => self.read_device_settings(frame.answer_id()),
+            Topic::AskConfig => self.read_device_settings(now, frame.answer_id()),
             Topic::DownConfig | Topic::DownloadConfig => match self.clear(now, &frame) {
                 Ok(payload) => self.write_device_settings(now, frame.answer_id(), &payload),
                 Err(why) => self.drop_input(&why),
