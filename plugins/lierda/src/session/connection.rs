@@ -225,7 +225,7 @@ impl LierdaSession {
         self.timers.clear(&Timer::Subscriptions);
         self.note.clear();
         self.backoff.connected(now.monotonic);
-        if self.moved.as_ref().is_some_and(|moved| !moved.proven) {
+        if self.is_moved_in_doubt() {
             self.prove_move();
         }
         self.info(format!("online at {} as {}", self.broker(), self.settings.identity.node_eui));
@@ -244,6 +244,10 @@ impl LierdaSession {
         };
         let why = format!("{why} (CONNACK {code})");
         if code != 4 && code != 5 {
+            return self.lost(now, &why);
+        }
+        // What another broker says of the configuration proves nothing about it.
+        if self.is_moved_in_doubt() {
             return self.lost(now, &why);
         }
         if matches!(self.phase, Phase::Authenticating { .. }) {

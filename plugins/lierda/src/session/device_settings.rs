@@ -136,6 +136,11 @@ impl LierdaSession {
         }
     }
 
+    /// Moved to where it has not been online yet.
+    pub(super) fn is_moved_in_doubt(&self) -> bool {
+        self.moved.as_ref().is_some_and(|moved| !moved.proven)
+    }
+
     /// Online at the other broker.
     pub(super) fn prove_move(&mut self) {
         if let Some(moved) = &mut self.moved {
