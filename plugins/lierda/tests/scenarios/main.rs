@@ -1,4 +1,5 @@
 //! Whole conversations of a Lierda session with its platform, in virtual time.
 
 mod authentication;
+mod connecting;
 mod stage;

@@ -203,8 +203,11 @@ impl Cloud {
     #[track_caller]
     pub fn authenticate(&mut self) {
         let id = self.expect_authentication();
-        let (session, nonce) = self.session.clone();
-        let reply = json!({"Code": 0, "DeviceSecret": DEVICE_SECRET, "SessionID": session, "Nonce": nonce});
+        let mut reply = json!({"Code": 0, "DeviceSecret": DEVICE_SECRET});
+        if self.host.setup().settings.contains(r#""encrypted":true"#) {
+            reply["SessionID"] = json!(self.session.0);
+            reply["Nonce"] = json!(self.session.1);
+        }
         self.answer_authentication(&id, reply);
         assert_eq!(self.host.expect_mqtt_disconnect(), self.connection);
     }
