@@ -27,7 +27,7 @@ fn check_begins_anew(cloud: &mut Cloud, phase: Phase, around_ms: u64) {
 fn check_waits(cloud: &mut Cloud, phase: Phase, around_ms: u64) {
     cloud.host.expect_silence();
     assert_eq!(cloud.host.status().phase, phase, "{:?}", cloud.host.status());
-    let waited = cloud.host.advance_to_next_timeout();
+    let waited = cloud.wait_for_attempt();
     assert!((around_ms * 8 / 10..=around_ms * 12 / 10).contains(&waited), "{waited}");
     cloud.accept();
     cloud.authenticate();
@@ -156,7 +156,7 @@ fn what_only_a_person_can_change_is_told_and_seldom_tried_again() {
 fn an_hour_passes_between_attempts_that_a_person_has_to_help_unless_the_settings_say_otherwise() {
     let (mut cloud, id) = asking(json!({}));
     cloud.answer_authentication(&id, json!({"Code": 2}));
-    assert_eq!(cloud.host.advance_to_next_timeout(), 3_600_000);
+    assert_eq!(cloud.wait_for_attempt(), 3_600_000);
 }
 
 #[test]
@@ -321,7 +321,7 @@ fn what_was_learned_once_is_not_asked_for_again() {
     for settings in [json!({}), json!({"encrypted": true}), json!({"auth_type": 1})] {
         let mut cloud = online(settings);
         cloud.cut();
-        cloud.host.advance_to_next_timeout();
+        cloud.wait_for_attempt();
         assert!(cloud.accept().client_id.starts_with("V2_"));
         cloud.host.restart();
         assert!(cloud.accept().client_id.starts_with("V2_"));
@@ -362,7 +362,7 @@ fn a_product_that_is_encrypted_for_the_platform_alone_is_told() {
 fn authentication_at_every_start_is_not_one_at_every_connection() {
     let mut cloud = online(json!({"auth_every_start": true}));
     cloud.cut();
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     assert!(cloud.accept().client_id.starts_with("V2_"));
     cloud.host.restart();
     cloud.accept();

@@ -137,7 +137,7 @@ fn a_clock_that_was_ahead_when_the_platform_refused_it_does_not_hold_the_device_
     cloud.expect_connect();
     cloud.host.mqtt_refused(cloud.connection, 4);
     cloud.host.set_wall(SAMPLE_S * 1000, ClockQuality::SYNCED);
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     assert!(accepted_stamp(&mut cloud) < SAMPLE_S + 5);
     // Nor does one that is wrong when the connection ends.
     cloud.grant_subscriptions();
@@ -145,7 +145,7 @@ fn a_clock_that_was_ahead_when_the_platform_refused_it_does_not_hold_the_device_
     cloud.host.set_wall((SAMPLE_S + 900_000_000) * 1000, ClockQuality::ROUGH);
     cloud.cut();
     cloud.host.set_wall((SAMPLE_S + 10) * 1000, ClockQuality::SYNCED);
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     assert!(accepted_stamp(&mut cloud) < SAMPLE_S + 15);
 }
 
@@ -261,7 +261,7 @@ fn an_outage_is_met_with_growing_delays() {
     cloud.cut();
     let mut delays = Vec::new();
     for n in 0..11 {
-        delays.push(cloud.host.advance_to_next_timeout());
+        delays.push(cloud.wait_for_attempt());
         cloud.expect_connect();
         match n % 2 {
             0 => cloud.host.mqtt_closed(cloud.connection, Reason::ConnectionRefused),
@@ -283,14 +283,14 @@ fn a_minute_online_lets_the_delays_start_over_and_less_does_not() {
         cloud.host.advance(50_000);
         cloud.host.take_outputs();
         cloud.cut();
-        last = cloud.host.advance_to_next_timeout();
+        last = cloud.wait_for_attempt();
         cloud.come_online();
     }
     assert!(last > 10_000, "{last}");
     cloud.host.advance(60_000);
     cloud.host.take_outputs();
     cloud.cut();
-    assert!(cloud.host.advance_to_next_timeout() <= 1_200);
+    assert!(cloud.wait_for_attempt() <= 1_200);
 }
 
 #[test]
@@ -308,7 +308,7 @@ fn when_the_network_returns_the_device_does_not_wait() {
 fn refuse(cloud: &mut Cloud, codes: &[u8]) {
     for (n, code) in codes.iter().enumerate() {
         if n > 0 {
-            assert!(cloud.host.advance_to_next_timeout() <= 300_000);
+            assert!(cloud.wait_for_attempt() <= 300_000);
         }
         assert!(cloud.expect_connect().client_id.starts_with("V2_"));
         cloud.host.mqtt_refused(cloud.connection, *code);
@@ -321,13 +321,13 @@ fn a_password_refused_three_times_makes_the_device_authenticate_anew_once_and_th
     for hour in 0..2 {
         refuse(&mut cloud, &[4, 5, 4]);
         assert_eq!(cloud.host.status().phase, Phase::Offline, "{hour}");
-        cloud.host.advance_to_next_timeout();
+        cloud.wait_for_attempt();
         assert!(cloud.accept().client_id.starts_with("AA30C505-"), "{hour}");
         cloud.authenticate();
         refuse(&mut cloud, &[5, 5, 5]);
         assert_eq!(cloud.host.status().phase, Phase::Attention, "{hour}");
         assert!(cloud.host.status().text.contains("check open_id"), "{}", cloud.host.status().text);
-        assert_eq!(cloud.host.advance_to_next_timeout(), 3_600_000, "{hour}");
+        assert_eq!(cloud.wait_for_attempt(), 3_600_000, "{hour}");
     }
     cloud.come_online();
     assert_eq!(cloud.host.status().phase, Phase::Online);
@@ -337,14 +337,14 @@ fn a_password_refused_three_times_makes_the_device_authenticate_anew_once_and_th
 fn a_secret_that_the_platform_has_replaced_is_learned_anew() {
     let mut cloud = online(json!({}));
     cloud.cut();
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     refuse(&mut cloud, &[4, 4, 4]);
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     cloud.come_online();
     assert_eq!(cloud.host.status().phase, Phase::Online);
     // It counts from the start again.
     cloud.cut();
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     refuse(&mut cloud, &[4, 4]);
     assert_eq!(cloud.host.status().phase, Phase::Offline);
 }
@@ -353,12 +353,12 @@ fn a_secret_that_the_platform_has_replaced_is_learned_anew() {
 fn a_broker_that_takes_the_password_once_has_not_refused_it_three_times() {
     let mut cloud = Cloud::started(setup(known(json!({}))));
     refuse(&mut cloud, &[4, 4]);
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     cloud.accept();
     cloud.cut();
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     refuse(&mut cloud, &[4, 4]);
-    cloud.host.advance_to_next_timeout();
+    cloud.wait_for_attempt();
     assert!(cloud.accept().client_id.starts_with("V2_"));
 }
 

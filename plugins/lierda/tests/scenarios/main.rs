@@ -2,4 +2,5 @@
 
 mod authentication;
 mod connecting;
+mod session_keys;
 mod stage;
