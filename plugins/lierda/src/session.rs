@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::random::Random;
-use polylink_plugin_sdk::services::{module, mqtt, network};
+use polylink_plugin_sdk::services::{module, mqtt, network, script};
 use polylink_plugin_sdk::session::Level;
 use polylink_plugin_sdk::status::Told;
 use polylink_plugin_sdk::thing_model::ThingModel;
@@ -152,7 +152,7 @@ impl Session for LierdaSession {
             Input::Reports(_)
                 | Input::Outcome(..)
                 | Input::Mqtt(_)
-                | Input::Script(_)
+                | Input::Script(script::Event::Returned(..))
                 | Input::Stored(..)
                 | Input::Timeout
         );
