@@ -2,5 +2,8 @@
 
 mod authentication;
 mod connecting;
+mod firmware;
+mod management;
 mod session_keys;
 mod stage;
+mod starting;
