@@ -1,6 +1,7 @@
 //! Whole conversations of a Lierda session with its platform, in virtual time.
 
 mod authentication;
+mod bad_input;
 mod connecting;
 mod firmware;
 mod management;
