@@ -236,6 +236,18 @@ fn events_and_actions_whose_names_would_change_a_topic_are_refused() {
 }
 
 #[test]
+fn a_property_cannot_take_the_place_of_the_broker_among_the_settings() {
+    for name in [HOST, PORT] {
+        let product = json!({"product_key": "k", "name": "lamp", "raw": false, "events": [], "actions": [],
+          "properties": [{"id": 0, "name": "a", "cloud_name": name, "type": "bool", "writable": true}]});
+        let model = ThingModel::parse(&product.to_string()).unwrap();
+        let error = parse_for(&model, &json!({"config_properties": [name]})).unwrap_err();
+        assert!(error.starts_with("settings.config_properties") && error.contains(name), "{error}");
+        assert!(parse_for(&model, &json!({})).is_ok());
+    }
+}
+
+#[test]
 fn without_modules_the_main_one_is_told() {
     let modules = |modules: Value| parse(json!({ "modules": modules })).map(|settings| settings.modules);
     let main = BTreeMap::from([("default".to_owned(), VersionOf::Device)]);
