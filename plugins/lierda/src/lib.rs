@@ -32,5 +32,9 @@ polylink_plugin_sdk::export_plugin!(session::LierdaSession, INFO);
 extern crate self as polylink_lierda;
 
 #[cfg(test)]
+#[path = "../tests/scenarios/main.rs"]
+mod scenarios;
+
+#[cfg(test)]
 #[path = "../tests/vectors.rs"]
 mod vectors;

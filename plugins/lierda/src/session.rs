@@ -5,7 +5,8 @@
 //! `connection` from nothing to being online · `authentication` the connection before that · `incoming` hands messages to
 //! who knows them · `reports` what goes up · `uplink` its queue · `commands` what comes down · `answers` what was
 //! answered · `converter` the product's script · `keys` session keys · `firmware`, `clock`, `device_settings` the
-//! management of the platform · `storage` what survives a restart · `status` what operators see.
+//! management of the platform · `stamps` times that the platform checks · `storage` what survives a restart · `status` what
+//! operators see.
 
 mod answers;
 mod authentication;
@@ -18,6 +19,7 @@ mod firmware;
 mod incoming;
 mod keys;
 mod reports;
+mod stamps;
 mod status;
 mod storage;
 pub mod uplink;
@@ -45,6 +47,7 @@ use connection::{Moved, Phase};
 use converter::Converter;
 use firmware::Firmware;
 use keys::Enrolment;
+use stamps::Stamps;
 use status::Counters;
 use uplink::Uplink;
 
@@ -65,8 +68,7 @@ pub struct LierdaSession {
     refusals: u32,
     /// The authentication was repeated since, in vain.
     authenticated_again: bool,
-    /// Seconds of the newest connection whose time the platform checked, or of its end.
-    last_timestamp: i64,
+    stamps: Stamps,
     timers: Timers<Timer>,
     random: Random,
     last_id: u64,
@@ -124,7 +126,7 @@ impl Session for LierdaSession {
             backoff: connection::backoff(),
             refusals: 0,
             authenticated_again: false,
-            last_timestamp: 0,
+            stamps: Stamps::default(),
             timers: Timers::new(),
             random: Random::new(context.seed),
             last_id: 0,
@@ -258,7 +260,8 @@ impl LierdaSession {
     }
 
     fn publish(&mut self, id: RequestId, topic: String, payload: Vec<u8>) {
-        let Phase::Online { connection } = self.phase else { return };
+        // Commands may come before the last subscription is answered.
+        let (Phase::Online { connection } | Phase::Subscribing { connection, .. }) = self.phase else { return };
         let message = mqtt::Message { topic, payload, qos: self.settings.qos, retain: false };
         self.outputs.push(Output::Mqtt(mqtt::Request::Publish { connection, id, message }));
     }

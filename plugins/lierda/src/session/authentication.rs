@@ -114,6 +114,7 @@ impl LierdaSession {
             AuthReply::Retry { code } => {
                 self.hang_up(now, &format!("the platform does not authenticate the device now (code {code})"));
             }
+            AuthReply::Fault(why) if self.is_moved_in_doubt() => self.hang_up(now, &why.to_string()),
             AuthReply::Fault(why) => {
                 self.disconnect();
                 self.wait_for_person(now, why.to_string());

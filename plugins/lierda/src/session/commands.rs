@@ -1,6 +1,7 @@
 //! What comes down: properties to set and to read, services, passthrough, HEX; each carried out once and acknowledged.
 
 use polylink_plugin_sdk::session::Level;
+use polylink_plugin_sdk::url::Endpoint;
 use polylink_plugin_sdk::{Command, CommandBody, DatapointId, Now, Outcome, OutcomeResult, Output, RequestId, hex};
 use serde_json::value::RawValue;
 
@@ -55,13 +56,10 @@ pub enum Step {
     HexAsk,
     /// The device runs an action for a HEX command: it, and its name.
     HexService(DatapointId, String),
-    /// The device reads what the platform sees as settings.
-    ReadSettings,
-    /// The device sets what the platform sees as settings; the move to another broker comes after the answer.
-    WriteSettings {
-        /// The platform moves the device.
-        moves: bool,
-    },
+    /// The device reads what the platform sees as settings. The move to another broker comes after the answer.
+    ReadSettings(Option<Endpoint>),
+    /// The device sets what the platform sees as settings; then they are read.
+    WriteSettings(Option<Endpoint>),
 }
 
 impl LierdaSession {
@@ -214,8 +212,8 @@ impl LierdaSession {
             self.log(Level::Debug, format!("the device did not carry out a command: {}", reason(&outcome.result)));
         }
         match step {
-            Step::ReadSettings => self.report_device_settings(&request, &outcome.values),
-            Step::WriteSettings { moves } => self.device_settings_written(now, request, moves),
+            Step::ReadSettings(other) => self.device_settings_read(now, &request, other, &outcome.values),
+            Step::WriteSettings(other) => self.read_settings(now, request, other),
             Step::Ask if done => {
                 let values = datapoints::properties(&self.model, &outcome.values);
                 self.report_to_asker(&request, &values);

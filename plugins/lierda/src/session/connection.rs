@@ -6,10 +6,10 @@ use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::services::{Reason, Tls, mqtt};
 use polylink_plugin_sdk::url::Endpoint;
-use polylink_plugin_sdk::{ClockQuality, Now, Output, RequestId};
+use polylink_plugin_sdk::{Now, Output, RequestId};
 
 use super::authentication::Step;
-use super::{LierdaSession, Timer};
+use super::{LierdaSession, Timer, stamps};
 use crate::auth::{AuthType, ConnectType, Credentials, connect_credentials};
 
 /// Where the session stands.
@@ -116,17 +116,15 @@ impl LierdaSession {
 
     fn connect(&mut self, now: Now) {
         let Some(secret) = self.enrolment.device_key() else { return self.authenticate() };
-        let unix_s = now.wall.unix_ms.div_euclid(1000).max(0);
-        if self.settings.connect_type == ConnectType::Checked {
-            // Later than the end of the last connection, not later than the platform's time (Lierda access protocol
-            // 2.2.5).
-            if now.wall.quality == ClockQuality::UNSET || unix_s <= self.last_timestamp {
-                self.phase = Phase::Waiting(Wait::Clock);
-                self.timers.set(Timer::Reconnect, now.monotonic.after(CLOCK_POLL_MS));
-                return;
-            }
-            self.last_timestamp = unix_s;
-        }
+        let stamp = match self.settings.connect_type {
+            ConnectType::Unchecked => Some(stamps::unix_s(now)),
+            ConnectType::Checked => self.stamps.next(now),
+        };
+        let Some(unix_s) = stamp else {
+            self.phase = Phase::Waiting(Wait::Clock);
+            self.timers.set(Timer::Reconnect, now.monotonic.after(CLOCK_POLL_MS));
+            return;
+        };
         let settings = &self.settings;
         let credentials =
             connect_credentials(&settings.identity, &settings.product_key, secret, settings.connect_type, unix_s);
@@ -183,6 +181,9 @@ impl LierdaSession {
     }
 
     fn connected(&mut self, now: Now, connection: RequestId) {
+        self.stamps.taken(now);
+        self.refusals = 0;
+        self.authenticated_again = false;
         let settings = &self.settings;
         let services: Vec<String> = self.model.actions.iter().map(|action| action.cloud_name.clone()).collect();
         let filters = self.topics.subscriptions(settings.product_kind, settings.use_plus_wildcard, &services);
@@ -223,10 +224,8 @@ impl LierdaSession {
         self.phase = Phase::Online { connection };
         self.timers.clear(&Timer::Subscriptions);
         self.note.clear();
-        self.refusals = 0;
-        self.authenticated_again = false;
         self.backoff.connected(now.monotonic);
-        if self.moved.as_ref().is_some_and(|moved| !moved.proven) {
+        if self.is_moved_in_doubt() {
             self.prove_move();
         }
         self.info(format!("online at {} as {}", self.broker(), self.settings.identity.node_eui));
@@ -245,6 +244,10 @@ impl LierdaSession {
         };
         let why = format!("{why} (CONNACK {code})");
         if code != 4 && code != 5 {
+            return self.lost(now, &why);
+        }
+        // What another broker says of the configuration proves nothing about it.
+        if self.is_moved_in_doubt() {
             return self.lost(now, &why);
         }
         if matches!(self.phase, Phase::Authenticating { .. }) {
@@ -267,6 +270,7 @@ impl LierdaSession {
                 AuthType::SecretPerDevice => "open_id, product_id, node_eui, product_key and device_secret",
                 _ => "open_id, product_id, node_eui and product_key",
             };
+            self.authenticated_again = false;
             self.wait_for_person(now, format!("{why}: check {check}"));
         }
     }
@@ -311,9 +315,7 @@ impl LierdaSession {
         for timer in [Timer::Authentication, Timer::Subscriptions, Timer::Time, Timer::Firmware, Timer::Reconnect] {
             self.timers.clear(&timer);
         }
-        if matches!(self.phase, Phase::Online { .. }) && now.wall.quality > ClockQuality::UNSET {
-            self.last_timestamp = self.last_timestamp.max(now.wall.unix_ms.div_euclid(1000));
-        }
+        self.stamps.ended(now);
         self.uplink.disconnected();
         self.firmware.disconnected();
         self.clock.disconnected();
@@ -321,7 +323,7 @@ impl LierdaSession {
     }
 
     pub(super) fn take_network(&mut self, now: Now, has_network: bool) {
-        let returned = has_network && self.has_network == Some(false);
+        let returned = has_network && self.has_network != Some(true);
         self.has_network = Some(has_network);
         if returned && matches!(self.phase, Phase::Waiting(Wait::Attempt)) {
             self.timers.clear(&Timer::Reconnect);

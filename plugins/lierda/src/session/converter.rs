@@ -177,8 +177,9 @@ impl LierdaSession {
             self.timers.set(Timer::Script, now.monotonic.after(RELOAD_MS));
         }
         if is_gone && failure.reason != Reason::Timeout {
-            // It was not this call that ended the script.
-            self.converter.waiting.push_front((id, call));
+            // It was not this call that ended the script. Ids grow, so they tell its place.
+            let place = self.converter.waiting.partition_point(|(waiting, _)| *waiting < id);
+            self.converter.waiting.insert(place, (id, call));
             return;
         }
         match call.purpose {

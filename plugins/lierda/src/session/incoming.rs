@@ -30,11 +30,16 @@ impl LierdaSession {
             return self.drop_input(&format!("HeaderCtrl {} does not belong to its topic", frame.header_ctrl));
         }
         if !frame.version_ok {
-            self.log(Level::Debug, "a message names another protocol version than 2".to_owned());
+            if self.told.counters.other_version == 0 {
+                self.warn("a message names another protocol version than 2 (further ones are only counted)".to_owned());
+            }
             self.told.counters.other_version += 1;
         }
         if let Phase::Authenticating { .. } = self.phase {
-            return self.take_authentication(now, &frame);
+            return match frame.header_ctrl {
+                AUTH => self.take_authentication(now, &frame),
+                _ => self.drop_input("it is no answer to an authentication"),
+            };
         }
         match kind {
             Topic::Downlink | Topic::Downloadlink => self.take_downlink(now, &kind, &frame),
@@ -55,7 +60,7 @@ impl LierdaSession {
             }
             Topic::AskFirmware => self.answer_firmware_query(now, &frame),
             Topic::OtaNotify => self.take_order(now, &frame),
-            Topic::AskConfig => self.read_device_settings(frame.answer_id()),
+            Topic::AskConfig => self.read_device_settings(now, frame.answer_id()),
             Topic::DownConfig | Topic::DownloadConfig => match self.clear(now, &frame) {
                 Ok(payload) => self.write_device_settings(now, frame.answer_id(), &payload),
                 Err(why) => self.drop_input(&why),

@@ -60,6 +60,8 @@ impl From<StoredSession> for SessionMaterial {
 
 #[derive(Serialize, Deserialize)]
 struct StoredMove {
+    /// From where, by the configuration; if that is another one by now, somebody wants the device there.
+    configured: String,
     broker: String,
     proven: bool,
 }
@@ -74,7 +76,9 @@ impl LierdaSession {
             self.enrolment.restore(&self.settings, enrolment.device_secret, current, previous);
         }
         self.ids = MessageIds::new(read(stored, MESSAGE_ID_MARK));
-        let moved = read::<StoredMove>(stored, BROKER).filter(|_| self.settings.allow_broker_change);
+        let configured = self.settings.broker.to_string();
+        let moved = read::<StoredMove>(stored, BROKER)
+            .filter(|moved| self.settings.allow_broker_change && moved.configured == configured);
         self.moved = moved.and_then(|moved| {
             let broker = Endpoint::parse(&moved.broker).ok()?;
             Some(Moved { broker, proven: moved.proven, failures: 0 })
@@ -106,7 +110,8 @@ impl LierdaSession {
     pub(super) fn store_move(&mut self) {
         match &self.moved {
             Some(moved) => {
-                let stored = StoredMove { broker: moved.broker.to_string(), proven: moved.proven };
+                let configured = self.settings.broker.to_string();
+                let stored = StoredMove { configured, broker: moved.broker.to_string(), proven: moved.proven };
                 self.put(BROKER, &stored);
             }
             None => self.remove(BROKER),

@@ -61,6 +61,7 @@ pub struct Frame {
     /// What is in it, oldest first.
     pub entries: Vec<Entry>,
     publish: Option<RequestId>,
+    /// How often it was sent since it was last refused.
     sent: u32,
     due: Timestamp,
 }
@@ -132,16 +133,20 @@ impl Uplink {
             self.paused_until = Some(now.after(SILENT_PAUSE_MS));
             return None;
         }
-        if frame.form == Form::News && frame.entries.iter().any(|entry| self.is_overtaken(entry)) {
-            let frame = self.in_flight.remove(late)?;
+        let is_overtaken = frame.entries.iter().any(|entry| self.is_overtaken(entry));
+        // Without a clock there is no history to put it into.
+        let becomes_history = frame.form == Form::News && unix_ms.is_some() && is_overtaken;
+        let mut frame = self.in_flight.remove(late)?;
+        if becomes_history {
             self.put_back(frame.entries);
             return self.send_new(now, unix_ms, publish, name);
         }
-        let frame = &mut self.in_flight[late];
         frame.sent += 1;
         frame.due = now.after(ACK_TIMEOUT_MS);
         frame.publish = Some(publish);
-        Some(frame)
+        // Answers without a name come in the order of the publications.
+        self.in_flight.push_back(frame);
+        self.in_flight.back()
     }
 
     fn send_new(
@@ -171,8 +176,10 @@ impl Uplink {
         }
         if form == Form::News {
             for entry in &entries {
-                if let Content::Properties(ids, _) = &entry.content {
-                    self.newest.extend(ids.iter().map(|id| (*id, entry.order)));
+                let Content::Properties(ids, _) = &entry.content else { continue };
+                for id in ids {
+                    let newest = self.newest.entry(*id).or_default();
+                    *newest = entry.order.max(*newest);
                 }
             }
         }
@@ -222,12 +229,18 @@ impl Uplink {
     /// The platform answered a frame with this name; `None`: one without. Answers come in the order of the frames, where
     /// names do not tell.
     pub fn answered(&mut self, now: Timestamp, id: Option<&str>, ok: bool) -> Option<Ended> {
-        let is_it = |frame: &Frame| frame.id.as_ref().map(MessageId::as_str) == id;
+        // One without a name that was refused is no longer waiting for an answer; the next answer is not its own.
+        let waits = |frame: &Frame| frame.id.is_some() || frame.sent > 0;
+        let is_it = |frame: &Frame| frame.id.as_ref().map(MessageId::as_str) == id && waits(frame);
         let at = self.in_flight.iter().position(is_it)?;
         if ok {
             return Some(self.end(at));
         }
         let frame = &mut self.in_flight[at];
+        if frame.sent == 0 {
+            // The same refusal again, of an earlier try.
+            return Some(Ended::default());
+        }
         if let [entry] = &mut frame.entries[..] {
             entry.refusals += 1;
             if entry.refusals > RESENDS {

@@ -1,0 +1,4 @@
+//! Whole conversations of a Lierda session with its platform, in virtual time.
+
+mod authentication;
+mod stage;
