@@ -90,6 +90,7 @@ impl LierdaSession {
         let Some(material) = frame.payload.as_deref().and_then(SessionMaterial::parse) else {
             return self.drop_input("a new session without SessionID and Nonce");
         };
+        self.shows = true;
         match self.enrolment.renew(&self.settings, material, Some(now.monotonic.after(PREVIOUS_MS))) {
             Ok(warning) => {
                 warning.into_iter().for_each(|warning| self.warn(warning));
@@ -127,6 +128,7 @@ impl LierdaSession {
     ) -> Result<Vec<u8>, OpenError> {
         let opened = self.enrolment.open(now, text, makes_sense)?;
         if opened.renewed {
+            self.shows = true;
             self.store_enrolment();
         }
         Ok(opened.payload)
