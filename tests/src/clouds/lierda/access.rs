@@ -3,7 +3,7 @@
 use super::ids::OwnIds;
 use super::payload;
 use super::platform::{Platform, State, Working, base, device_secret, keep};
-use super::product::Kind;
+use super::product::{Kind, Product};
 use super::topics::{AUTH, Topic};
 use super::{NODE_EUI, OPEN_ID, PRODUCT_ID, PRODUCT_KEY, cipher, envelope};
 use crate::broker::hooks::Hooks;
@@ -210,7 +210,7 @@ impl Platform {
                 0
             });
         keep(&mut state.seen.authentications, (kind, Some(code)));
-        let reply = if code == 0 { state.admitted(&request.id, self.product.encrypted) } else { json!({"Code": code}) };
+        let reply = if code == 0 { state.admitted(&request.id, &self.product)? } else { json!({"Code": code}) };
         drop(state);
         self.changed();
         self.publish("downlink", &request.id, AUTHENTICATE, &reply);
@@ -220,21 +220,22 @@ impl Platform {
 
 impl State {
     /// The reply to a right request; a request that comes again is told the same.
-    fn admitted(&mut self, id: &Json, encrypted: bool) -> Json {
+    fn admitted(&mut self, id: &Json, product: &Product) -> Result<Json, String> {
         if let Some((_, reply)) = self.auth_reply.as_ref().filter(|(before, _)| before == id) {
-            return reply.clone();
+            return Ok(reply.clone());
         }
         let n = self.n_secrets;
         let secret = self.secret.get_or_insert_with(|| device_secret(n)).clone();
         let mut reply = json!({"Code": 0, "DeviceSecret": self.behaviour.auth_secret.clone().unwrap_or(secret)});
-        if encrypted {
+        if product.encrypted {
             let (session_id, nonce) = self.next_session();
-            self.keys.begin(&session_id, nonce);
+            let key = self.session_key(product.choices, &session_id, nonce)?;
+            self.keys.begin(key);
             reply["SessionID"] = json!(session_id);
             reply["Nonce"] = json!(nonce);
         }
         self.auth_reply = Some((id.clone(), reply.clone()));
-        reply
+        Ok(reply)
     }
 }
 

@@ -76,14 +76,15 @@ pub(super) fn password(secret: &Key, client: &str, product_key: &str, timestamp:
     hex(&encrypt(secret, content.as_bytes()))
 }
 
-/// The key of a session: the first block of its encrypted id and nonce, as text (Lierda protocol, 7.2).
-pub(super) fn session_key(product_key: &Key, session_id: &str, nonce: u32) -> Key {
+/// The key of a session: the first block of its encrypted id and nonce, as text or as bytes (Lierda protocol, 7.2).
+pub(super) fn session_key(key: &Key, session_id: &str, nonce: u32, as_bytes: bool) -> Result<Key, String> {
     let bytes = nonce.to_be_bytes();
     let first = bytes.iter().position(|&byte| byte != 0).unwrap_or(bytes.len() - 1);
     let content = format!("{session_id}{}", hex(&bytes[first..]));
-    let mut key = [0; BLOCK];
-    key.copy_from_slice(&encrypt(product_key, content.as_bytes())[..BLOCK]);
-    key
+    let content = if as_bytes { unhex(&content)? } else { content.into_bytes() };
+    let mut session = [0; BLOCK];
+    session.copy_from_slice(&encrypt(key, &content)[..BLOCK]);
+    Ok(session)
 }
 
 /// Bytes of a block and of a key.
@@ -144,16 +145,19 @@ mod tests {
     }
 
     #[test]
-    fn a_session_key_is_made_of_id_and_nonce_as_text() {
+    fn a_session_key_is_made_of_id_and_nonce() {
         // Computed with another implementation; the document prints no key to its sample session.
-        for (id, nonce, expected) in [
-            ("4655434B", 128, "3F81A97DDA9B30089BB31CE21826E745"),
-            ("3788433", 4, "C722C2DC29BB9B603BF352E651D89071"),
-            ("0000ABCD", 0, "66C610022467496CBD9B2FC045C73CBE"),
-            ("0000ABCD", 300, "1DD37D5515843C6B59C96338B1CA7CD3"),
-            ("0123456789ABCDEF", 9, "97CD3315DCAFB8435B4F614F5FE19DD8"),
+        for (id, nonce, as_bytes, expected) in [
+            ("4655434B", 128, false, "3F81A97DDA9B30089BB31CE21826E745"),
+            ("4655434B", 128, true, "A3BEEAE7477CE0F8753A5BC040212EDB"),
+            ("3788433", 4, false, "C722C2DC29BB9B603BF352E651D89071"),
+            ("0000ABCD", 0, false, "66C610022467496CBD9B2FC045C73CBE"),
+            ("0000ABCD", 300, false, "1DD37D5515843C6B59C96338B1CA7CD3"),
+            ("0123456789ABCDEF", 9, false, "97CD3315DCAFB8435B4F614F5FE19DD8"),
         ] {
-            assert_eq!(hex(&session_key(&key(PRODUCT_KEY).unwrap(), id, nonce)), expected, "{id} {nonce}");
+            let found = session_key(&key(PRODUCT_KEY).unwrap(), id, nonce, as_bytes).unwrap();
+            assert_eq!(hex(&found), expected, "{id} {nonce}");
         }
+        assert!(session_key(&key(PRODUCT_KEY).unwrap(), "3788433", 4, true).is_err());
     }
 }

@@ -153,7 +153,8 @@ impl Platform {
             let mut state = self.lock();
             let (session_id, nonce) = state.next_session();
             if self.product.encrypted {
-                state.keys.renew(&session_id, nonce);
+                let key = state.session_key(self.product.choices, &session_id, nonce)?;
+                state.keys.renew(key);
             }
             (state.next_id(), json!({"SessionID": session_id, "Nonce": nonce}))
         };
@@ -166,9 +167,9 @@ impl Platform {
         if !self.product.encrypted || behaviour.clear_commands || !ENCRYPTED.contains(&code) {
             Ok(payload.clone())
         } else if behaviour.wrong_key_commands {
-            Ok(session::seal_wrongly(payload))
+            session::seal_wrongly(payload, self.content(code))
         } else {
-            state.keys.seal(payload, behaviour.old_key_commands)
+            state.keys.seal(payload, self.content(code), behaviour.old_key_commands)
         }
     }
 }

@@ -9,13 +9,14 @@ use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
 use super::behaviour::Behaviour;
+use super::cipher::{self, Key};
 use super::commands::Asked;
 use super::envelope;
 use super::firmware::{Download, Upgrade};
 use super::ids::OwnIds;
-use super::product::Product;
-use super::session::Keys;
-use super::{NODE_EUI, OPEN_ID, PRODUCT_ID};
+use super::product::{Choices, Product};
+use super::session::{Content, Keys};
+use super::{NODE_EUI, OPEN_ID, PRODUCT_ID, PRODUCT_KEY};
 use crate::broker::{Broker, matches};
 use crate::clouds::ledger::Ledger;
 
@@ -168,6 +169,15 @@ impl Platform {
         self.broker.get().and_then(Weak::upgrade)
     }
 
+    /// What the payload of a command or report with this code is, before it is encrypted.
+    pub fn content(&self, code: i64) -> Content {
+        match code {
+            18 | 19 | 22 | 24..=26 if self.product.choices.hex_as_bytes => Content::HexBytes,
+            18 | 19 | 22 | 24..=26 => Content::HexText,
+            _ => Content::Object,
+        }
+    }
+
     /// Sends a frame to whoever has subscribed to a topic below the device's own.
     pub fn publish(&self, topic: &str, id: &Json, code: i64, payload: &Json) {
         self.publish_raw(topic, &envelope::write(id, code, payload));
@@ -197,6 +207,13 @@ impl State {
     pub fn next_id(&mut self) -> Json {
         self.last_id += 1;
         if self.behaviour.string_ids { json!(format!("x-{}", self.last_id)) } else { json!(self.last_id) }
+    }
+
+    /// The key of a session of the device.
+    pub fn session_key(&self, choices: Choices, session_id: &str, nonce: u32) -> Result<Key, String> {
+        let by_device = choices.session_by_device_secret.then_some(self.secret.as_deref()).flatten();
+        let key = cipher::key(by_device.unwrap_or(PRODUCT_KEY))?;
+        cipher::session_key(&key, session_id, nonce, choices.session_of_bytes)
     }
 
     /// The platform's clock in Unix milliseconds.

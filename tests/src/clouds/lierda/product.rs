@@ -27,6 +27,21 @@ pub struct Product {
     pub services: Vec<String>,
     /// How properties are written in passthrough and HEX payloads.
     pub codec: Codec,
+    /// Encryption where the vendor's text leaves it open.
+    pub choices: Choices,
+}
+
+/// What the vendor's text does not say about encryption. The default is what a device does if nobody tells it otherwise.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Choices {
+    /// A session key is made of the bytes of SessionID and Nonce, not of their text.
+    pub session_of_bytes: bool,
+    /// A session key is made with the DeviceSecret, not with the ProductKey.
+    pub session_by_device_secret: bool,
+    /// Versions, settings and acknowledgements of the device are encrypted too.
+    pub everything_encrypted: bool,
+    /// Of a HEX payload the bytes are encrypted, not their text.
+    pub hex_as_bytes: bool,
 }
 
 /// What the devices of a product speak.
@@ -72,6 +87,7 @@ impl Product {
             events: Vec::new(),
             services: Vec::new(),
             codec: if kind == Kind::Hex { JSON_IN_HEX } else { PLAIN },
+            choices: Choices::default(),
         }
     }
 
@@ -103,6 +119,17 @@ impl Product {
             Some(FullHex::BareText) => text += "full_hex_format = \"bare_text\"\n",
             Some(FullHex::Binary) => text += "full_hex_format = \"binary\"\n",
             Some(FullHex::JsonString) | None => {}
+        }
+        let Choices { session_of_bytes, session_by_device_secret, everything_encrypted, hex_as_bytes } = self.choices;
+        for (chosen, line) in [
+            (session_of_bytes, "session_content = \"bytes\"\n"),
+            (session_by_device_secret, "session_key_source = \"device_secret\"\n"),
+            (everything_encrypted, "encrypt_scope = \"all\"\n"),
+            (hex_as_bytes, "hex_encrypt_input = \"raw_bytes\"\n"),
+        ] {
+            if chosen {
+                text += line;
+            }
         }
         for (key, identifiers) in [("events", &self.events), ("services", &self.services)] {
             if !identifiers.is_empty() {

@@ -7,7 +7,7 @@ use super::commands::{PROPERTIES, QUERY, VERSIONS};
 use super::envelope::{self, id_text};
 use super::payload;
 use super::platform::{Frame, Platform, keep};
-use super::product::{FullHex, Kind, Properties};
+use super::product::{FullHex, Properties};
 use super::session::Content;
 use super::topics::Topic;
 use crate::broker::packet::Publish;
@@ -36,9 +36,9 @@ impl Platform {
         if !topic.codes().contains(&envelope.code) {
             return Err(format!("HeaderCtrl {}, {:?} expected", envelope.code, topic.codes()));
         }
-        let payload = if self.product.encrypted && ENCRYPTED.contains(&envelope.code) {
-            let content = if self.product.kind == Kind::Hex { Content::HexText } else { Content::Object };
-            self.lock().keys.open(&envelope.payload, content)?
+        let all = self.product.choices.everything_encrypted && !CLEAR.contains(&envelope.code);
+        let payload = if self.product.encrypted && (all || ENCRYPTED.contains(&envelope.code)) {
+            self.lock().keys.open(&envelope.payload, self.answer_content(topic, envelope.code))?
         } else {
             envelope.payload
         };
@@ -79,6 +79,12 @@ impl Platform {
                 Ok(())
             }
         }
+    }
+
+    /// What the payload of a frame of the device is, before it is encrypted.
+    fn answer_content(&self, topic: &Topic, code: i64) -> Content {
+        // The acknowledgement of a HEX command has its code, but is an object.
+        if *topic == Topic::HexDownlinkAck { Content::Object } else { self.content(code) }
     }
 
     /// The whole publication is hexadecimal text, and in no envelope.
@@ -229,5 +235,8 @@ fn acknowledgement(decision: Decision, booking: &Booking) -> Json {
 const PROPERTY_HEX: i64 = 18;
 const HEX_RESULT: i64 = 26;
 const FULL_HEX: i64 = 28;
+const TIME: i64 = 29;
 /// Reports whose payload an encrypted product encrypts (Lierda protocol, 7.3).
 const ENCRYPTED: &[i64] = &[4, PROPERTIES, 17, PROPERTY_HEX, 19, HEX_RESULT, 27];
+/// What is clear even where everything else is encrypted (Lierda protocol, 7.3); full HEX has no envelope.
+const CLEAR: &[i64] = &[TIME];

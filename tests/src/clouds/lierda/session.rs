@@ -3,7 +3,6 @@
 
 use serde_json::Value as Json;
 
-use super::PRODUCT_KEY;
 use super::cipher::{self, Key};
 
 /// Keys of the device. Invariant: once a report has come under `next`, it is `current`, and the one before it is dead.
@@ -18,18 +17,21 @@ pub(super) struct Keys {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     Object,
+    /// Encrypted as the text that it is.
     HexText,
+    /// Encrypted as the bytes that it means.
+    HexBytes,
 }
 
 impl Keys {
     /// The device has authenticated: this session, and no other.
-    pub fn begin(&mut self, session_id: &str, nonce: u32) {
-        *self = Self { current: derive(session_id, nonce), ..Self::default() };
+    pub fn begin(&mut self, key: Key) {
+        *self = Self { current: Some(key), ..Self::default() };
     }
 
     /// The device has been told of a new session.
-    pub fn renew(&mut self, session_id: &str, nonce: u32) {
-        self.next = derive(session_id, nonce);
+    pub fn renew(&mut self, key: Key) {
+        self.next = Some(key);
     }
 
     pub fn any(&self) -> bool {
@@ -58,36 +60,37 @@ impl Keys {
     }
 
     /// Encrypts a command; under the key before the last renewal if `old`.
-    pub fn seal(&self, payload: &Json, old: bool) -> Result<Json, String> {
+    pub fn seal(&self, payload: &Json, content: Content, old: bool) -> Result<Json, String> {
         let key = if old { self.current } else { self.next.or(self.current) };
         let key = key.ok_or("the device has no session")?;
-        Ok(sealed(&key, payload))
+        sealed(&key, payload, content)
     }
 }
 
 /// Encrypts a command under a key that nobody has.
-pub(super) fn seal_wrongly(payload: &Json) -> Json {
-    sealed(&[0x5A; 16], payload)
+pub(super) fn seal_wrongly(payload: &Json, content: Content) -> Result<Json, String> {
+    sealed(&[0x5A; 16], payload, content)
 }
 
-fn sealed(key: &Key, payload: &Json) -> Json {
-    // The text of a HEX model is encrypted as it is; everything else as compact JSON.
-    let plain = payload.as_str().map_or_else(|| payload.to_string(), str::to_owned);
-    Json::String(cipher::hex(&cipher::encrypt(key, plain.as_bytes())))
+fn sealed(key: &Key, payload: &Json, content: Content) -> Result<Json, String> {
+    let plain = match (content, payload.as_str()) {
+        (Content::HexText, Some(text)) => text.as_bytes().to_vec(),
+        (Content::HexBytes, Some(text)) => cipher::unhex(text)?,
+        // Compact, as the sample of the vendor's document turned out to be.
+        _ => payload.to_string().into_bytes(),
+    };
+    Ok(Json::String(cipher::hex(&cipher::encrypt(key, &plain))))
 }
 
 fn read(key: &Key, secret: &[u8], content: Content) -> Result<Json, String> {
-    let plain = String::from_utf8(cipher::decrypt(key, secret)?).map_err(|_| "the content is no text".to_owned())?;
-    match content {
-        Content::Object => serde_json::from_str(&plain)
-            .ok()
-            .filter(Json::is_object)
-            .ok_or_else(|| format!("the content is no JSON object: {plain:?}")),
-        Content::HexText => cipher::unhex(&plain).map(|_| Json::String(plain)),
+    let plain = cipher::decrypt(key, secret)?;
+    if content == Content::HexBytes {
+        return Ok(Json::String(cipher::hex(&plain)));
     }
-}
-
-fn derive(session_id: &str, nonce: u32) -> Option<Key> {
-    let product_key = cipher::key(PRODUCT_KEY).ok()?;
-    Some(cipher::session_key(&product_key, session_id, nonce))
+    let plain = String::from_utf8(plain).map_err(|_| "the content is no text".to_owned())?;
+    if content == Content::HexText {
+        return cipher::unhex(&plain).map(|_| Json::String(plain));
+    }
+    let object = serde_json::from_str(&plain).ok().filter(Json::is_object);
+    object.ok_or_else(|| format!("the content is no JSON object: {plain:?}"))
 }

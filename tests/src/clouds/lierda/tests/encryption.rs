@@ -5,13 +5,14 @@ use serde_json::json;
 use super::super::cipher::{self, Key};
 use super::device::{Device, done, frame};
 use super::*;
+use product::Choices;
 
 fn product(kind: Kind) -> Product {
     Product { encrypted: true, ..Product::new(kind) }
 }
 
 fn key((session_id, nonce): (String, u32)) -> Key {
-    cipher::session_key(&cipher::key(PRODUCT_KEY).unwrap(), &session_id, nonce)
+    cipher::session_key(&cipher::key(PRODUCT_KEY).unwrap(), &session_id, nonce, false).unwrap()
 }
 
 fn seal(key: &Key, plain: &str) -> Json {
@@ -173,5 +174,49 @@ fn commands_come_in_clear_or_under_a_wrong_key_if_a_test_wants_it() {
         let wrong = device.hear().await.1["Payload"].clone();
         assert_ne!(wrong, seal(&key, r#"{"params":["a"]}"#));
         assert_eq!(wrong.as_str().unwrap().len() % 32, 0);
+    });
+}
+
+#[test]
+fn what_the_document_leaves_open_is_as_the_product_has_it() {
+    let choices = Choices {
+        session_of_bytes: true,
+        session_by_device_secret: true,
+        everything_encrypted: true,
+        hex_as_bytes: true,
+    };
+    run(Product { choices, ..product(Kind::Hex) }, async |lierda| {
+        let section = lierda.product_section();
+        for line in [
+            "session_content = \"bytes\"",
+            "session_key_source = \"device_secret\"",
+            "encrypt_scope = \"all\"",
+            "hex_encrypt_input = \"raw_bytes\"",
+        ] {
+            assert!(section.lines().any(|found| found == line), "{section}");
+        }
+        let (secret, session) = Device::secret(lierda, 0).await;
+        let (session_id, nonce) = session.unwrap();
+        let key = cipher::session_key(&cipher::key(&secret).unwrap(), &session_id, nonce, true).unwrap();
+        let (mut device, _) = Device::work(lierda, &secret, false, 1_700_000_000).await;
+        device.subscribe_all().await;
+
+        device.report("model/hex/report", 18, &seal(&key, r#"{"counter":7}"#)).await;
+        assert_eq!(device.hear().await.1["Payload"], done());
+        assert_eq!(arrivals(lierda), [7]);
+        device.report("firmware_report", 8, &seal(&key, r#"{"HardVer":"1","SoftVer":"1","Type":2}"#)).await;
+        assert_eq!(device.hear().await.1["Payload"], done());
+        device.report("update_time", 29, &json!("")).await;
+        assert_eq!(device.hear().await.1["Payload"]["Code"], "200");
+
+        let id = lierda.hex(HexCommand::Query, "3031").unwrap();
+        let (_, command) = device.hear().await;
+        assert_eq!(open(&key, &command["Payload"]), "01");
+        let ack = seal(&key, &done().to_string());
+        device.answer("model/hex/downlink_ack", &command, &ack).await;
+        assert_eq!(outcome(lierda, &id).await, Ok(()));
+        no_breach(lierda);
+        device.report("config_report", 14, &json!({"Settings": {}})).await;
+        breach(lierda, "clear payload").await;
     });
 }
