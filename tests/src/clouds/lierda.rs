@@ -27,7 +27,7 @@ use self::behaviour::Behaviour;
 use self::commands::{CALL, HEX_CALL, HEX_QUERY, HEX_SET, PASSTHROUGH, QUERY, SET, SETTINGS, VERSIONS};
 use self::firmware::Image;
 use self::platform::Platform;
-pub use self::platform::{Frame, Seen};
+pub use self::platform::{Authentication, Frame, Seen};
 use self::product::{Kind, Product, Properties};
 use super::SimCloud;
 use super::ledger::Ledger;
@@ -138,6 +138,11 @@ impl Lierda {
         self.platform.lock().last_offline = seconds;
     }
 
+    /// The device's secret, once the platform has given it one.
+    pub fn device_secret(&self) -> Option<String> {
+        self.platform.lock().secret.clone()
+    }
+
     /// The device's first answer to a command.
     pub fn answer_to(&self, id: &str) -> Option<Frame> {
         self.platform.lock().seen.answers.get(id).cloned()
@@ -227,7 +232,7 @@ impl Lierda {
         self.platform.order(payload)
     }
 
-    /// Sends bytes, right or wrong, on a topic below the device's own. An answer to them is judged by its form alone.
+    /// Sends bytes, right or wrong, on a topic below the device's own, `downlink` while it authenticates. An answer to them is judged by its form alone.
     pub fn deliver_raw(&self, topic: &str, bytes: &[u8]) -> Result<(), String> {
         self.platform.deliver_raw(topic, bytes)
     }
@@ -235,7 +240,7 @@ impl Lierda {
 
 impl SimCloud for Lierda {
     fn product_section(&self) -> String {
-        let secret = self.platform.lock().secret.clone().unwrap_or_default();
+        let secret = self.device_secret().unwrap_or_default();
         let settings = self.platform.product.settings(&self.broker.addr().to_string(), &secret);
         format!("[cloud.lierda]\nplugin = \"lierda\"\nplain_text = true\n\n[cloud.lierda.settings]\n{settings}")
     }

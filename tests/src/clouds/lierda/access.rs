@@ -2,7 +2,7 @@
 
 use super::ids::OwnIds;
 use super::payload;
-use super::platform::{Platform, State, Working, base, device_secret, keep};
+use super::platform::{Authentication, Platform, State, Working, base, device_secret, keep};
 use super::product::{Kind, Product};
 use super::topics::{AUTH, Topic};
 use super::{NODE_EUI, OPEN_ID, PRODUCT_ID, PRODUCT_KEY, cipher, envelope};
@@ -194,7 +194,7 @@ impl Platform {
         state.own_ids.take(&request.id, "auth", AUTHENTICATE, &request.payload)?;
         if state.behaviour.silent_auths > 0 {
             state.behaviour.silent_auths -= 1;
-            keep(&mut state.seen.authentications, (kind, None));
+            keep(&mut state.seen.authentications, Authentication { id: request.id, kind, code: None });
             drop(state);
             self.changed();
             return Ok(());
@@ -209,7 +209,7 @@ impl Platform {
             } else {
                 0
             });
-        keep(&mut state.seen.authentications, (kind, Some(code)));
+        keep(&mut state.seen.authentications, Authentication { id: request.id.clone(), kind, code: Some(code) });
         let reply = if code == 0 { state.admitted(&request.id, &self.product)? } else { json!({"Code": code}) };
         drop(state);
         self.changed();

@@ -75,8 +75,8 @@ pub(super) struct Working {
 /// What the platform has seen; a copy, taken at one moment. Of each list the last entries are kept.
 #[derive(Debug, Clone, Default)]
 pub struct Seen {
-    /// Authentication requests: their Type, and the Code of the reply if there was one.
-    pub authentications: VecDeque<(i64, Option<i64>)>,
+    /// Authentication requests whose form was right, oldest first.
+    pub authentications: VecDeque<Authentication>,
     /// Frames of the working account whose form was right, acknowledgements included, oldest first.
     pub frames: VecDeque<Frame>,
     /// The device's answer to each command that has one, by the text form of its MessageId; the first one counts.
@@ -89,6 +89,17 @@ pub struct Seen {
     pub downloads: VecDeque<Download>,
     /// What the device says it runs, by module.
     pub versions: BTreeMap<String, String>,
+}
+
+/// An authentication request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authentication {
+    /// MessageId as it came.
+    pub id: Json,
+    /// Scheme of provisioning that the device believes in.
+    pub kind: i64,
+    /// Code of the reply, if there was one.
+    pub code: Option<i64>,
 }
 
 /// A frame of the device.

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::behaviour::Decision;
-use super::commands::{PROPERTIES, QUERY, VERSIONS};
+use super::commands::{PROPERTIES, QUERY, UPLINK, VERSIONS};
 use super::envelope::{self, id_text};
 use super::payload;
 use super::platform::{Frame, Platform, keep};
@@ -237,6 +237,6 @@ const HEX_RESULT: i64 = 26;
 const FULL_HEX: i64 = 28;
 const TIME: i64 = 29;
 /// Reports whose payload an encrypted product encrypts (Lierda protocol, 7.3).
-const ENCRYPTED: &[i64] = &[4, PROPERTIES, 17, PROPERTY_HEX, 19, HEX_RESULT, 27];
+const ENCRYPTED: &[i64] = &[UPLINK, PROPERTIES, 17, PROPERTY_HEX, 19, HEX_RESULT, 27];
 /// What is clear even where everything else is encrypted (Lierda protocol, 7.3); full HEX has no envelope.
 const CLEAR: &[i64] = &[TIME];

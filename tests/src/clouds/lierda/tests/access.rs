@@ -66,7 +66,8 @@ fn a_device_of_the_first_scheme_is_known_after_its_authentication() {
         let (another, _) = Device::secret(lierda, 0).await;
         assert_eq!(Device::work(lierda, &secret, false, 1_700_000_000).await.1, 4);
         assert_eq!(Device::work(lierda, &another, false, 1_700_000_000).await.1, 0);
-        assert_eq!(lierda.seen().authentications, [(0, Some(0)), (0, Some(0))]);
+        let granted = Authentication { id: json!(1231), kind: 0, code: Some(0) };
+        assert_eq!(lierda.seen().authentications, [granted.clone(), granted]);
         no_breach(lierda);
     });
 }
@@ -137,7 +138,7 @@ fn an_authentication_gets_the_code_it_deserves_or_the_one_a_test_wants() {
         for _ in 0..2 {
             assert_eq!(device.authenticate(0).await, json!({"Code": 0, "DeviceSecret": "FE448731"}));
         }
-        assert_eq!(lierda.seen().authentications[0], (0, None));
+        assert_eq!(lierda.seen().authentications[0].code, None);
         no_breach(lierda);
     });
 }
@@ -300,5 +301,20 @@ fn a_device_that_subscribes_to_all_of_its_own_hears_itself() {
         device.report("firmware_report", 8, &json!({"HardVer": "1", "SoftVer": "1", "Type": 2})).await;
         assert_eq!(device.hear_on("firmware_report_ack").await["Payload"], done());
         assert_eq!(device.hear_on("firmware_report").await["Payload"]["HardVer"], "1");
+    });
+}
+
+#[test]
+fn a_reply_to_an_authentication_may_be_made_by_a_test() {
+    run(Product::default(), async |lierda| {
+        lierda.change(|behaviour| behaviour.silent_auths = 1);
+        assert!(lierda.deliver_raw("downlink", b"{}").is_err(), "nobody is there");
+        let mut device = Device::stranger(lierda).await;
+        device.say_raw("/sys/device/auth", &frame(&json!(5), 1, &request(0))).await;
+        lierda.until(|seen| seen.authentications.len() == 1).await;
+        let reply = frame(&lierda.seen().authentications[0].id, 1, &json!({"Code": "0"}));
+        lierda.deliver_raw("downlink", reply.to_string().as_bytes()).unwrap();
+        assert_eq!(device.hear().await, ("downlink".to_owned(), reply));
+        assert!(lierda.deliver_raw("uplink_ack", b"{}").is_err(), "it may subscribe to downlink alone");
     });
 }

@@ -262,6 +262,19 @@ fn bytes_of_a_test_may_be_answered_in_good_form() {
 }
 
 #[test]
+fn an_uplink_code_that_comes_down_is_acknowledged_as_a_downlink() {
+    run(Product::new(Kind::Passthrough), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let command = frame(&json!(77), 4, &json!({"data": "1"}));
+        lierda.deliver_raw("downlink", command.to_string().as_bytes()).unwrap();
+        assert_eq!(device.hear().await.1, command);
+        device.say("downlink_ack", &frame(&json!(77), 7, &done())).await;
+        lierda.until(|seen| seen.answers.contains_key("77")).await;
+        no_breach(lierda);
+    });
+}
+
+#[test]
 fn nothing_is_sent_to_a_device_that_is_not_there() {
     run(Product::default(), async |lierda| {
         assert!(lierda.send_command("target", &json!(1)).unwrap_err().contains("not connected"));
