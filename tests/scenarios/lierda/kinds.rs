@@ -66,6 +66,8 @@ fn a_hex_product_that_reports_without_an_envelope() {
 fn a_command_that_comes_by_both_names_of_a_topic_is_obeyed_once_and_acknowledged_on_both() {
     check(async || {
         let site = Site::online(Product::new(Kind::Passthrough), "").await?;
+        // Versions are told as soon as everything is subscribed.
+        site.seen("all to be subscribed", |seen| seen.versions.contains_key("default")).await?;
         let id =
             site.lierda.passthrough(&json!({"switch": true}), Downlink::Both).map_err(|why| site.rig.error(why))?;
         site.seen("both acknowledgements", |seen| {
