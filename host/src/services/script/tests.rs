@@ -182,6 +182,19 @@ fn strings_are_searched_as_lua_does_with_patterns_of_a_bounded_length() {
 }
 
 #[test]
+fn lists_are_unpacked_up_to_a_bound() {
+    check("unpack({1, 2, 3})", &[1, 2, 3].map(Value::Int));
+    check("unpack({1, 2, 3}, 2)", &[2, 3].map(Value::Int));
+    check("unpack({1, 2, 3}, 3, 4)", &[Value::Int(3), Value::Nil]);
+    check("unpack({1}, 5, 2)", &[]);
+    check("select('#', unpack({}, 1, 7000))", &[Value::Int(7000)]);
+    for range in ["1, 7001", "0, 2^31 - 1", "-2^31, 2^31 - 1", "1, 1/0", "-2^31, 0"] {
+        check_raises(&format!("unpack({{}}, {range})"), "too many results to unpack");
+    }
+    check_raises("unpack()", "attempt to get length");
+}
+
+#[test]
 fn bits_are_those_of_lua_bit_op() {
     // The examples of LuaBitOp's own page.
     for (expression, expected) in [
