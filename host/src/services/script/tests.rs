@@ -58,6 +58,8 @@ fn what_cannot_cross_fails_and_is_named() {
     check_invalid("cjson.null", "cannot cross");
     check_invalid("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "17 values, more than 16");
     check_invalid("unpack({}, 1, 500)", "500 values, more than 16");
+    let many = "(function() local t = {} for i = 1, 7000 do t[i] = 's' .. i end return unpack(t) end)()";
+    check_invalid(many, "7000 values, more than 16");
     let wide = limits(8 * 1024, 2_000_000);
     let long = run_with("function f() return ('x'):rep(600 * 1024) end", &[], &wide);
     assert!(matches!(&long, Err(Failed::Invalid(text)) if text.contains("bytes of values")), "{long:?}");
