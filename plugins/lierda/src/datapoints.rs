@@ -80,7 +80,7 @@ pub struct Set {
 pub fn set(model: &ThingModel, payload: &RawValue) -> Result<Set, BadCommand> {
     #[derive(Deserialize)]
     struct Payload {
-        params: Vec<Param>,
+        params: Vec<Box<RawValue>>,
     }
     #[derive(Deserialize)]
     struct Param {
@@ -90,7 +90,8 @@ pub fn set(model: &ThingModel, payload: &RawValue) -> Result<Set, BadCommand> {
     let Payload { params } = parse(payload)?;
     // A name that comes twice means what it says last.
     let mut last: BTreeMap<String, Box<RawValue>> = BTreeMap::new();
-    for Param { identify, value } in params {
+    for param in params {
+        let Param { identify, value } = parse(&param)?;
         last.insert(identify, value);
     }
     set_members(model, last)

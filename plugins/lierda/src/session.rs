@@ -28,7 +28,7 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::random::Random;
-use polylink_plugin_sdk::services::{module, mqtt, network, script};
+use polylink_plugin_sdk::services::{module, mqtt, network};
 use polylink_plugin_sdk::session::Level;
 use polylink_plugin_sdk::status::Told;
 use polylink_plugin_sdk::thing_model::ThingModel;
@@ -85,6 +85,8 @@ pub struct LierdaSession {
     /// What an operator should know about the last failure.
     note: String,
     fault: Option<Fault>,
+    /// Something that is shown has changed.
+    shows: bool,
     settled: Vec<u64>,
     outputs: Vec<Output>,
 }
@@ -117,6 +119,7 @@ impl Session for LierdaSession {
             topics: Topics::new(&settings.identity),
             enrolment: Enrolment::new(&settings),
             ids: MessageIds::new(None),
+            uplink: Uplink::new(settings.history_after_ms),
             has_network: (!context.interfaces.is_empty()).then_some(true),
             settings,
             model,
@@ -130,7 +133,6 @@ impl Session for LierdaSession {
             timers: Timers::new(),
             random: Random::new(context.seed),
             last_id: 0,
-            uplink: Uplink::default(),
             converter: Converter::default(),
             open: BTreeMap::new(),
             answers: Answers::default(),
@@ -139,6 +141,7 @@ impl Session for LierdaSession {
             told: Told::default(),
             note: String::new(),
             fault: None,
+            shows: false,
             settled: Vec::new(),
             outputs: Vec::new(),
         };
@@ -152,7 +155,7 @@ impl Session for LierdaSession {
             Input::Reports(_)
                 | Input::Outcome(..)
                 | Input::Mqtt(_)
-                | Input::Script(script::Event::Returned(..))
+                | Input::Script(_)
                 | Input::Stored(..)
                 | Input::Timeout
         );
@@ -172,7 +175,8 @@ impl Session for LierdaSession {
         }
         let something_was_due = self.run_timers(now);
         self.work(now);
-        self.tell_status(now, !routine || something_was_due || phase != self.phase.name());
+        let shows = std::mem::take(&mut self.shows);
+        self.tell_status(now, !routine || something_was_due || shows || phase != self.phase.name());
         match self.fault.take() {
             Some(fault) => Err(fault),
             None => Ok(std::mem::take(&mut self.outputs)),

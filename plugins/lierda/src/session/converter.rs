@@ -122,6 +122,7 @@ impl LierdaSession {
         match event {
             Event::Loaded(script) if self.converter.script == Some(script) => {
                 self.converter.ready = true;
+                self.shows = true;
                 self.info("the product's script is loaded".to_owned());
             }
             Event::LoadFailed(script, failure) if self.converter.script == Some(script) => {
@@ -174,11 +175,13 @@ impl LierdaSession {
         if is_gone && self.converter.ready {
             self.warn(format!("the product's script is gone and is loaded again: {}", failure.text));
             self.converter.ready = false;
+            self.shows = true;
             self.timers.set(Timer::Script, now.monotonic.after(RELOAD_MS));
         }
         if is_gone && failure.reason != Reason::Timeout {
-            // It was not this call that ended the script.
-            self.converter.waiting.push_front((id, call));
+            // It was not this call that ended the script. Ids grow, so they tell its place.
+            let place = self.converter.waiting.partition_point(|(waiting, _)| *waiting < id);
+            self.converter.waiting.insert(place, (id, call));
             return;
         }
         match call.purpose {

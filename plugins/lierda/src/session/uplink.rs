@@ -61,6 +61,7 @@ pub struct Frame {
     /// What is in it, oldest first.
     pub entries: Vec<Entry>,
     publish: Option<RequestId>,
+    /// How often it was sent since it was last refused.
     sent: u32,
     due: Timestamp,
 }
@@ -75,8 +76,10 @@ pub struct Ended {
 }
 
 /// All reports of one session that are on their way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Uplink {
+    /// Reports older than this are history.
+    history_after_ms: i64,
     waiting: VecDeque<Entry>,
     in_flight: VecDeque<Frame>,
     /// The newest report of each property that went as news, by its order.
@@ -86,6 +89,19 @@ pub struct Uplink {
 }
 
 impl Uplink {
+    /// Nothing is on its way; reports older than so many milliseconds will go as history.
+    #[must_use]
+    pub fn new(history_after_ms: i64) -> Self {
+        Self {
+            history_after_ms,
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            newest: HashMap::new(),
+            paused_until: None,
+            order: 0,
+        }
+    }
+
     /// Takes a report. False: too many are on their way, it is left with the host.
     #[must_use]
     pub fn take(&mut self, seq: u64, at_ms: Option<i64>, content: Content) -> bool {
@@ -132,16 +148,20 @@ impl Uplink {
             self.paused_until = Some(now.after(SILENT_PAUSE_MS));
             return None;
         }
-        if frame.form == Form::News && frame.entries.iter().any(|entry| self.is_overtaken(entry)) {
-            let frame = self.in_flight.remove(late)?;
+        let is_overtaken = frame.entries.iter().any(|entry| self.is_overtaken(entry));
+        // Without a clock there is no history to put it into.
+        let becomes_history = frame.form == Form::News && unix_ms.is_some() && is_overtaken;
+        let mut frame = self.in_flight.remove(late)?;
+        if becomes_history {
             self.put_back(frame.entries);
             return self.send_new(now, unix_ms, publish, name);
         }
-        let frame = &mut self.in_flight[late];
         frame.sent += 1;
         frame.due = now.after(ACK_TIMEOUT_MS);
         frame.publish = Some(publish);
-        Some(frame)
+        // Answers without a name come in the order of the publications.
+        self.in_flight.push_back(frame);
+        self.in_flight.back()
     }
 
     fn send_new(
@@ -171,8 +191,10 @@ impl Uplink {
         }
         if form == Form::News {
             for entry in &entries {
-                if let Content::Properties(ids, _) = &entry.content {
-                    self.newest.extend(ids.iter().map(|id| (*id, entry.order)));
+                let Content::Properties(ids, _) = &entry.content else { continue };
+                for id in ids {
+                    let newest = self.newest.entry(*id).or_default();
+                    *newest = entry.order.max(*newest);
                 }
             }
         }
@@ -187,7 +209,7 @@ impl Uplink {
     fn is_history(&self, entry: &Entry, unix_ms: Option<i64>) -> bool {
         let (Some(at_ms), Some(unix_ms)) = (entry.at_ms, unix_ms) else { return false };
         let has_history = matches!(entry.content, Content::Properties(..) | Content::Event(..));
-        let is_old = unix_ms.saturating_sub(at_ms) >= HISTORY_AGE_MS;
+        let is_old = unix_ms.saturating_sub(at_ms) >= self.history_after_ms;
         has_history && (is_old || self.is_overtaken(entry))
     }
 
@@ -222,12 +244,18 @@ impl Uplink {
     /// The platform answered a frame with this name; `None`: one without. Answers come in the order of the frames, where
     /// names do not tell.
     pub fn answered(&mut self, now: Timestamp, id: Option<&str>, ok: bool) -> Option<Ended> {
-        let is_it = |frame: &Frame| frame.id.as_ref().map(MessageId::as_str) == id;
+        // One without a name that was refused is no longer waiting for an answer; the next answer is not its own.
+        let waits = |frame: &Frame| frame.id.is_some() || frame.sent > 0;
+        let is_it = |frame: &Frame| frame.id.as_ref().map(MessageId::as_str) == id && waits(frame);
         let at = self.in_flight.iter().position(is_it)?;
         if ok {
             return Some(self.end(at));
         }
         let frame = &mut self.in_flight[at];
+        if frame.sent == 0 {
+            // The same refusal again, of an earlier try.
+            return Some(Ended::default());
+        }
         if let [entry] = &mut frame.entries[..] {
             entry.refusals += 1;
             if entry.refusals > RESENDS {
@@ -323,8 +351,6 @@ pub const SILENT_PAUSE_MS: u64 = 60_000;
 pub const REFUSED_PAUSE_MS: u64 = 10_000;
 /// Pause after a publish that failed on a live connection (not documented; chosen by us).
 const PAUSE_MS: u64 = 1_000;
-/// Reports older than this are history (not documented; chosen by us).
-pub const HISTORY_AGE_MS: i64 = 60_000;
 /// Reports in one history frame (not documented; chosen by us).
 pub const HISTORY_MOST: usize = 100;
 /// Bytes of one history frame, roughly (not documented; chosen by us: encryption doubles them, and 256 KiB is the most).
