@@ -1,4 +1,6 @@
 //! Whole conversations of a Lierda session with its platform, in virtual time.
 
 mod authentication;
+mod commands;
+mod reports;
 mod stage;
