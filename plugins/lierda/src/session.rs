@@ -156,7 +156,7 @@ impl Session for LierdaSession {
                 | Input::Stored(..)
                 | Input::Timeout
         );
-        let phase = self.phase.name();
+        let standing = (self.phase.name(), self.converter.standing());
         match input {
             Input::Start => self.start(now),
             Input::Timeout => {}
@@ -172,7 +172,8 @@ impl Session for LierdaSession {
         }
         let something_was_due = self.run_timers(now);
         self.work(now);
-        self.tell_status(now, !routine || something_was_due || phase != self.phase.name());
+        let moved_on = standing != (self.phase.name(), self.converter.standing());
+        self.tell_status(now, !routine || something_was_due || moved_on);
         match self.fault.take() {
             Some(fault) => Err(fault),
             None => Ok(std::mem::take(&mut self.outputs)),
