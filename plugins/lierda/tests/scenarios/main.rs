@@ -2,5 +2,6 @@
 
 mod authentication;
 mod commands;
+mod hex;
 mod reports;
 mod stage;
