@@ -3,5 +3,6 @@
 mod authentication;
 mod commands;
 mod hex;
+mod passthrough;
 mod reports;
 mod stage;
