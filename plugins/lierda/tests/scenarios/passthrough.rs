@@ -180,6 +180,23 @@ fn a_4_on_a_downlink_topic_is_a_downlink_without_a_code_and_an_acknowledgement_w
 }
 
 #[test]
+fn an_acknowledgement_by_a_4_may_be_encrypted_or_say_nothing_sensible() {
+    let mut cloud = online_passthrough(true, json!({"encrypted": true}));
+    let seq = cloud.host.report_body(Cause::Change, None, ReportBody::Raw(vec![1]));
+    let sent = cloud.expect("uplink", 4);
+    cloud.say_as(DOWN, &sent.id, 4, json!({"Code": "what"}));
+    cloud.host.advance(10_000);
+    assert_eq!(cloud.expect("uplink", 4).id, sent.id);
+    let sealed_ack = cloud.seal(r#"{"Code":"200"}"#);
+    cloud.say_as(DOWN, &sent.id, 4, sealed_ack);
+    assert_eq!(cloud.host.expect_settle(), [seq]);
+    cloud.host.expect_silence();
+    // Without a code it is a downlink.
+    cloud.say_sealed(DOWN, 4, json!({"data": "00"}));
+    assert_eq!(cloud.host.expect_submit().1.body, CommandBody::Raw(vec![0]));
+}
+
+#[test]
 fn an_uplink_is_repeated_and_refused_like_any_report_and_is_never_history() {
     let mut cloud = online_passthrough(false, json!({}));
     cloud.cut();
