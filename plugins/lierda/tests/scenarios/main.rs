@@ -3,6 +3,7 @@
 mod authentication;
 mod commands;
 mod hex;
+mod history;
 mod passthrough;
 mod reports;
 mod stage;

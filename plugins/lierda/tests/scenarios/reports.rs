@@ -8,22 +8,22 @@ use serde_json::{Value, json};
 
 use crate::scenarios::stage::{Cloud, Sent, online, online_encrypted, session_key, setup};
 
-const REPORT: &str = "model/property/report";
-const REPORT_ACK: &str = "model/property/report_ack";
-const HISTORY: &str = "model/history/data/report";
-const HISTORY_ACK: &str = "model/history/data/report_ack";
+pub const REPORT: &str = "model/property/report";
+pub const REPORT_ACK: &str = "model/property/report_ack";
+pub const HISTORY: &str = "model/history/data/report";
+pub const HISTORY_ACK: &str = "model/history/data/report_ack";
 const EVENT: &str = "model/event/lowBattery/report";
 const EVENT_ACK: &str = "model/event/lowBattery/report_ack";
 
 /// A report of `n` from this moment.
-fn report_of(seq: u64, unix_ms: i64, n: i64) -> Report {
+pub fn report_of(seq: u64, unix_ms: i64, n: i64) -> Report {
     let at = WallTime { unix_ms, quality: ClockQuality::SYNCED };
     let body = ReportBody::Properties(vec![(DatapointId(1), Datum::Int(n))]);
     Report { seq, at, device: 0, cause: Cause::Change, caused_by: None, body }
 }
 
 /// Two reports from two minutes ago, in one batch; their moments.
-fn report_two_minutes_late(cloud: &mut Cloud) -> [i64; 2] {
+pub fn report_two_minutes_late(cloud: &mut Cloud) -> [i64; 2] {
     let now = cloud.host.now().wall.unix_ms;
     let at = [now - 120_000, now - 119_000];
     cloud.host.deliver(Input::Reports(vec![report_of(71, at[0], 1), report_of(72, at[1], 2)]));
@@ -31,14 +31,14 @@ fn report_two_minutes_late(cloud: &mut Cloud) -> [i64; 2] {
 }
 
 #[track_caller]
-fn check_unsettled(cloud: &mut Cloud) {
+pub fn check_unsettled(cloud: &mut Cloud) {
     let settled = cloud.host.take_outputs().into_iter().find(|output| matches!(output, Output::Settle(_)));
     assert_eq!(settled, None);
 }
 
 /// The platform takes this report, and its seq is settled.
 #[track_caller]
-fn check_ack_settles(cloud: &mut Cloud, sent: &Sent, seq: u64) {
+pub fn check_ack_settles(cloud: &mut Cloud, sent: &Sent, seq: u64) {
     cloud.ack(REPORT_ACK, 16, &sent.id, 200);
     assert_eq!(cloud.host.expect_settle(), [seq]);
 }
@@ -199,25 +199,6 @@ fn without_an_answer_a_report_goes_twice_more_under_its_name_and_again_after_a_p
 }
 
 #[test]
-fn a_value_that_waited_behind_a_newer_one_is_told_as_history() {
-    let mut cloud = online(json!({}));
-    let older = cloud.report(1);
-    let refused = cloud.expect(REPORT, 16);
-    let at = cloud.host.now().wall.unix_ms;
-    cloud.host.advance(100);
-    let newer = cloud.report(2);
-    let sent = cloud.expect(REPORT, 16);
-    check_ack_settles(&mut cloud, &sent, newer);
-    cloud.ack(REPORT_ACK, 16, &refused.id, 4001);
-    cloud.host.advance(10_000);
-    let history = cloud.expect(HISTORY, 27);
-    let expected = json!({"params": [{"properties": [{"n": {"value": 1, "time": at}}], "events": []}]});
-    assert_eq!(history.payload, expected);
-    cloud.ack(HISTORY_ACK, 27, &history.id, 200);
-    assert_eq!(cloud.host.expect_settle(), [older]);
-}
-
-#[test]
 fn where_the_broker_is_believed_its_word_settles() {
     let mut cloud = online(json!({"uplink_acks": "broker"}));
     let seq = cloud.report(7);
@@ -262,124 +243,6 @@ fn a_publish_that_the_host_never_takes_is_given_up_and_counted() {
     cloud.host.advance(100_000);
     cloud.host.expect_silence();
     cloud.assert_fact("reports_refused", "1");
-}
-
-#[test]
-fn a_lost_connection_loses_no_report_and_no_value_steps_back() {
-    let mut cloud = online(json!({}));
-    let seqs = [cloud.report(1), cloud.report(2)];
-    let at = cloud.host.now().wall.unix_ms;
-    let before = [cloud.expect(REPORT, 16), cloud.expect(REPORT, 16)];
-    cloud.cut();
-    let offline = cloud.report(3);
-    cloud.host.advance(100);
-    check_unsettled(&mut cloud);
-    cloud.reconnect();
-    // An answer of the lost connection comes late, by a name that means nothing any more.
-    cloud.ack(REPORT_ACK, 16, &before[0].id, 200);
-    let history = cloud.expect(HISTORY, 27);
-    assert_eq!(history.payload["params"][0]["properties"], json!([{"n": {"value": 1, "time": at}}]));
-    cloud.ack(HISTORY_ACK, 27, &history.id, 200);
-    assert_eq!(cloud.host.expect_settle(), [seqs[0]]);
-    for (seq, n) in [(seqs[1], 2), (offline, 3)] {
-        let news = cloud.expect(REPORT, 16);
-        assert_eq!(news.payload, json!({"n": n}));
-        check_ack_settles(&mut cloud, &news, seq);
-    }
-}
-
-#[test]
-fn after_a_day_offline_history_is_told_in_batches_and_each_is_settled_by_its_own_answer() {
-    const ALL: u64 = 300;
-    const WINDOW: u64 = 256;
-    let mut cloud = online(json!({}));
-    let start = cloud.host.now().wall.unix_ms;
-    let moment = |seq: u64| start + i64::try_from(seq).unwrap() * 280_000;
-    let report = |seq: u64| report_of(seq, moment(seq), i64::try_from(seq).unwrap());
-    cloud.cut();
-    cloud.host.deliver(Input::Reports((1..=WINDOW).map(report).collect()));
-    cloud.host.set_wall(start + 86_400_000, ClockQuality::SYNCED);
-    cloud.reconnect();
-    let (mut told, mut settled, mut handed_over) = (Vec::new(), Vec::new(), WINDOW);
-    while settled.len() < 300 {
-        let history = cloud.expect(HISTORY, 27);
-        let params = &history.payload["params"];
-        assert_eq!(params.as_array().map(Vec::len), Some(1));
-        assert_eq!(params[0]["events"], json!([]));
-        let properties = params[0]["properties"].as_array().unwrap();
-        assert!(!properties.is_empty() && properties.len() <= 100, "{}", properties.len());
-        for property in properties {
-            let seq = property["n"]["value"].as_u64().unwrap();
-            assert_eq!(property["n"]["time"], moment(seq));
-            told.push(seq);
-        }
-        cloud.ack(HISTORY_ACK, 27, &history.id, 200);
-        let newly = cloud.host.expect_settle();
-        assert_eq!(newly.len(), properties.len());
-        settled.extend(newly);
-        // The host hands over as many as it may.
-        let window: Vec<u64> = (handed_over + 1..=ALL.min(settled.len() as u64 + WINDOW)).collect();
-        handed_over += window.len() as u64;
-        cloud.host.deliver(Input::Reports(window.into_iter().map(report).collect()));
-    }
-    let all: Vec<u64> = (1..=ALL).collect();
-    assert!(told == all && settled == all);
-    assert_eq!(cloud.count(HISTORY), 0);
-}
-
-#[test]
-fn events_are_history_too_and_keep_their_parameters() {
-    let mut cloud = online(json!({}));
-    cloud.cut();
-    let event = cloud.host.report_event(DatapointId(0), [(DatapointId(0), Datum::Int(3))]);
-    let at = cloud.host.now().wall.unix_ms;
-    cloud.host.set_wall(at + 3_600_000, ClockQuality::SYNCED);
-    cloud.reconnect();
-    let history = cloud.expect(HISTORY, 27);
-    let expected =
-        json!({"params": [{"properties": [], "events": [{"lowBattery": {"value": {"volt": 3}, "time": at}}]}]});
-    assert_eq!(history.payload, expected);
-    cloud.ack(HISTORY_ACK, 27, &history.id, 200);
-    assert_eq!(cloud.host.expect_settle(), [event]);
-}
-
-#[test]
-fn a_refused_batch_is_told_again_one_by_one() {
-    let mut cloud = online(json!({}));
-    let at = report_two_minutes_late(&mut cloud);
-    let batch = cloud.expect(HISTORY, 27);
-    assert_eq!(batch.payload["params"][0]["properties"].as_array().unwrap().len(), 2);
-    cloud.ack(HISTORY_ACK, 27, &batch.id, 4001);
-    let singles = [cloud.expect(HISTORY, 27), cloud.expect(HISTORY, 27)];
-    for (at, single) in at.iter().zip(&singles) {
-        assert_ne!(single.id, batch.id);
-        let properties = single.payload["params"][0]["properties"].as_array().unwrap();
-        assert_eq!((properties.len(), &properties[0]["n"]["time"]), (1, &json!(at)));
-    }
-    cloud.ack(HISTORY_ACK, 27, &singles[0].id, 4001);
-    cloud.ack(HISTORY_ACK, 27, &singles[1].id, 200);
-    assert_eq!(cloud.host.expect_settle(), [72]);
-    for _ in 0..2 {
-        cloud.host.advance(10_000);
-        let again = cloud.expect(HISTORY, 27);
-        cloud.ack(HISTORY_ACK, 27, &again.id, 4001);
-    }
-    assert_eq!(cloud.host.expect_settle(), [71]);
-}
-
-#[test]
-fn a_report_of_a_device_whose_clock_was_not_set_is_never_history() {
-    let mut cloud = online(json!({}));
-    cloud.cut();
-    cloud.host.set_wall(0, ClockQuality::UNSET);
-    let seqs = [cloud.report(1), cloud.report(2)];
-    cloud.host.set_wall(1_704_153_600_000, ClockQuality::SYNCED);
-    cloud.reconnect();
-    for (seq, n) in seqs.into_iter().zip(1..) {
-        let sent = cloud.expect(REPORT, 16);
-        assert_eq!(sent.payload, json!({"n": n}));
-        check_ack_settles(&mut cloud, &sent, seq);
-    }
 }
 
 #[test]
