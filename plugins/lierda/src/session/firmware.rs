@@ -168,6 +168,7 @@ impl LierdaSession {
             }
             Ok((_, order)) => self.keep_order(order),
         }
+        self.told.changed(now.monotonic);
     }
 
     fn keep_order(&mut self, order: Order) {

@@ -94,6 +94,7 @@ impl LierdaSession {
             Ok(warning) => {
                 warning.into_iter().for_each(|warning| self.warn(warning));
                 self.store_enrolment();
+                self.told.changed(now.monotonic);
                 self.info("the platform has begun a new session; reports go by its key".to_owned());
             }
             Err(why) => self.warn(format!("the new session of the platform is of no use: {why}")),
@@ -128,6 +129,7 @@ impl LierdaSession {
         let opened = self.enrolment.open(now, text, makes_sense)?;
         if opened.renewed {
             self.store_enrolment();
+            self.told.changed(now.monotonic);
         }
         Ok(opened.payload)
     }

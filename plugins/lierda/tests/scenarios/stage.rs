@@ -5,6 +5,7 @@ use aes::Aes128;
 use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
 use polylink_lierda::session::LierdaSession;
 use polylink_plugin_sdk::services::{Reason, mqtt};
+use polylink_plugin_sdk::session::Phase;
 use polylink_plugin_sdk::testing::{Publish, Setup, Subscribe, VirtualHost};
 use polylink_plugin_sdk::{DatapointId, Output, RequestId, Value as Datum, hex};
 use serde_json::{Value, json};
@@ -159,6 +160,8 @@ impl Cloud {
         let mut cloud = Self::connected(setup);
         cloud.answer_start();
         cloud.host.take_outputs();
+        // So that no status is due.
+        cloud.host.advance(1_000);
         cloud
     }
 
@@ -203,8 +206,11 @@ impl Cloud {
     #[track_caller]
     pub fn authenticate(&mut self) {
         let id = self.expect_authentication();
-        let (session, nonce) = self.session.clone();
-        let reply = json!({"Code": 0, "DeviceSecret": DEVICE_SECRET, "SessionID": session, "Nonce": nonce});
+        let mut reply = json!({"Code": 0, "DeviceSecret": DEVICE_SECRET});
+        if self.host.setup().settings.contains(r#""encrypted":true"#) {
+            reply["SessionID"] = json!(self.session.0);
+            reply["Nonce"] = json!(self.session.1);
+        }
         self.answer_authentication(&id, reply);
         assert_eq!(self.host.expect_mqtt_disconnect(), self.connection);
     }
@@ -370,8 +376,18 @@ impl Cloud {
     /// answered; see [`Self::answer_start`].
     #[track_caller]
     pub fn reconnect(&mut self) {
-        self.host.advance_to_next_timeout();
+        self.wait_for_attempt();
         self.come_online();
+    }
+
+    /// Lets time pass up to the next attempt; how many milliseconds.
+    #[track_caller]
+    pub fn wait_for_attempt(&mut self) -> u64 {
+        let mut waited = self.host.advance_to_next_timeout();
+        while self.host.status().phase != Phase::Connecting {
+            waited += self.host.advance_to_next_timeout();
+        }
+        waited
     }
 
     /// This text as a payload that is encrypted by the session key.
