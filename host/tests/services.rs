@@ -9,7 +9,7 @@ use std::time::Duration;
 use hex_literal::hex;
 use polylink::services::clock::{Clock, Zone};
 use polylink::services::{
-    EventSink, HANDLES_MAX, InstanceSetup, ModuleHooks, OwnedEvent, ServiceOptions, Services, Usage,
+    EventSink, HANDLES_MAX, InstanceSetup, ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions, Services, Usage,
 };
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
@@ -25,6 +25,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 mod asking;
 #[path = "services/module.rs"]
 mod module;
+#[cfg(feature = "script")]
+#[path = "services/script.rs"]
+mod script;
 #[path = "services/tls.rs"]
 mod tls;
 
@@ -338,9 +341,13 @@ impl Plugin {
     }
 
     fn with_hooks(name: &str, plain_text: bool, module: Arc<dyn ModuleHooks>) -> Self {
+        Self::with(name, plain_text, module, ScriptLimits::default())
+    }
+
+    fn with(name: &str, plain_text: bool, module: Arc<dyn ModuleHooks>, scripts: ScriptLimits) -> Self {
         let directory = std::env::temp_dir().join(format!("polylink-services-{}-{name}", std::process::id()));
         let runtime = tokio::runtime::Handle::current();
-        let services = Services::new(ServiceOptions { runtime, clock: Clock::new(Zone::Fixed(0)) });
+        let services = Services::new(ServiceOptions { runtime, clock: Clock::new(Zone::Fixed(0)), scripts });
         let (sender, events) = unbounded_channel();
         let id = services.open(InstanceSetup {
             name: name.to_owned(),

@@ -88,7 +88,11 @@ async fn host(config: HostConfig) -> ExitCode {
         Zone::System => clock::Zone::system(),
         Zone::Fixed(seconds) => clock::Zone::Fixed(seconds),
     });
-    let services = Services::new(ServiceOptions { runtime: tokio::runtime::Handle::current(), clock: clock.clone() });
+    let services = Services::new(ServiceOptions {
+        runtime: tokio::runtime::Handle::current(),
+        clock: clock.clone(),
+        scripts: config.script.limits(),
+    });
     let network_changed = Arc::new(Notify::new());
     let watched = Arc::clone(&network_changed);
     services.watch_network(move || watched.notify_one());

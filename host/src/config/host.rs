@@ -11,6 +11,7 @@ use super::overrides::Overrides;
 use super::read::{
     Expected, Section, absolute_path, absolute_paths, boolean, choice, millis, seconds, size, text, whole,
 };
+use super::script::ScriptSection;
 use super::tree::Node;
 
 /// Everything the host must know before it knows the product. `Default` is what holds without any file.
@@ -31,6 +32,8 @@ pub struct HostConfig {
     pub commands: CommandsSection,
     /// What plugins may store.
     pub store: StoreSection,
+    /// What scripts of products may use.
+    pub script: ScriptSection,
     /// The control socket.
     pub control: ControlSection,
     /// Clock and time zone.
@@ -311,6 +314,7 @@ impl Default for HostConfig {
             journal: JournalSection { max_reports: 20_000, max_bytes: 4 * 1024 * 1024 },
             commands: CommandsSection { deadline: ms(5000), policy: CommandPolicy::LastWriter },
             store: StoreSection { max_bytes: 256 * 1024 },
+            script: ScriptSection::default(),
             control: ControlSection { socket: "/run/polylink/control.sock".into() },
             time: TimeSection { zone: Zone::System },
             module: ModuleSection {
@@ -328,8 +332,10 @@ impl Default for HostConfig {
 
 impl HostConfig {
     /// The sections of this part of the configuration.
-    pub const SECTIONS: [&str; 11] =
-        ["host", "log", "mcu", "plugins", "journal", "commands", "store", "control", "time", "module", "network"];
+    pub const SECTIONS: [&str; 12] = [
+        "host", "log", "mcu", "plugins", "journal", "commands", "store", "script", "control", "time", "module",
+        "network",
+    ];
 
     /// Reads the host's sections of a merged tree; leaves the others alone.
     pub(super) fn read(root: &Node, errors: &Errors) -> Self {
@@ -369,6 +375,9 @@ impl HostConfig {
         if let Some(mut section) = root.section("store") {
             section.read("max_bytes", &mut config.store.max_bytes, size("bytes", 4096..=67_108_864));
             section.finish();
+        }
+        if let Some(section) = root.section("script") {
+            config.script.read(section);
         }
         if let Some(mut section) = root.section("control") {
             section.read("socket", &mut config.control.socket, absolute_path);

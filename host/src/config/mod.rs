@@ -20,6 +20,7 @@ pub mod overrides;
 pub mod product;
 pub mod read;
 pub mod schema;
+pub mod script;
 pub mod secrets;
 pub mod show;
 

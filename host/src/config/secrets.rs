@@ -166,7 +166,8 @@ impl Reader<'_> {
 }
 
 fn read_secret(path: &PathBuf, public: bool) -> Result<String, String> {
-    let mut text = source::read_text(path, MAX_SECRET_BYTES)?;
+    let most = if public { MAX_PUBLIC_BYTES } else { MAX_SECRET_BYTES };
+    let mut text = source::read_text(path, most)?;
     let mode = std::fs::metadata(path).map_err(|error| source::reason(&error))?.mode();
     if !public && mode & 0o006 != 0 {
         return Err(format!(
@@ -190,3 +191,5 @@ fn join(parent: &str, key: &str) -> String {
 
 /// Not documented; chosen by us: a chain of certificates with its key is some 10 KiB.
 const MAX_SECRET_BYTES: u64 = 64 * 1024;
+/// Not documented; chosen by us: the longest conversion script that `polylink.script/1` takes.
+const MAX_PUBLIC_BYTES: u64 = 256 * 1024;

@@ -14,6 +14,8 @@ mod mqtt;
 mod network;
 mod registry;
 mod resolve;
+#[cfg(feature = "script")]
+mod script;
 mod store;
 mod tcp;
 mod tls;
@@ -26,6 +28,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+#[cfg(feature = "script")]
+use polylink_plugin_api::services::Script;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
@@ -102,6 +106,27 @@ pub struct ServiceOptions {
     pub runtime: tokio::runtime::Handle,
     /// Judges certificates, so that a module whose clock was never set can still use TLS once a cloud gave it the time.
     pub clock: Clock,
+    /// What each script may use.
+    pub scripts: ScriptLimits,
+}
+
+/// What a script may use (`polylink.script/1`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScriptLimits {
+    /// Bytes of its state, with garbage that is not collected yet.
+    pub memory_bytes: usize,
+    /// Instructions of Lua in one call.
+    pub instructions: u64,
+    /// Time of one call.
+    pub timeout: Duration,
+}
+
+impl Default for ScriptLimits {
+    /// Not documented; chosen by us: conversions of payloads of some 64 KiB fit, and a call that uses all of it is done
+    /// before an application gives up.
+    fn default() -> Self {
+        Self { memory_bytes: 1024 * 1024, instructions: 2_000_000, timeout: Duration::from_secs(1) }
+    }
 }
 
 /// One plugin instance, as services see it.
@@ -129,6 +154,8 @@ pub struct Services {
 struct Shared {
     options: ServiceOptions,
     dialer: Arc<Dialer>,
+    #[cfg(feature = "script")]
+    workers: Arc<script::Workers>,
     instances: Mutex<Vec<InstanceId>>,
     /// Kept while the host runs, so that what could not be written yet outlives a restart of the instance, and so that
     /// two lives of an instance never write the same files. One for each configured cloud.
@@ -137,13 +164,30 @@ struct Shared {
 
 impl Services {
     /// Ids of the tables that [`Services::table`] has.
-    pub const OFFERED: &[&str] = &[Mqtt::ID, Tcp::ID, Udp::ID, Http::ID, Store::ID, Network::ID, Module::ID];
+    pub const OFFERED: &[&str] = &[
+        Mqtt::ID,
+        Tcp::ID,
+        Udp::ID,
+        Http::ID,
+        Store::ID,
+        Network::ID,
+        Module::ID,
+        #[cfg(feature = "script")]
+        Script::ID,
+    ];
 
     /// Services that work on this runtime.
     #[must_use]
     pub fn new(options: ServiceOptions) -> Self {
         let dialer = Arc::new(Dialer::new(options.clock.clone()));
-        let shared = Shared { options, dialer, instances: Mutex::default(), stores: Mutex::default() };
+        let shared = Shared {
+            #[cfg(feature = "script")]
+            workers: Arc::new(script::Workers::new(options.scripts.clone())),
+            options,
+            dialer,
+            instances: Mutex::default(),
+            stores: Mutex::default(),
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -163,7 +207,12 @@ impl Services {
     pub fn open(&self, setup: InstanceSetup) -> InstanceId {
         let storage = self.storage(&setup);
         let runtime = self.shared.options.runtime.clone();
-        let id = registry::insert(|id| Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage));
+        let id = registry::insert(|id| {
+            let instance = Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage);
+            #[cfg(feature = "script")]
+            let instance = instance.with_workers(Arc::clone(&self.shared.workers));
+            instance
+        });
         locked(&self.shared.instances).push(id);
         id
     }
@@ -199,6 +248,8 @@ impl Services {
             Store::ID => ExtensionRef::new(&store::TABLE),
             Network::ID => ExtensionRef::new(&network::TABLE),
             Module::ID => ExtensionRef::new(&module::TABLE),
+            #[cfg(feature = "script")]
+            Script::ID => ExtensionRef::new(&script::TABLE),
             _ => return None,
         })
     }

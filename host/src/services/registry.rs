@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 
+use polylink_plugin_api::services::script::SCRIPTS_MAX;
 use polylink_plugin_api::services::{FAILED, Http, Network, Tcp, Udp, tcp, udp};
 use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
 use tokio::runtime::Handle as Runtime;
@@ -32,7 +33,9 @@ pub struct Usage {
     pub handles: usize,
     /// HTTP requests and look-ups under way.
     pub calls: usize,
-    /// Bytes waiting to be sent.
+    /// Scripts that are loaded.
+    pub scripts: usize,
+    /// Bytes waiting to be sent, or for a script.
     pub queued_bytes: usize,
     /// Bytes of keys and values in the store.
     pub store_bytes: usize,
@@ -52,6 +55,8 @@ pub(super) struct Instance {
     pub storage: Arc<Storage>,
     pub store_max_bytes: usize,
     pub module: Arc<dyn ModuleHooks>,
+    #[cfg(feature = "script")]
+    pub workers: Arc<super::script::Workers>,
     plain_text: bool,
     plain_text_told: AtomicBool,
     refused: AtomicU64,
@@ -80,6 +85,8 @@ pub(super) enum Port {
     Udp(Arc<super::udp::Socket>),
     HttpRequest,
     Resolve,
+    #[cfg(feature = "script")]
+    Script(Arc<super::script::Queue>),
 }
 
 /// Why nothing was opened.
@@ -117,12 +124,20 @@ impl Instance {
             storage,
             store_max_bytes,
             module,
+            #[cfg(feature = "script")]
+            workers: Arc::default(),
             plain_text,
             plain_text_told: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             open: Mutex::default(),
             left: Notify::new(),
         }
+    }
+
+    /// The same instance, with scripts under the limits of its host.
+    #[cfg(feature = "script")]
+    pub fn with_workers(self, workers: Arc<super::script::Workers>) -> Self {
+        Self { workers, ..self }
     }
 
     /// Makes an entry, then starts its task; the quota decides. An instance that is closed takes nothing and says so by
@@ -225,6 +240,11 @@ impl Instance {
                 Port::Udp(_) | Port::Resolve => {
                     self.abort(token);
                 }
+                // Whoever stops has no use for an answer any more.
+                #[cfg(feature = "script")]
+                Port::Script(_) => {
+                    self.abort(token);
+                }
                 Port::HttpRequest => {}
             }
         }
@@ -244,11 +264,13 @@ impl Instance {
 
     pub fn usage(&self) -> Usage {
         let open = locked(&self.open);
-        let calls = open.entries.values().filter(|entry| entry.port.quota() != HANDLES).count();
+        let n_of = |quota| open.entries.values().filter(|entry| entry.port.quota() == quota).count();
+        let (handles, scripts) = (n_of(HANDLES), n_of(SCRIPTS));
         let (store_bytes, store_unsaved) = self.storage.usage();
         Usage {
-            handles: open.entries.len() - calls,
-            calls,
+            handles,
+            calls: open.entries.len() - handles - scripts,
+            scripts,
             queued_bytes: open.entries.values().map(|entry| entry.port.queued_bytes()).sum(),
             store_bytes,
             store_unsaved,
@@ -276,6 +298,8 @@ impl Port {
             Self::Mqtt(_) | Self::Stream(_) | Self::Listener(_) | Self::Udp(_) => HANDLES,
             Self::HttpRequest => ("HTTP requests", HTTP_MAX),
             Self::Resolve => ("look-ups", RESOLVES_MAX),
+            #[cfg(feature = "script")]
+            Self::Script(_) => SCRIPTS,
         }
     }
 
@@ -288,6 +312,8 @@ impl Port {
             Self::Udp(_) => instance.complete(Udp::ID, udp::CLOSED, token, why.code, why.text),
             Self::HttpRequest => instance.fail(Http::ID, token, why),
             Self::Resolve => instance.fail(Network::ID, token, why),
+            #[cfg(feature = "script")]
+            Self::Script(queue) => super::script::end(instance, token, queue, why),
         }
     }
 
@@ -295,6 +321,8 @@ impl Port {
         match self {
             Self::Mqtt(connection) => connection.queued_bytes(),
             Self::Stream(stream) => stream.queued_bytes(),
+            #[cfg(feature = "script")]
+            Self::Script(queue) => queue.n_bytes(),
             Self::Listener(_) | Self::Udp(_) | Self::HttpRequest | Self::Resolve => 0,
         }
     }
@@ -396,6 +424,8 @@ pub const HTTP_MAX: usize = 4;
 pub const RESOLVES_MAX: usize = 8;
 
 const HANDLES: (&str, usize) = ("handles", HANDLES_MAX);
+
+const SCRIPTS: (&str, usize) = ("scripts", SCRIPTS_MAX);
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
 static INSTANCES: RwLock<BTreeMap<InstanceId, Arc<Instance>>> = RwLock::new(BTreeMap::new());

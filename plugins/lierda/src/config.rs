@@ -75,6 +75,8 @@ pub struct Settings {
     pub config_properties: Vec<String>,
     /// The platform may move the device to another broker.
     pub allow_broker_change: bool,
+    /// Reports older than this are history.
+    pub history_after_ms: i64,
     /// When a report counts as delivered.
     pub uplink_acks: UplinkAcks,
     /// QoS of publications and subscriptions.
@@ -214,8 +216,13 @@ impl Settings {
         if keys.qos > 2 {
             return Err(unfit("qos", "0, 1 or 2"));
         }
-        if !(1..=MOST_WAIT_S).contains(&keys.auth_timeout_s) || !(1..=MOST_WAIT_S).contains(&keys.fatal_retry_s) {
-            return Err(unfit("auth_timeout_s and fatal_retry_s", "1 to 86400 seconds"));
+        let waits = [
+            ("auth_timeout_s", keys.auth_timeout_s),
+            ("fatal_retry_s", keys.fatal_retry_s),
+            ("history_after_s", keys.history_after_s),
+        ];
+        if let Some((key, _)) = waits.iter().find(|(_, seconds)| !(1..=MOST_WAIT_S).contains(seconds)) {
+            return Err(unfit(key, "1 to 86400 seconds"));
         }
         if !(1..=MOST_BYTES).contains(&keys.ota_max_bytes) {
             return Err(unfit("ota_max_bytes", "1 to 1099511627776 bytes"));
@@ -268,6 +275,7 @@ impl Settings {
             modules,
             config_properties: keys.config_properties,
             allow_broker_change: keys.allow_broker_change,
+            history_after_ms: i64::from(keys.history_after_s) * 1000,
             uplink_acks: keys.uplink_acks,
             qos: keys.qos,
             keepalive_s: keys.keepalive_s,
@@ -359,6 +367,8 @@ struct Keys {
     config_properties: Vec<String>,
     #[serde(default)]
     allow_broker_change: bool,
+    #[serde(default = "history_after_s")]
+    history_after_s: u32,
     #[serde(default)]
     uplink_acks: UplinkAcks,
     #[serde(default = "qos")]
@@ -447,6 +457,11 @@ const fn qos() -> u8 {
 
 /// Not documented; chosen by us.
 const fn keepalive_s() -> u16 {
+    60
+}
+
+/// Not documented; chosen by us: what is a minute old is no news to who looks at the device now.
+const fn history_after_s() -> u32 {
     60
 }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{Config, Overrides};
 use crate::mcu::Identity;
 use crate::services::clock::{Clock, Zone};
-use crate::services::{ModuleHooks, OwnedEvent, ServiceOptions};
+use crate::services::{ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions};
 
 const LAMP: &str = "
 [product]
@@ -121,7 +121,11 @@ fn host(place: &Place) -> (Arc<Clouds>, Arc<ModuleSide>, mpsc::Receiver<PortMess
     let clock = Clock::new(Zone::Fixed(0));
     let (to_port, mailbox) = mpsc::channel(64);
     let hub = make_hub(&config, &clock, to_port.clone());
-    let services = Services::new(ServiceOptions { runtime: Runtime::current(), clock: clock.clone() });
+    let services = Services::new(ServiceOptions {
+        runtime: Runtime::current(),
+        clock: clock.clone(),
+        scripts: ScriptLimits::default(),
+    });
     let module = Arc::new(ModuleSide::new(&config, clock));
     (Clouds::new(config, hub, services, Arc::clone(&module), to_port), module, mailbox)
 }

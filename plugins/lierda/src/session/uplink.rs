@@ -76,8 +76,10 @@ pub struct Ended {
 }
 
 /// All reports of one session that are on their way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Uplink {
+    /// Reports older than this are history.
+    history_after_ms: i64,
     waiting: VecDeque<Entry>,
     in_flight: VecDeque<Frame>,
     /// The newest report of each property that went as news, by its order.
@@ -87,6 +89,19 @@ pub struct Uplink {
 }
 
 impl Uplink {
+    /// Nothing is on its way; reports older than so many milliseconds will go as history.
+    #[must_use]
+    pub fn new(history_after_ms: i64) -> Self {
+        Self {
+            history_after_ms,
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            newest: HashMap::new(),
+            paused_until: None,
+            order: 0,
+        }
+    }
+
     /// Takes a report. False: too many are on their way, it is left with the host.
     #[must_use]
     pub fn take(&mut self, seq: u64, at_ms: Option<i64>, content: Content) -> bool {
@@ -194,7 +209,7 @@ impl Uplink {
     fn is_history(&self, entry: &Entry, unix_ms: Option<i64>) -> bool {
         let (Some(at_ms), Some(unix_ms)) = (entry.at_ms, unix_ms) else { return false };
         let has_history = matches!(entry.content, Content::Properties(..) | Content::Event(..));
-        let is_old = unix_ms.saturating_sub(at_ms) >= HISTORY_AGE_MS;
+        let is_old = unix_ms.saturating_sub(at_ms) >= self.history_after_ms;
         has_history && (is_old || self.is_overtaken(entry))
     }
 
@@ -336,8 +351,6 @@ pub const SILENT_PAUSE_MS: u64 = 60_000;
 pub const REFUSED_PAUSE_MS: u64 = 10_000;
 /// Pause after a publish that failed on a live connection (not documented; chosen by us).
 const PAUSE_MS: u64 = 1_000;
-/// Reports older than this are history (not documented; chosen by us).
-pub const HISTORY_AGE_MS: i64 = 60_000;
 /// Reports in one history frame (not documented; chosen by us).
 pub const HISTORY_MOST: usize = 100;
 /// Bytes of one history frame, roughly (not documented; chosen by us: encryption doubles them, and 256 KiB is the most).

@@ -28,7 +28,7 @@ struct Sent {
 
 impl Queue {
     fn new() -> Self {
-        Self { uplink: Uplink::default(), now: 1_000_000, has_clock: true, publishes: 0, names: 0 }
+        Self { uplink: Uplink::new(HISTORY_AGE_MS), now: 1_000_000, has_clock: true, publishes: 0, names: 0 }
     }
 
     fn unix_ms(&self) -> i64 {
@@ -451,3 +451,6 @@ fn nothing_is_due_where_nothing_waits_for_an_answer() {
     queue.answer(&sent, true);
     assert_eq!(queue.uplink.next_due(), None);
 }
+
+/// After so long a report is history here.
+const HISTORY_AGE_MS: i64 = 60_000;
