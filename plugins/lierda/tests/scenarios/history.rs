@@ -144,3 +144,13 @@ fn a_lost_connection_loses_no_report_and_no_value_steps_back() {
         check_ack_settles(&mut cloud, &news, seq);
     }
 }
+
+#[test]
+fn after_how_long_a_report_is_history_can_be_set() {
+    for (settings, is_history) in [(json!({"history_after_s": 121}), false), (json!({"history_after_s": 120}), true)] {
+        let mut cloud = online(settings);
+        let at = cloud.host.now().wall.unix_ms - 120_000;
+        cloud.host.deliver(Input::Reports(vec![report_of(71, at, 1)]));
+        assert_eq!(cloud.count(HISTORY), usize::from(is_history));
+    }
+}
