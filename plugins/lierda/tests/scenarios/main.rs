@@ -1,5 +1,6 @@
 //! Whole conversations of a Lierda session with its platform, in virtual time.
 
+mod arbitrary;
 mod authentication;
 mod bad_input;
 mod commands;
