@@ -135,13 +135,22 @@ pub fn ota_ack(down_id: &str) -> Box<RawValue> {
 /// `Code` of an acknowledgement, as a number or as digits in a text; `None` if there is none to be read.
 #[must_use]
 pub fn code(payload: &RawValue) -> Option<i64> {
+    integer(code_member(payload)?)
+}
+
+/// True if there is a `Code`, whatever it says.
+#[must_use]
+pub fn has_code(payload: &RawValue) -> bool {
+    code_member(payload).is_some()
+}
+
+fn code_member(payload: &RawValue) -> Option<&RawValue> {
     #[derive(Deserialize)]
     struct Members<'a> {
         #[serde(rename = "Code", borrow, default)]
         code: Option<&'a RawValue>,
     }
-    let members: Members<'_> = object(payload)?;
-    integer(members.code?)
+    object::<Members<'_>>(payload)?.code
 }
 
 /// True if `Code` says so: `success` is [`AUTH_DONE`] for an authentication, else [`DONE`]. No readable code is a

@@ -31,7 +31,12 @@ fn the_secret_of_the_platform_survives_a_kill_and_is_asked_for_again_when_it_is_
         site.cloud("the device to be gone", |entries| !entries.online).await?;
         site.rig.start()?;
         site.cloud("the device to be back", |entries| entries.online).await?;
-        assert_eq!(site.lierda.seen().authentications.len(), 1, "it authenticated again without need: {}", site.rig.log());
+        assert_eq!(
+            site.lierda.seen().authentications.len(),
+            1,
+            "it authenticated again without need: {}",
+            site.rig.log()
+        );
         site.lierda.forget_device();
         site.lierda.kick();
         site.seen("another authentication", |seen| seen.authentications.len() == 2).await?;

@@ -74,7 +74,7 @@ impl LierdaSession {
             AUTH => self.drop_input("an answer to an authentication that nobody asked for"),
             NEW_SESSION => self.take_new_session(now, frame),
             // The platform's text once calls a passthrough downlink 4; then only `Code` tells it from an acknowledgement.
-            UPLINK if frame.payload.as_deref().and_then(frame::code).is_some() => {
+            UPLINK if self.clear(now, frame).is_ok_and(|payload| frame::has_code(&payload)) => {
                 self.take_report_ack(now, frame, true)
             }
             _ => self.take_command(now, kind, frame),

@@ -3,9 +3,15 @@
 mod arbitrary;
 mod authentication;
 mod bad_input;
+mod commands;
 mod connecting;
 mod firmware;
+mod hex;
+mod history;
+mod in_the_end;
 mod management;
+mod passthrough;
+mod reports;
 mod session_keys;
 mod stage;
 mod starting;

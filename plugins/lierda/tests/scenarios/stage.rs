@@ -309,7 +309,13 @@ impl Cloud {
     /// As [`Self::say`], encrypted.
     #[track_caller]
     pub fn say_sealed(&mut self, topic: &str, header_ctrl: i64, payload: Value) -> Value {
-        let sealed = self.seal(payload.to_string());
+        self.say_sealed_text(topic, header_ctrl, &payload.to_string())
+    }
+
+    /// As [`Self::say_sealed`], what is encrypted being a text.
+    #[track_caller]
+    pub fn say_sealed_text(&mut self, topic: &str, header_ctrl: i64, plain: &str) -> Value {
+        let sealed = self.seal(plain);
         self.say(topic, header_ctrl, sealed)
     }
 

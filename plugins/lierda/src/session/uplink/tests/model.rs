@@ -122,6 +122,8 @@ fn carry_out(queue: &mut Queue, ledger: &mut Ledger, seq: u64, happening: Happen
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn every_report_ends_once_and_no_news_steps_back(happenings in prop::collection::vec(happening(), 0..120)) {
         let mut queue = Queue::new();
