@@ -3,6 +3,7 @@
 mod any_broker;
 mod enrolment;
 mod firmware;
+mod hostile;
 mod kinds;
 mod outage;
 
@@ -54,6 +55,12 @@ impl Site {
     /// Waits until the platform has seen something.
     async fn seen(&self, what: &str, condition: impl Fn(&Seen) -> bool) -> Result<(), RigError> {
         self.rig.within(LIMIT, what, self.lierda.until(condition)).await
+    }
+
+    /// Waits until what the plugin remembers under this key is on the disk.
+    async fn stored(&self, key: &str) -> Result<(), RigError> {
+        let file = self.rig.dir().join(format!("state/store/lierda/{key}.value"));
+        self.rig.until(&format!("{key} to be stored"), |_| file.exists()).await.map(drop)
     }
 
     /// Reports, and waits until all of them have arrived, once each and in order.

@@ -18,6 +18,7 @@ fn versions_are_told_and_an_order_is_acknowledged_kept_and_shown() {
         let is_shown =
             |status: &serde_json::Value| facts(status)["update"].as_str().is_some_and(|text| text.contains("v9"));
         site.rig.until("the order to be shown", is_shown).await?;
+        site.stored("order").await?;
         site.rig.kill().await?;
         site.rig.start()?;
         site.rig.until("the order to be shown after a kill", is_shown).await?;
