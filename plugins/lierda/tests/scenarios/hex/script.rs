@@ -111,9 +111,11 @@ fn a_report_that_ends_the_script_is_lost_and_the_others_wait_for_the_next_one_in
     let calls: Vec<RequestId> = (0..32).map(|_| expect_encode(&mut cloud, 18).0).collect();
     cloud.host.script_failed(calls[0], Reason::Timeout);
     assert_eq!(cloud.host.expect_settle(), [seqs[0]]);
-    for call in &calls[1..] {
-        cloud.host.script_failed(*call, Reason::UnknownHandle);
+    for (n, call) in calls.iter().enumerate().skip(1) {
+        let reason = if n % 2 == 0 { Reason::UnknownHandle } else { Reason::Closed };
+        cloud.host.script_failed(*call, reason);
     }
+    assert_eq!(cloud.host.logs().iter().filter(|(_, line)| line.contains("is gone")).count(), 1);
     cloud.assert_fact("script", "loading");
     cloud.host.advance(59_999);
     cloud.host.expect_silence();
