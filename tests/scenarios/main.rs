@@ -7,6 +7,7 @@ mod broken_configs;
 mod commands;
 mod gizwits;
 mod json_lines;
+mod lierda;
 mod life;
 mod misbehaviour;
 mod network;

@@ -146,14 +146,17 @@ fn mcu_options() -> McuOptions {
 pub const DELI: &str = "polylink-deli";
 /// The plugin of the Gizwits cloud.
 pub const GIZWITS: &str = "polylink-gizwits";
+/// The plugin of the Lierda cloud.
+pub const LIERDA: &str = "polylink-lierda";
 /// The smallest plugin.
 pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
 /// What the scenarios load, or try to.
-const ALL: [&str; 7] = [
+const ALL: [&str; 8] = [
     DELI,
     GIZWITS,
+    LIERDA,
     TEMPLATE,
     MISBEHAVING,
     "polylink-fixture-not-a-plugin",

@@ -2,9 +2,9 @@
 //! [`polylink_plugin_api::services`]) that find the calling instance by its id and return at once; completions go to the
 //! instance's [`EventSink`].
 //!
-//! Invariants: a table function never blocks and never panics; the work runs on the one I/O runtime. Everything an
-//! instance opened is an entry of its handle table ([`registry`]), so closing the instance closes all of it. Reconnect
-//! policy is left to the plugins, delivery across restarts to the bus.
+//! Invariants: a table function never blocks and never panics; the work runs on the one I/O runtime, save that of
+//! scripts, each of which has a thread. Everything an instance opened is an entry of its handle table ([`registry`]), so
+//! closing the instance closes all of it. Reconnect policy is left to the plugins, delivery across restarts to the bus.
 
 pub mod clock;
 mod dial;

@@ -232,6 +232,9 @@ impl Settings {
         if let Some(name) = unknown {
             return Err(Fault::settings(format!("settings.config_properties: the product has no property `{name}`")));
         }
+        if let Some(name) = keys.config_properties.iter().find(|name| [HOST, PORT].contains(&name.as_str())) {
+            return Err(Fault::settings(format!("settings.config_properties: `{name}` is the broker's at this cloud")));
+        }
         let script = keys.script.filter(|source| !source.trim().is_empty());
         if script.is_some() && keys.product_kind != ProductKind::Hex {
             return Err(unfit("script", "a script only where product_kind is `hex`"));
@@ -484,6 +487,10 @@ const fn ota_max_bytes() -> u64 {
 const MODULES_MOST: usize = 16;
 /// Not documented; chosen by us.
 const LONGEST_MODULE: usize = 64;
+/// What the platform calls the broker among the settings (Lierda access protocol 4.5.2).
+pub const HOST: &str = "Host";
+/// The same for its port.
+pub const PORT: &str = "Port";
 /// A day.
 const MOST_WAIT_S: u32 = 86_400;
 /// A terabyte.

@@ -85,6 +85,8 @@ pub struct LierdaSession {
     /// What an operator should know about the last failure.
     note: String,
     fault: Option<Fault>,
+    /// Something that is shown has changed.
+    shows: bool,
     settled: Vec<u64>,
     outputs: Vec<Output>,
 }
@@ -139,6 +141,7 @@ impl Session for LierdaSession {
             told: Told::default(),
             note: String::new(),
             fault: None,
+            shows: false,
             settled: Vec::new(),
             outputs: Vec::new(),
         };
@@ -156,7 +159,7 @@ impl Session for LierdaSession {
                 | Input::Stored(..)
                 | Input::Timeout
         );
-        let standing = (self.phase.name(), self.converter.standing());
+        let phase = self.phase.name();
         match input {
             Input::Start => self.start(now),
             Input::Timeout => {}
@@ -172,8 +175,8 @@ impl Session for LierdaSession {
         }
         let something_was_due = self.run_timers(now);
         self.work(now);
-        let moved_on = standing != (self.phase.name(), self.converter.standing());
-        self.tell_status(now, !routine || something_was_due || moved_on);
+        let shows = std::mem::take(&mut self.shows);
+        self.tell_status(now, !routine || something_was_due || shows || phase != self.phase.name());
         match self.fault.take() {
             Some(fault) => Err(fault),
             None => Ok(std::mem::take(&mut self.outputs)),

@@ -3,6 +3,7 @@
 pub mod deli;
 pub mod gizwits;
 pub mod ledger;
+pub mod lierda;
 pub mod template;
 
 use std::io;
@@ -64,6 +65,11 @@ pub const KNOWN: &[Known] = &[
         name: "gizwits",
         package: "polylink-gizwits",
         start: |counter| Box::pin(async move { Ok(Box::new(gizwits::Gizwits::start(counter)?) as Box<dyn SimCloud>) }),
+    },
+    Known {
+        name: "lierda",
+        package: "polylink-lierda",
+        start: |counter| Box::pin(async move { Ok(Box::new(lierda::Lierda::start(counter)?) as Box<dyn SimCloud>) }),
     },
     Known {
         name: "template",

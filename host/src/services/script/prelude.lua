@@ -2,7 +2,7 @@
 -- `host` has the functions that Rust gives; what this file returns calls a function and tells how it ended.
 local host = ...
 
-local error, pcall0, select, tostring, type = error, pcall, select, tostring, type
+local error, pcall0, select, tostring, type, unpack0 = error, pcall, select, tostring, type, unpack
 local concat = table.concat
 local find, gmatch, gsub, match, rep = string.find, string.gmatch, string.gsub, string.match, string.rep
 local limited, describe = host.limited, host.describe
@@ -66,6 +66,13 @@ end
 function string.rep(text, n)
   if text == "" then n = 0 end
   return rep(text, n)
+end
+
+-- A compiler may take away the original's test for too many (bug 2 of Lua 5.1.5, lua.org/bugs.html).
+function unpack(list, first, last)
+  first, last = first or 1, last or #list
+  if last - first >= host.unpack_max then error("too many results to unpack", 2) end
+  return unpack0(list, first, last)
 end
 
 function print(...)

@@ -66,6 +66,7 @@ fn host(lua: &Lua, meter: &Rc<Meter>, instance: &str, script: &str) -> Result<Ta
     host.raw_set("null", Value::NULL)?;
     host.raw_set("bit", bits::table(lua)?)?;
     host.raw_set("pattern_max", PATTERN_MAX)?;
+    host.raw_set("unpack_max", UNPACK_MAX)?;
     Ok(host)
 }
 
@@ -135,6 +136,9 @@ const STRINGS: &[&str] =
 /// Longest pattern of `string.find` and its siblings. Not documented; chosen by us: each item of a pattern may take a level
 /// of C's stack, and patterns of conversion scripts have a few dozen bytes.
 const PATTERN_MAX: usize = 256;
+
+/// Most elements that `unpack` gives; a call has no more stack than for some 8000 values (Lua 5.1, `LUAI_MAXCSTACK`).
+const UNPACK_MAX: usize = 7000;
 
 /// Most lines that one call may put into the log. Not documented; chosen by us.
 const LINES_MAX: u32 = 20;

@@ -58,6 +58,8 @@ fn what_cannot_cross_fails_and_is_named() {
     check_invalid("cjson.null", "cannot cross");
     check_invalid("1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "17 values, more than 16");
     check_invalid("unpack({}, 1, 500)", "500 values, more than 16");
+    let many = "(function() local t = {} for i = 1, 7000 do t[i] = 's' .. i end return unpack(t) end)()";
+    check_invalid(many, "7000 values, more than 16");
     let wide = limits(8 * 1024, 2_000_000);
     let long = run_with("function f() return ('x'):rep(600 * 1024) end", &[], &wide);
     assert!(matches!(&long, Err(Failed::Invalid(text)) if text.contains("bytes of values")), "{long:?}");
@@ -179,6 +181,19 @@ fn strings_are_searched_as_lua_does_with_patterns_of_a_bounded_length() {
     }
     check("#('x'):rep(300):match(('x'):rep(256))", &[Value::Int(256)]);
     check("('x'):rep(300):find(('x'):rep(300), 1, true)", &[Value::Int(1), Value::Int(300)]);
+}
+
+#[test]
+fn lists_are_unpacked_up_to_a_bound() {
+    check("unpack({1, 2, 3})", &[1, 2, 3].map(Value::Int));
+    check("unpack({1, 2, 3}, 2)", &[2, 3].map(Value::Int));
+    check("unpack({1, 2, 3}, 3, 4)", &[Value::Int(3), Value::Nil]);
+    check("unpack({1}, 5, 2)", &[]);
+    check("select('#', unpack({}, 1, 7000))", &[Value::Int(7000)]);
+    for range in ["1, 7001", "0, 2^31 - 1", "-2^31, 2^31 - 1", "1, 1/0", "-2^31, 0"] {
+        check_raises(&format!("unpack({{}}, {range})"), "too many results to unpack");
+    }
+    check_raises("unpack()", "attempt to get length");
 }
 
 #[test]

@@ -256,7 +256,7 @@ pub const HUNG_MAX: usize = 4;
 
 /// Beyond its time limit a script has so long to notice that. Not documented; chosen by us: a call is held up for this
 /// long at most, and a busy machine is not a hanging script.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_secs(1);
 
 /// Lua allows 200 calls between C and Lua within each other, and `string.gsub` has a buffer of 8 KiB on C's stack (Lua
 /// 5.1, `LUAI_MAXCCALLS` and `LUAL_BUFFERSIZE`). Only what is touched takes memory.

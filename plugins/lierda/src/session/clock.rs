@@ -66,7 +66,7 @@ impl LierdaSession {
         }
         let half = i64::try_from(round_trip / 2).unwrap_or_default();
         self.outputs.push(Output::Module(module::Request::OfferTime(data.timestamp.saturating_add(half))));
-        self.told.changed(now.monotonic);
+        self.shows = true;
         self.clock.timezone = data.timezone.filter(|zone| zone.len() <= LONGEST_ZONE);
     }
 }

@@ -290,7 +290,8 @@ impl LierdaSession {
         self.note = why.to_owned();
         self.warn(if was_online { format!("connection lost: {why}") } else { format!("no connection: {why}") });
         self.end_connection(now);
-        if !was_online {
+        // Without a network no broker is to blame.
+        if !was_online && self.has_network != Some(false) {
             self.move_failed();
         }
         let delay = self.backoff.failed(now.monotonic, &mut self.random);

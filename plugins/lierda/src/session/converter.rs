@@ -130,6 +130,7 @@ impl LierdaSession {
         match event {
             Event::Loaded(script) if self.converter.script == Some(script) => {
                 self.converter.ready = true;
+                self.shows = true;
                 self.info("the product's script is loaded".to_owned());
             }
             Event::LoadFailed(script, failure) if self.converter.script == Some(script) => {
@@ -182,6 +183,7 @@ impl LierdaSession {
         if is_gone && self.converter.ready {
             self.warn(format!("the product's script is gone and is loaded again: {}", failure.text));
             self.converter.ready = false;
+            self.shows = true;
             self.timers.set(Timer::Script, now.monotonic.after(RELOAD_MS));
         }
         if is_gone && failure.reason != Reason::Timeout {

@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::LierdaSession;
 use super::commands::{MAX_OPEN, Request, Step};
 use super::connection::Moved;
-use crate::config::Content;
+use crate::config::{Content, HOST, PORT};
 use crate::datapoints;
 use crate::frame::{self, MessageId, raw};
 
@@ -170,8 +170,5 @@ impl LierdaSession {
 
 /// Settings (Lierda access protocol, table 2.2).
 const SETTINGS: i64 = 14;
-/// Names of the sample (Lierda access protocol 4.5.2).
-const HOST: &str = "Host";
-const PORT: &str = "Port";
 /// Attempts at a broker where the device never was online (not documented; chosen by us).
 const FAILURES: u32 = 3;

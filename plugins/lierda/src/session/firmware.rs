@@ -168,7 +168,6 @@ impl LierdaSession {
             }
             Ok((_, order)) => self.keep_order(order),
         }
-        self.told.changed(now.monotonic);
     }
 
     fn keep_order(&mut self, order: Order) {
@@ -182,11 +181,13 @@ impl LierdaSession {
         let pending = Pending { order, handed_over: false };
         self.put(storage::ORDER, &pending);
         self.firmware.pending = Some(pending);
+        self.shows = true;
     }
 
     fn drop_order_for(&mut self, module: &str) {
         if self.firmware.pending.as_ref().is_some_and(|pending| pending.order.module == module) {
             self.firmware.pending = None;
+            self.shows = true;
             self.remove(storage::ORDER);
         }
     }

@@ -90,11 +90,11 @@ impl LierdaSession {
         let Some(material) = frame.payload.as_deref().and_then(SessionMaterial::parse) else {
             return self.drop_input("a new session without SessionID and Nonce");
         };
+        self.shows = true;
         match self.enrolment.renew(&self.settings, material, Some(now.monotonic.after(PREVIOUS_MS))) {
             Ok(warning) => {
                 warning.into_iter().for_each(|warning| self.warn(warning));
                 self.store_enrolment();
-                self.told.changed(now.monotonic);
                 self.info("the platform has begun a new session; reports go by its key".to_owned());
             }
             Err(why) => self.warn(format!("the new session of the platform is of no use: {why}")),
@@ -128,8 +128,8 @@ impl LierdaSession {
     ) -> Result<Vec<u8>, OpenError> {
         let opened = self.enrolment.open(now, text, makes_sense)?;
         if opened.renewed {
+            self.shows = true;
             self.store_enrolment();
-            self.told.changed(now.monotonic);
         }
         Ok(opened.payload)
     }

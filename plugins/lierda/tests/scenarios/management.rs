@@ -235,6 +235,18 @@ fn another_broker_that_does_not_know_the_device_is_no_matter_for_a_person() {
 }
 
 #[test]
+fn no_broker_is_left_for_want_of_a_network() {
+    let mut cloud = moved(json!({}), json!({"Host": "other"}));
+    cloud.host.interfaces_changed(Vec::new());
+    for _ in 0..5 {
+        check_attempt_at(&mut cloud, "other", 1883);
+        cloud.host.mqtt_closed(cloud.connection, Reason::Resolve);
+        cloud.wait_for_attempt();
+    }
+    check_attempt_at(&mut cloud, "other", 1883);
+}
+
+#[test]
 fn a_reset_of_the_module_brings_the_device_back_at_its_next_connection() {
     let mut cloud = moved(json!({}), json!({"Host": "other"}));
     cloud.come_online();

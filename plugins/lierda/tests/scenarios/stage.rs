@@ -1,14 +1,16 @@
 //! The platform's side of a conversation, as the tests speak it. It is strict where the platform is: it checks the
-//! credentials of each connection it takes, and what an authentication asks for. Its cipher is not the plugin's.
+//! credentials of each connection it takes, and what an authentication asks for.
 
-use aes::Aes128;
-use aes::cipher::{BlockCipherDecrypt, BlockCipherEncrypt, KeyInit};
+mod credentials;
+
 use polylink_lierda::session::LierdaSession;
 use polylink_plugin_sdk::services::{Reason, mqtt};
 use polylink_plugin_sdk::session::Phase;
 use polylink_plugin_sdk::testing::{Publish, Setup, Subscribe, VirtualHost};
 use polylink_plugin_sdk::{DatapointId, Output, RequestId, Value as Datum, hex};
 use serde_json::{Value, json};
+
+pub use credentials::{client_id_parts, decrypt, encrypt, session_key, working_password};
 
 pub const OPEN_ID: &str = "7ED01E2A";
 pub const PRODUCT_ID: &str = "AA30C505";
@@ -132,12 +134,22 @@ impl Cloud {
         Self::start(VirtualHost::through_abi::<LierdaSession>(setup.clone()), &setup)
     }
 
+    /// Started; nothing that the device asks for is answered.
     #[track_caller]
-    fn start(mut host: VirtualHost, setup: &Setup) -> Self {
+    pub fn started_alone(setup: Setup) -> Self {
+        Self::alone(VirtualHost::new::<LierdaSession>(setup))
+    }
+
+    #[track_caller]
+    fn alone(mut host: VirtualHost) -> Self {
         host.start();
         let session = (SESSION.0.to_owned(), SESSION.1);
-        let mut cloud =
-            Self { host, connection: RequestId(0), script: None, session, passwords: Vec::new(), last_id: 900_000 };
+        Self { host, connection: RequestId(0), script: None, session, passwords: Vec::new(), last_id: 900_000 }
+    }
+
+    #[track_caller]
+    fn start(host: VirtualHost, setup: &Setup) -> Self {
+        let mut cloud = Self::alone(host);
         if setup.settings.contains(r#""script""#) {
             let (script, ..) = cloud.host.expect_script_load();
             cloud.host.script_loaded(script);
@@ -189,6 +201,13 @@ impl Cloud {
     pub fn expect_connect(&mut self) -> mqtt::Connect {
         let (connection, connect) = self.host.expect_mqtt_connect();
         self.connection = connection;
+        self.check_credentials(&connect);
+        connect
+    }
+
+    /// What the broker checks.
+    #[track_caller]
+    pub fn check_credentials(&mut self, connect: &mqtt::Connect) {
         let password = connect.password.as_ref().expect("each connection has a password").expose();
         let password = std::str::from_utf8(password).expect("passwords are text");
         self.passwords.push(password.to_owned());
@@ -199,7 +218,6 @@ impl Cloud {
             assert_eq!(connect.username, Some(format!("{OPEN_ID}-{PRODUCT_ID}-{NODE_EUI}")));
             assert_eq!(password, working_password(&connect.client_id), "{}", connect.client_id);
         }
-        connect
     }
 
     /// Lets the device authenticate on the connection it has: subscription, request, answer, and the device hangs up.
@@ -448,61 +466,4 @@ impl Drop for Cloud {
 /// The topic below the device's own.
 pub fn below(topic: &str) -> String {
     format!("{BASE}/{topic}")
-}
-
-/// What the platform computes as the password of this client id, `V2_{ProductID}.{NodeEui}_{type}_{timestamp}`.
-#[track_caller]
-pub fn working_password(client_id: &str) -> String {
-    let (kind, timestamp) = client_id_parts(client_id);
-    let mut content = format!("{PRODUCT_ID}.{NODE_EUI}_{PRODUCT_KEY}");
-    if kind == "1" {
-        content = format!("{content}_{timestamp}");
-    }
-    encrypt(&bytes16(DEVICE_SECRET), content.as_bytes())
-}
-
-/// Type and timestamp of the client id of a working connection.
-#[track_caller]
-pub fn client_id_parts(client_id: &str) -> (&str, &str) {
-    let parts = client_id.strip_prefix(&format!("V2_{PRODUCT_ID}.{NODE_EUI}_")).and_then(|rest| rest.split_once('_'));
-    let (kind, timestamp) = parts.unwrap_or_else(|| panic!("no client id of this device: {client_id}"));
-    assert!(["0", "1"].contains(&kind) && timestamp.parse::<u64>().is_ok(), "{client_id}");
-    (kind, timestamp)
-}
-
-/// The session key of this SessionID and Nonce, by the default rule.
-pub fn session_key(session_id: &str, nonce: u64) -> [u8; 16] {
-    let digits = format!("{nonce:X}");
-    let padding = if digits.len() % 2 == 1 { "0" } else { "" };
-    let content = format!("{session_id}{padding}{digits}");
-    bytes16(&encrypt(&bytes16(PRODUCT_KEY), content.as_bytes())[..32])
-}
-
-fn bytes16(digits: &str) -> [u8; 16] {
-    hex::decode(digits).and_then(|bytes| bytes.try_into().ok()).expect("32 digits")
-}
-
-/// AES-128-ECB with PKCS#7 padding, as upper-case digits.
-pub fn encrypt(key: &[u8; 16], plain: &[u8]) -> String {
-    let cipher = Aes128::new(key.into());
-    let padding = 16 - plain.len() % 16;
-    let mut bytes = plain.to_vec();
-    bytes.extend(std::iter::repeat_n(padding as u8, padding));
-    for block in bytes.as_chunks_mut::<16>().0 {
-        cipher.encrypt_block(block.into());
-    }
-    hex::upper(&bytes)
-}
-
-/// Takes back [`encrypt`]; `None`: another key.
-pub fn decrypt(key: &[u8; 16], digits: &str) -> Option<String> {
-    assert_eq!(digits, digits.to_uppercase(), "the device sends upper-case digits");
-    let cipher = Aes128::new(key.into());
-    let mut bytes = hex::decode(digits)?;
-    for block in bytes.as_chunks_mut::<16>().0 {
-        cipher.decrypt_block(block.into());
-    }
-    let padding = usize::from(*bytes.last()?);
-    bytes.truncate(bytes.len().checked_sub(padding).filter(|_| (1..=16).contains(&padding))?);
-    String::from_utf8(bytes).ok()
 }

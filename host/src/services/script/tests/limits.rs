@@ -140,3 +140,17 @@ fn the_limits_are_told_in_words() {
     assert_eq!(told(Limit::Instructions), "the script needs more than its 2000000 instructions");
     assert_eq!(told(Limit::Time), "the script needs more than its 1000 ms");
 }
+
+#[test]
+fn wherever_memory_runs_out_the_answer_is_the_same() {
+    let (mut n_short, mut n_enough) = (0, 0);
+    for memory_bytes in (30 * 1024..260 * 1024).step_by(499) {
+        let limits = ScriptLimits { memory_bytes, ..limits(0, 2_000_000) };
+        match run_with(include_str!("everything.lua"), &[Value::Bytes(vec![7; 500])], &limits) {
+            Ok(_) => n_enough += 1,
+            Err(Failed::Reached(Limit::Memory)) => n_short += 1,
+            other => panic!("with {memory_bytes} bytes: {other:?}"),
+        }
+    }
+    assert!(n_short > 0 && n_enough > 0);
+}

@@ -65,3 +65,21 @@ fn a_script_converts_a_frame_of_bytes_to_json() {
         &[Value::Int(-1), Value::text(""), Value::Int(0)],
     );
 }
+
+#[test]
+fn a_payload_of_64_kib_is_converted_within_the_default_limits_and_one_of_256_kib_with_four_times_as_much() {
+    let ScriptLimits { memory_bytes, instructions, .. } = ScriptLimits::default();
+    let memory_kib = memory_bytes / 1024;
+    for (n_bytes, limits) in
+        [(64 * 1024, limits(memory_kib, instructions)), (256 * 1024, limits(4 * memory_kib, 4 * instructions))]
+    {
+        let machine = load(include_str!("hex.lua"), &limits).unwrap();
+        let payload = Value::Bytes((0..=255).cycle().take(n_bytes).collect());
+        for _ in 0..3 {
+            let encoded = values::encode(std::slice::from_ref(&payload)).unwrap();
+            let text = machine.call("encode", &encoded, later()).unwrap();
+            let payload_again = machine.call("decode", &text, later()).unwrap();
+            assert_eq!(values::decode(&payload_again), Ok(vec![payload.clone()]));
+        }
+    }
+}

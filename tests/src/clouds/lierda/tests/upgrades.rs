@@ -1,0 +1,189 @@
+//! Upgrade orders, downloads, and what becomes of them.
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::device::{Device, frame};
+use super::*;
+
+fn image() -> Image {
+    Image {
+        module: None, version: "v2.1.4".to_owned(), name: Some("固件.bin".to_owned()), body: b"firmware".to_vec()
+    }
+}
+
+/// Head and body of the answer to a GET.
+async fn get(url: &str, headers: &str) -> (String, String) {
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    // A server that breaks off resets the connection.
+    let _ = stream.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+/// Gives an order and has it acknowledged; its payload and download id.
+async fn order(lierda: &Lierda, device: &mut Device, image: &Image) -> (Json, String) {
+    let (id, down_id) = lierda.order_upgrade(image).unwrap();
+    let order = device.hear_on("ota_notify").await;
+    assert_eq!(order["HeaderCtrl"], 9);
+    device.answer("ota_notify_ack", &order, &json!({"DownID": down_id})).await;
+    assert_eq!(outcome(lierda, &id).await, Ok(()));
+    (order["Payload"].clone(), down_id)
+}
+
+fn versions(module: Option<&str>, version: &str) -> Json {
+    let mut payload = json!({"HardVer": "1", "SoftVer": version, "Type": 2});
+    if let Some(module) = module {
+        payload["Module"] = json!(module);
+    }
+    payload
+}
+
+#[test]
+fn an_order_says_all_that_the_document_asks_for() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let (payload, down_id) = order(lierda, &mut device, &image()).await;
+        let expected = json!({
+            "Type": 2, "Url": lierda.http().url(&format!("/{down_id}.bin")), "SoftVer": "v2.1.4", "SoftSize": 8,
+            // Computed by md5sum.
+            "MD5": "74b5b5e9570efc5c0553bb327cd41940", "DownID": down_id, "firmwareName": "固件.bin",
+        });
+        assert_eq!(payload, expected);
+        no_breach(lierda);
+    });
+}
+
+#[test]
+fn the_next_version_of_the_module_decides_on_an_order() {
+    for (module, reported, version, expected) in [
+        (None, None, "v2.1.4", Some(true)),
+        (None, Some("default"), "v2.1.4", Some(true)),
+        (None, None, "V2.1.4", Some(false)),
+        (None, Some("mcu"), "v2.1.4", None),
+        (Some("mcu"), Some("mcu"), "v2.1.3", Some(false)),
+    ] {
+        run(Product::default(), async |lierda| {
+            let mut device = Device::online(lierda).await;
+            let image = Image { module: module.map(str::to_owned), ..image() };
+            order(lierda, &mut device, &image).await;
+            device.report("firmware_report", 8, &versions(reported, version)).await;
+            lierda.until(|seen| !seen.versions.is_empty()).await;
+            assert_eq!(lierda.seen().upgrades[0].succeeded, expected, "{module:?} {reported:?} {version}");
+            // Later versions change nothing.
+            device.report("firmware_report", 8, &versions(reported, "v9")).await;
+            lierda.until(|seen| seen.versions.values().any(|version| version == "v9")).await;
+            assert_eq!(lierda.seen().upgrades[0].succeeded, expected);
+            no_breach(lierda);
+        });
+    }
+}
+
+#[test]
+fn a_version_before_the_acknowledgement_says_nothing() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        lierda.order_upgrade(&image()).unwrap();
+        device.report("firmware_report", 8, &versions(None, "v2.1.3")).await;
+        lierda.until(|seen| !seen.versions.is_empty()).await;
+        let upgrade = &lierda.seen().upgrades[0];
+        assert_eq!((upgrade.acknowledged, upgrade.succeeded), (false, None));
+    });
+}
+
+#[test]
+fn an_acknowledgement_has_the_download_id_and_no_code() {
+    for (payload, fault) in
+        [(json!({"DownID": "0"}), "another DownID"), (json!({"Code": "200", "Msg": "SUCCESS"}), "DownID is missing")]
+    {
+        run(Product::default(), async |lierda| {
+            let mut device = Device::online(lierda).await;
+            lierda.order(&json!({"DownID": "1", "SoftVer": "1"})).unwrap();
+            let (_, order) = device.hear().await;
+            device.answer("ota_notify_ack", &order, &payload).await;
+            breach(lierda, fault).await;
+        });
+    }
+}
+
+#[test]
+fn versions_of_all_modules_answer_one_query() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let id = lierda.ask_versions().unwrap();
+        let (topic, query) = device.hear().await;
+        assert_eq!((topic.as_str(), &query["HeaderCtrl"]), ("ask_firmware", &json!(13)));
+        for module in [None, Some("mcu")] {
+            device.say("firmware_report", &frame(&query["MessageId"], 8, &versions(module, "v1"))).await;
+            assert_eq!(device.hear_on("firmware_report_ack").await["MessageId"], query["MessageId"]);
+        }
+        assert_eq!(outcome(lierda, &id).await, Ok(()));
+        assert_eq!(lierda.seen().versions.len(), 2);
+        no_breach(lierda);
+    });
+}
+
+#[test]
+fn a_file_comes_whole_in_part_or_broken_off() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let (payload, down_id) = order(lierda, &mut device, &image()).await;
+        let url = format!("{}?DownID={down_id}", payload["Url"].as_str().unwrap());
+        lierda.change(|behaviour| behaviour.downloads.cut = Some((1, 3)));
+        assert_eq!(get(&url, "").await.1, "fir");
+        let (head, body) = get(&url, "Range: bytes=3-\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 206") && head.contains("bytes 3-7/8"), "{head}");
+        assert_eq!(body, "mware");
+        lierda.change(|behaviour| behaviour.downloads.without_ranges = true);
+        assert_eq!(get(&url, "Range: bytes=3-\r\n").await.1, "firmware");
+        let downloads = lierda.seen().downloads;
+        assert!(downloads.iter().all(|download| download.down_id.as_ref() == Some(&down_id)));
+        assert_eq!(downloads[1].range.as_deref(), Some("bytes=3-"));
+        no_breach(lierda);
+    });
+}
+
+#[test]
+fn a_download_id_comes_in_the_query_or_in_a_header_and_is_missed_on_request() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let (payload, down_id) = order(lierda, &mut device, &image()).await;
+        let url = payload["Url"].as_str().unwrap();
+        assert_eq!(get(url, "").await.1, "firmware");
+        lierda.change(|behaviour| behaviour.downloads.need_down_id = true);
+        assert!(get(url, "").await.0.starts_with("HTTP/1.1 403"));
+        assert_eq!(get(url, &format!("DownID: {down_id}\r\n")).await.1, "firmware");
+        assert_eq!(lierda.seen().downloads.iter().map(|download| download.status).collect::<Vec<_>>(), [200, 403, 200]);
+        no_breach(lierda);
+        get(&format!("{url}?DownID=nonsense"), "").await;
+        breach(lierda, "which no order had").await;
+    });
+}
+
+#[test]
+fn a_download_before_the_acknowledgement_is_a_breach() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let (_, down_id) = lierda.order_upgrade(&image()).unwrap();
+        let url = device.hear().await.1["Payload"]["Url"].as_str().unwrap().to_owned();
+        assert_eq!(get(&format!("{url}?DownID={down_id}"), "").await.1, "firmware");
+        breach(lierda, "before its order was acknowledged").await;
+    });
+}
+
+#[test]
+fn a_wrong_file_is_as_long_as_the_right_one() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let image = Image { body: vec![0x8E, b'x'], ..image() };
+        let (payload, _) = order(lierda, &mut device, &image).await;
+        lierda.change(|behaviour| behaviour.downloads.wrong_body = true);
+        assert_eq!(get(payload["Url"].as_str().unwrap(), "").await.1, "qx");
+    });
+}
