@@ -59,6 +59,14 @@ impl Converter {
     fn is_full(&self) -> bool {
         self.waiting.len() + self.running.len() >= MOST
     }
+
+    /// True if the script may be given the next call.
+    fn has_room(&self) -> bool {
+        let size = |call: &Call| call.input.len();
+        let bytes = self.running.values().map(size).sum::<usize>();
+        let next = self.waiting.front().map_or(0, |(_, call)| size(call));
+        self.running.len() < WINDOW && (self.running.is_empty() || bytes + next <= WINDOW_BYTES)
+    }
 }
 
 impl LierdaSession {
@@ -109,7 +117,7 @@ impl LierdaSession {
     /// Gives the script what it can take.
     pub(super) fn convert_waiting(&mut self) {
         let Some(script) = self.converter.script.filter(|_| self.converter.ready) else { return };
-        while self.converter.running.len() < WINDOW {
+        while self.converter.has_room() {
             let Some((id, call)) = self.converter.waiting.pop_front() else { return };
             let args = vec![Value::Int(call.code), Value::Bytes(call.input.clone())];
             let request = Request::Call { script, id, function: call.function.to_owned(), args };
@@ -204,5 +212,7 @@ impl LierdaSession {
 const MOST: usize = uplink::MOST;
 /// Calls that run at once: half of what the host lets wait.
 const WINDOW: usize = 32;
+/// Bytes for the script at once, roughly: half of what the host lets wait. What is beyond it there is refused, and lost.
+const WINDOW_BYTES: usize = 512 * 1024;
 /// Pause before a script is loaded again (not documented; chosen by us).
 const RELOAD_MS: u64 = 60_000;

@@ -284,12 +284,8 @@ impl Uplink {
     /// When [`Self::send_next`] has something to do again.
     #[must_use]
     pub fn next_due(&self) -> Option<Timestamp> {
-        let late = self.in_flight.iter().map(|frame| frame.due).min();
-        match self.paused_until {
-            Some(until) if self.unsettled() > 0 => Some(until),
-            Some(_) => None,
-            None => late,
-        }
+        // While there is a pause, something waits for its end.
+        self.paused_until.or_else(|| self.in_flight.iter().map(|frame| frame.due).min())
     }
 
     /// How many reports are on their way.

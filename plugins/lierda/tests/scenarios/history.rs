@@ -154,3 +154,12 @@ fn after_how_long_a_report_is_history_can_be_set() {
         assert_eq!(cloud.count(HISTORY), usize::from(is_history));
     }
 }
+
+#[test]
+fn while_the_clock_tells_no_time_nothing_is_history() {
+    let mut cloud = online(json!({}));
+    let now = cloud.host.now().wall.unix_ms;
+    cloud.host.set_wall(now, ClockQuality::UNSET);
+    report_two_minutes_late(&mut cloud);
+    assert_eq!(cloud.count(REPORT), 2);
+}

@@ -365,6 +365,29 @@ fn the_parts_of_a_refused_batch_are_tried_one_by_one() {
 }
 
 #[test]
+fn what_is_tried_alone_joins_no_batch_of_others() {
+    let mut queue = Queue::new();
+    queue.say(1, 0, HISTORY_AGE_MS);
+    let first = queue.check_sends(&[(HISTORY, &[1])]).remove(0);
+    (2..=3).for_each(|seq| queue.say(seq, 0, HISTORY_AGE_MS));
+    let batch = queue.check_sends(&[(HISTORY, &[2, 3])]).remove(0);
+    queue.uplink.failed(Timestamp(queue.now), first.publish);
+    queue.check_ends(&batch, false, &[], 0);
+    queue.now += PAUSE_MS;
+    queue.check_sends(&[(HISTORY, &[1]), (HISTORY, &[2]), (HISTORY, &[3])]);
+}
+
+#[test]
+fn a_new_connection_ends_a_pause() {
+    let mut queue = Queue::new();
+    queue.say(1, 0, 0);
+    let sent = queue.send_all().remove(0);
+    queue.uplink.failed(Timestamp(queue.now), sent.publish);
+    queue.uplink.disconnected();
+    queue.check_sends(&[(NEWS, &[1])]);
+}
+
+#[test]
 fn a_publish_that_failed_goes_again_in_its_place_after_a_moment() {
     let mut queue = Queue::new();
     queue.say(1, 0, 0);

@@ -43,6 +43,19 @@ fn a_script_runs_only_so_many_calls_at_once() {
 }
 
 #[test]
+fn a_script_is_given_only_so_many_bytes_at_once() {
+    let mut cloud = with_script(json!({}));
+    let digits = "00".repeat(120_000);
+    let ids: Vec<Value> = (0..6).map(|_| cloud.say(DOWN, 22, json!(digits))).collect();
+    let calls: Vec<RequestId> = (0..4).map(|_| expect_decode(&mut cloud, 22).0).collect();
+    cloud.host.expect_silence();
+    cloud.host.script_failed(calls[0], Reason::Other);
+    assert_eq!(cloud.expect_frame(DOWN_ACK, 22), (ids[0].clone(), failed()));
+    expect_decode(&mut cloud, 22);
+    cloud.host.expect_silence();
+}
+
+#[test]
 fn more_reports_than_the_script_has_room_for_are_left_with_the_host_and_counted() {
     let mut cloud = with_script(json!({}));
     for n in 1..=515 {
@@ -111,9 +124,11 @@ fn a_report_that_ends_the_script_is_lost_and_the_others_wait_for_the_next_one_in
     let calls: Vec<RequestId> = (0..32).map(|_| expect_encode(&mut cloud, 18).0).collect();
     cloud.host.script_failed(calls[0], Reason::Timeout);
     assert_eq!(cloud.host.expect_settle(), [seqs[0]]);
-    for call in &calls[1..] {
-        cloud.host.script_failed(*call, Reason::UnknownHandle);
+    for (n, call) in calls.iter().enumerate().skip(1) {
+        let reason = if n % 2 == 0 { Reason::UnknownHandle } else { Reason::Closed };
+        cloud.host.script_failed(*call, reason);
     }
+    assert_eq!(cloud.host.logs().iter().filter(|(_, line)| line.contains("is gone")).count(), 1);
     cloud.assert_fact("script", "loading");
     cloud.host.advance(59_999);
     cloud.host.expect_silence();
