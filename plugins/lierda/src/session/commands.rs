@@ -87,6 +87,8 @@ impl LierdaSession {
         }
         let request = Request { header_ctrl: frame.header_ctrl, id, topics: vec![topic], key };
         if self.open.len() >= MAX_OPEN {
+            // Not remembered: a moment later there may be room for it.
+            let request = Request { key: String::new(), ..request };
             return self.refuse(now, request, "too many commands are under way");
         }
         if *kind == Topic::HexDownlink {
