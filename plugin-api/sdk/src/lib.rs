@@ -6,9 +6,9 @@
 //!
 //! Module map: [`session`] the trait and its vocabulary · [`value`] values, reports, commands · [`thing_model`] what the
 //! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
-//! panic leaves · [`export`] what makes a library of it · [`status`] when operators are told · [`timers`], [`backoff`],
-//! [`bytes`], [`hex`], [`secret`], [`random`], [`settings`], [`url`] small tools · [`straight`] `async` for those who prefer
-//! straight-line code · `testing` (feature) virtual time and scripted services.
+//! panic leaves · [`export`] what makes a library of it · [`status`] when operators are told · [`numbering`] numbers for
+//! messages · [`timers`], [`backoff`], [`bytes`], [`hex`], [`secret`], [`random`], [`settings`], [`url`] small tools ·
+//! [`straight`] `async` for those who prefer straight-line code · `testing` (feature) virtual time and scripted services.
 
 pub mod backoff;
 pub mod bytes;
@@ -16,6 +16,7 @@ pub mod driver;
 pub mod export;
 pub mod guard;
 pub mod hex;
+pub mod numbering;
 pub mod random;
 pub mod secret;
 pub mod services;

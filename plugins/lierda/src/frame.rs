@@ -8,7 +8,7 @@ mod ids;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-pub use ids::{MessageId, MessageIdType, MessageIds};
+pub use ids::{MessageId, MessageIdType};
 
 /// Longest message taken (Lierda MQTT access protocol, our reading: bad input). The host's MQTT service has the same
 /// limit.

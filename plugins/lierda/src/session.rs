@@ -27,6 +27,7 @@ pub mod uplink;
 use std::collections::BTreeMap;
 
 use polylink_plugin_sdk::backoff::Backoff;
+use polylink_plugin_sdk::numbering::Numbers;
 use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::services::{module, mqtt, network};
 use polylink_plugin_sdk::session::Level;
@@ -37,7 +38,7 @@ use polylink_plugin_sdk::{Context, Fault, Input, Now, Output, RequestId, Session
 use serde_json::value::RawValue;
 
 use crate::config::{Content, Settings};
-use crate::frame::{self, MessageId, MessageIds};
+use crate::frame::{self, MessageId};
 use crate::topics::Topics;
 
 use answers::Answers;
@@ -72,7 +73,7 @@ pub struct LierdaSession {
     timers: Timers<Timer>,
     random: Random,
     last_id: u64,
-    ids: MessageIds,
+    ids: Numbers,
 
     uplink: Uplink,
     converter: Converter,
@@ -118,7 +119,7 @@ impl Session for LierdaSession {
         let mut session = Self {
             topics: Topics::new(&settings.identity),
             enrolment: Enrolment::new(&settings),
-            ids: MessageIds::new(None),
+            ids: Numbers::new(None),
             uplink: Uplink::new(settings.history_after_ms),
             has_network: (!context.interfaces.is_empty()).then_some(true),
             settings,

@@ -62,45 +62,9 @@ pub enum MessageIdType {
     String,
 }
 
-/// Chooses names: 1 to 2147483647, upwards, then again from 1.
-///
-/// After a restart it goes on behind every name it may have given: it asks to store a mark a thousand names ahead,
-/// and begins behind the stored mark.
-#[derive(Debug)]
-pub struct MessageIds {
-    last: u32,
-    mark: u32,
-}
-
-impl MessageIds {
-    /// Begins behind the stored mark; `None`, or one that was never given out, begins at 1.
-    #[must_use]
-    pub fn new(stored_mark: Option<u32>) -> Self {
-        let mark = stored_mark.filter(|&mark| mark <= LAST).unwrap_or(0);
-        Self { last: mark, mark }
-    }
-
-    /// The next name, and the mark to store if there is a new one.
-    #[expect(clippy::should_implement_trait, reason = "an endless source; nobody goes through all of it")]
-    pub fn next(&mut self) -> (u32, Option<u32>) {
-        let wrapped = self.last >= LAST;
-        self.last = if wrapped { 1 } else { self.last + 1 };
-        if !wrapped && self.last <= self.mark {
-            return (self.last, None);
-        }
-        self.mark = self.last.saturating_add(STEP - 1).min(LAST);
-        (self.last, Some(self.mark))
-    }
-}
-
 /// Longest name that counts (not documented; chosen by us). A longer one is taken for none, so that what is remembered
 /// of a message stays small.
 const MAX_ID: usize = 128;
-/// Names that one stored mark is good for, so that flash is written once in so many messages (Lierda MQTT access
-/// protocol, our reading: frame).
-const STEP: u32 = 1000;
-/// Largest name (Lierda MQTT access protocol, our reading: frame): fits a signed 32-bit number on the other side.
-const LAST: u32 = 2_147_483_647;
 
 #[cfg(test)]
 mod tests {
@@ -143,42 +107,7 @@ mod tests {
         assert_eq!(MessageId::new(7, MessageIdType::Int).as_str(), MessageId::new(7, MessageIdType::String).as_str());
     }
 
-    #[test]
-    fn a_mark_is_stored_once_in_a_thousand_names() {
-        let mut ids = MessageIds::new(None);
-        assert_eq!(ids.next(), (1, Some(1000)));
-        for expected in 2..=1000 {
-            assert_eq!(ids.next(), (expected, None));
-        }
-        assert_eq!(ids.next(), (1001, Some(2000)));
-    }
-
-    #[test]
-    fn after_the_last_name_comes_the_first() {
-        let mut ids = MessageIds::new(Some(LAST - 1));
-        assert_eq!(ids.next(), (LAST, Some(LAST)));
-        assert_eq!(ids.next(), (1, Some(1000)));
-        assert_eq!(ids.next(), (2, None));
-        assert_eq!(MessageIds::new(Some(LAST)).next(), (1, Some(1000)));
-        assert_eq!(MessageIds::new(Some(u32::MAX)).next(), (1, Some(1000)));
-    }
-
     proptest! {
-        #[test]
-        fn a_restart_at_any_moment_repeats_no_name(stored in 0..3_000_u32, runs in proptest::collection::vec(0..2_500_usize, 1..5)) {
-            let (mut mark, mut highest) = (Some(stored), stored);
-            for names in runs {
-                let mut ids = MessageIds::new(mark);
-                for _ in 0..names {
-                    let (id, new_mark) = ids.next();
-                    prop_assert!(id > highest);
-                    highest = id;
-                    mark = new_mark.or(mark);
-                    prop_assert!(mark >= Some(id));
-                }
-            }
-        }
-
         #[test]
         fn every_number_keeps_its_digits(number: u128) {
             check(&number.to_string(), Some(&number.to_string()));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use polylink_plugin_sdk::Output;
+use polylink_plugin_sdk::numbering::Numbers;
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::services::store;
 use polylink_plugin_sdk::url::Endpoint;
@@ -11,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::LierdaSession;
 use super::connection::Moved;
 use crate::auth::SessionMaterial;
-use crate::frame::MessageIds;
 use crate::ota::Pending;
 
 /// What the platform has given the device.
@@ -75,7 +75,7 @@ impl LierdaSession {
                 [enrolment.session, enrolment.previous_session].map(|session| session.map(Into::into));
             self.enrolment.restore(&self.settings, enrolment.device_secret, current, previous);
         }
-        self.ids = MessageIds::new(read(stored, MESSAGE_ID_MARK));
+        self.ids = Numbers::new(read(stored, MESSAGE_ID_MARK));
         let configured = self.settings.broker.to_string();
         let moved = read::<StoredMove>(stored, BROKER)
             .filter(|moved| self.settings.allow_broker_change && moved.configured == configured);
