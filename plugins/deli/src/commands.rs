@@ -1,8 +1,5 @@
-//! Remote control (action 200): what is asked, what is answered, and the answers kept for repeated requests.
+//! Remote control (action 200): what is asked, and what is answered.
 
-use std::collections::VecDeque;
-
-use polylink_plugin_sdk::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -80,58 +77,10 @@ pub fn control_answer(dialect: Dialect, code: i64, msg: &str, cmd: &str, payload
     raw(&Answer { code, msg, cmd, payload, result })
 }
 
-/// Answers given lately, so that a request that comes twice is answered twice and obeyed once.
-#[derive(Debug, Default)]
-pub struct StoredAnswers {
-    answers: VecDeque<Stored>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Stored {
-    key: String,
-    until: Timestamp,
-    data: Box<RawValue>,
-}
-
-impl StoredAnswers {
-    /// The answer given to the request with this key within the last [`KEPT_MS`].
-    pub fn find(&mut self, now: Timestamp, key: &str) -> Option<Box<RawValue>> {
-        self.forget(now);
-        self.answers.iter().find(|stored| stored.key == key).map(|stored| stored.data.clone())
-    }
-
-    /// Keeps an answer. When there is no room, the oldest are forgotten.
-    pub fn keep(&mut self, now: Timestamp, key: String, data: Box<RawValue>) {
-        self.forget(now);
-        self.bytes += data.get().len();
-        self.answers.push_back(Stored { key, until: now.after(KEPT_MS), data });
-        while self.answers.len() > MAX_STORED || self.bytes > MAX_STORED_BYTES {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget(&mut self, now: Timestamp) {
-        while self.answers.front().is_some_and(|stored| stored.until <= now) {
-            self.forget_oldest();
-        }
-    }
-
-    fn forget_oldest(&mut self) {
-        if let Some(stored) = self.answers.pop_front() {
-            self.bytes -= stored.data.get().len();
-        }
-    }
-}
-
 /// A command runs at most so long (not documented; chosen by us).
 pub const CONTROL_TIMEOUT_MS: u32 = 30_000;
-/// How long an answer is kept (not documented; chosen by us).
+/// So long a request that comes again is answered as before (not documented; chosen by us).
 pub const KEPT_MS: u64 = 600_000;
-/// Answers kept; when full, the oldest is forgotten.
-const MAX_STORED: usize = 64;
-/// Bytes of answers kept; when full, the oldest are forgotten.
-const MAX_STORED_BYTES: usize = 512 * 1024;
 /// Longest command name; a longer one counts as none (not documented; chosen by us).
 const LONGEST_CMD: usize = 128;
 
@@ -169,17 +118,5 @@ mod tests {
         let payload = raw(&serde_json::json!({ "a": 1 }));
         let answer = control_answer(Dialect::V1_1, DONE, "", "echo", &payload);
         assert_eq!(answer.get(), r#"{"code":0,"msg":"","cmd":"echo","result":"{\"a\":1}"}"#);
-    }
-
-    #[test]
-    fn stored_answers_end_after_ten_minutes_and_never_pile_up() {
-        let mut stored = StoredAnswers::default();
-        stored.keep(Timestamp(0), "a".into(), plain_answer(0, ""));
-        assert!(stored.find(Timestamp(KEPT_MS - 1), "a").is_some());
-        assert!(stored.find(Timestamp(KEPT_MS), "a").is_none());
-        for n in 0..200 {
-            stored.keep(Timestamp(KEPT_MS), n.to_string(), plain_answer(0, &"x".repeat(100_000)));
-        }
-        assert!(stored.answers.len() <= MAX_STORED && stored.bytes <= MAX_STORED_BYTES);
     }
 }

@@ -20,6 +20,7 @@ mod uplink;
 
 use std::collections::BTreeMap;
 
+use polylink_plugin_sdk::answers::Answers;
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::services::{module, mqtt, network};
@@ -31,7 +32,7 @@ use polylink_plugin_sdk::{Context, Fault, Input, Now, Output, RequestId, Session
 use serde_json::value::RawValue;
 
 use crate::auth::{Credentials, Identity};
-use crate::commands::StoredAnswers;
+use crate::commands;
 use crate::config::Settings;
 use crate::message::{Mid, Mids, Outgoing};
 use crate::requests::{Due, Request, Requests};
@@ -71,7 +72,7 @@ pub struct DeliSession {
     uplink: Uplink,
     bond: Bond,
     upgrade: Upgrade,
-    answers: StoredAnswers,
+    answers: Answers,
     running: BTreeMap<RequestId, Running>,
     /// True if the store holds messages of our own.
     queue_stored: bool,
@@ -140,7 +141,7 @@ impl Session for DeliSession {
             uplink: Uplink::default(),
             bond: Bond::default(),
             upgrade: Upgrade::default(),
-            answers: StoredAnswers::default(),
+            answers: Answers::new(commands::KEPT_MS),
             running: BTreeMap::new(),
             queue_stored: false,
             blocked_until: None,

@@ -3,12 +3,10 @@
 //! Invariants: what only exists while connected lives in the phase that says so; a report is settled when the platform
 //! has acknowledged it; a command is carried out once and acknowledged on each topic it came on. Submodules by idea:
 //! `connection` from nothing to being online · `authentication` the connection before that · `incoming` hands messages to
-//! who knows them · `reports` what goes up · `uplink` its queue · `commands` what comes down · `answers` what was
-//! answered · `converter` the product's script · `keys` session keys · `firmware`, `clock`, `device_settings` the
+//! who knows them · `reports` what goes up · `uplink` its queue · `commands` what comes down · `converter` the product's script · `keys` session keys · `firmware`, `clock`, `device_settings` the
 //! management of the platform · `stamps` times that the platform checks · `storage` what survives a restart · `status` what
 //! operators see.
 
-mod answers;
 mod authentication;
 mod clock;
 mod commands;
@@ -26,6 +24,7 @@ pub mod uplink;
 
 use std::collections::BTreeMap;
 
+use polylink_plugin_sdk::answers::Answers;
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::numbering::Numbers;
 use polylink_plugin_sdk::random::Random;
@@ -41,7 +40,6 @@ use crate::config::{Content, Settings};
 use crate::frame::{self, MessageId};
 use crate::topics::Topics;
 
-use answers::Answers;
 use clock::CloudClock;
 use commands::Open;
 use connection::{Moved, Phase};
@@ -136,7 +134,7 @@ impl Session for LierdaSession {
             last_id: 0,
             converter: Converter::default(),
             open: BTreeMap::new(),
-            answers: Answers::default(),
+            answers: Answers::new(commands::KEPT_MS),
             firmware: Firmware::default(),
             clock: CloudClock::default(),
             told: Told::default(),

@@ -52,7 +52,7 @@ impl Purpose {
 impl DeliSession {
     pub(super) fn take_control(&mut self, now: Now, envelope: &Envelope) {
         let key = message_id(envelope);
-        if let Some(answer) = self.answers.find(now.monotonic, &key) {
+        if let Some(answer) = self.answers.find(now.monotonic, &key).map(ToOwned::to_owned) {
             return self.reply(now, envelope.mid.as_ref(), &envelope.from, CONTROL, &answer);
         }
         let Some(instruction) = Instruction::parse(envelope) else {

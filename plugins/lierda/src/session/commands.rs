@@ -285,6 +285,8 @@ fn reason(result: &OutcomeResult) -> &str {
     }
 }
 
+/// So long a command that comes again is answered as before (not documented; chosen by us).
+pub const KEPT_MS: u64 = 300_000;
 /// Commands under way at once; further ones are refused (not documented; chosen by us).
 pub const MAX_OPEN: usize = 64;
 /// Codes of table 2.2 of the Lierda access protocol.
