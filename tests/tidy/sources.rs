@@ -196,6 +196,7 @@ const PURE: &[&str] = &[
     "host/src/services/mqtt/watch.rs",
     "plugin-api/p0/src/",
     "plugin-api/sdk/src/answers.rs",
+    "plugin-api/sdk/src/cloud_clock.rs",
     "plugin-api/sdk/src/numbering.rs",
     "plugin-api/sdk/src/session",
     "plugin-api/sdk/src/status.rs",

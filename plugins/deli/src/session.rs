@@ -4,7 +4,8 @@
 //! nothing holds them; every request of the platform that wants an answer gets one. Submodules by idea: `connection`
 //! finds and opens a connection · `incoming` hands messages to who knows them · `answers` the platform's answers to 1xx ·
 //! `bond` organisation, wipe and unbinding · `business` 300 and 301 · `control` 200 and 201 · `upgrade` firmware plans ·
-//! `storage` what survives a restart · `status` what operators see · `uplink`, `clock` smaller machines.
+//! `storage` what survives a restart · `status` what operators see · `uplink` messages on their way up ·
+//! `clock` time in seconds.
 
 mod answers;
 mod bond;
@@ -22,6 +23,7 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_sdk::answers::Answers;
 use polylink_plugin_sdk::backoff::Backoff;
+use polylink_plugin_sdk::cloud_clock::CloudClock;
 use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::services::{module, mqtt, network};
 use polylink_plugin_sdk::session::Level;
@@ -39,7 +41,6 @@ use crate::requests::{Due, Request, Requests};
 use crate::topics;
 
 use bond::Bond;
-use clock::CloudClock;
 use connection::{Endpoints, Online, Phase};
 use control::Running;
 use status::Counters;
@@ -249,7 +250,7 @@ impl DeliSession {
     /// Publishes a message that nobody waits for by its publish id.
     fn send(&mut self, now: Now, mid: &Mid, to: &str, action: i64, data: Option<&RawValue>) {
         let Phase::Online(Online { connection, .. }) = self.phase else { return };
-        let time = self.clock.stamp(now);
+        let time = clock::stamp(&self.clock, now);
         let payload = Outgoing { mid, from: &self.identity.device_id, to, time, action, data }.encode();
         let id = self.next_id();
         self.outputs.push(publish(connection, id, self.settings.qos, payload));

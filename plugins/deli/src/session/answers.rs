@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::connection::Phase;
-use super::{DeliSession, Timer};
+use super::{DeliSession, Timer, clock};
 use crate::binding::DeviceRecord;
 use crate::commands::FAILED;
 use crate::message::{Envelope, integer, raw};
@@ -124,7 +124,7 @@ impl DeliSession {
             self.drop_input("the answer to action 100 carries no time");
             return;
         };
-        if let Some(unix_ms) = self.clock.correct(now, time) {
+        if let Some(unix_ms) = clock::correct(&mut self.clock, now, time) {
             self.outputs.push(Output::Module(module::Request::OfferTime(unix_ms)));
         }
         self.schedule_upgrade(now);

@@ -11,7 +11,7 @@ use polylink_plugin_sdk::{Command, CommandBody, Now, Outcome, OutcomeResult, Out
 
 use super::connection::Phase;
 use super::control::{Purpose, Running};
-use super::{DeliSession, Timer, storage};
+use super::{DeliSession, Timer, clock, storage};
 use crate::binding::{BindNotice, Login, reconcile};
 use crate::reaction::{NO_PERMISSION, UNSUPPORTED};
 use crate::requests::{self, Request};
@@ -162,7 +162,7 @@ impl DeliSession {
         // At once, so that nothing of the former organisation comes back after a power cut.
         self.save_queue();
         self.info(format!("the organisation changed: local business data is wiped, {dropped} queued messages dropped"));
-        self.bond.wiped = Some(self.clock.stamp(now));
+        self.bond.wiped = Some(clock::stamp(&self.clock, now));
         self.bond.login = None;
         if !self.bond.applications.is_empty() {
             self.bond.applications.clear();

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use super::answers::code_of;
 use super::connection::{Online, Phase};
 use super::control::{MAX_RUNNING, Purpose, Running};
-use super::{DeliSession, publish};
+use super::{DeliSession, clock, publish};
 use crate::commands::{BAD_PARAMETER, FAILED, Instruction};
 use crate::datapoints::{self, CommandKind, Wanted};
 use crate::message::{Envelope, Mid, Outgoing};
@@ -101,7 +101,7 @@ impl DeliSession {
     pub(super) fn send_messages(&mut self, now: Now) {
         self.uplink.ripen(now.monotonic);
         let Some(connection) = self.phase.connection().filter(|_| self.hold(now).is_none()) else { return };
-        let time = self.clock.stamp(now);
+        let time = clock::stamp(&self.clock, now);
         let unix_ms = self.clock.unix_ms(now);
         loop {
             let id = self.next_id();

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::connection::Phase;
-use super::{DeliSession, storage};
+use super::{DeliSession, clock, storage};
 use crate::config::OtaSettings;
 use crate::message::{Envelope, said};
 use crate::ota::{Firmware, FirmwareError, Plan, wants_query};
@@ -66,11 +66,7 @@ impl DeliSession {
                 let random = &mut self.random;
                 let draw = |most: u32| u32::try_from(random.below(u64::from(most) + 1)).unwrap_or(most);
                 let mut plan = Plan::of(firmware, self.upgrade.plan.as_ref(), &self.settings.ota, draw);
-                plan.schedule(
-                    self.clock.unix_ms(now).map(|ms| ms.div_euclid(1000)),
-                    now.utc_offset_s,
-                    &self.settings.ota,
-                );
+                plan.schedule(clock::unix_s(&self.clock, now), now.utc_offset_s, &self.settings.ota);
                 if self.upgrade.plan.as_ref() != Some(&plan) {
                     self.info(format!("update {} available, waiting for the update engine", plan.version));
                     self.store_plan(plan);
@@ -85,7 +81,7 @@ impl DeliSession {
 
     /// Gives a plan its start once the clock is set.
     pub(super) fn schedule_upgrade(&mut self, now: Now) {
-        let unix_s = self.clock.unix_ms(now).map(|ms| ms.div_euclid(1000));
+        let unix_s = clock::unix_s(&self.clock, now);
         let Some(mut plan) = self.upgrade.plan.clone() else { return };
         if plan.schedule(unix_s, now.utc_offset_s, &self.settings.ota) {
             self.store_plan(plan);
