@@ -172,3 +172,145 @@ pub fn raw(content: &(impl Serialize + ?Sized)) -> Box<RawValue> {
 
 /// Protocol version of every frame (samples of the Clife access protocol).
 const VERSION: &str = "1.0";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// `cmd`, `ver`, `dir`, `msgId`, `prio`, `timestamp`, `data`.
+    type Seen<'a> = (i64, &'a str, &'a str, Option<&'a str>, i64, Option<i64>, Option<&'a str>);
+
+    #[track_caller]
+    fn check(message: &str, expected: Result<Seen<'_>, FrameError>) {
+        let decoded = Frame::decode(message.as_bytes());
+        let seen = decoded
+            .as_ref()
+            .map(|frame| {
+                let (id, data) = (frame.id.as_ref().map(MsgId::as_str), frame.data.as_deref().map(RawValue::get));
+                (frame.cmd, frame.ver.as_str(), frame.dir.as_str(), id, frame.prio, frame.timestamp, data)
+            })
+            .map_err(|error| *error);
+        assert_eq!(seen, expected, "{message}");
+    }
+
+    #[test]
+    fn decodes_the_frame_of_the_protocol() {
+        check(
+            r#"{"cmd":2019,"ver":"1.0","dir":"30","msgId":17,"prio":2,"timestamp":1617787651542,"data":{"a":  1e2}}"#,
+            Ok((2019, "1.0", "30", Some("17"), 2, Some(1_617_787_651_542), Some(r#"{"a":  1e2}"#))),
+        );
+        check(
+            r#"{"cmd":2006,"ver":"1.0","dir":"03","msgId":9007199254740993,"timestamp":"1617787651542","data":"QQ=="}"#,
+            Ok((2006, "1.0", "03", Some("9007199254740993"), 1, Some(1_617_787_651_542), Some("\"QQ==\""))),
+        );
+    }
+
+    #[test]
+    fn blanks_around_names_do_not_count_and_the_last_of_a_name_does() {
+        check(
+            r#"{" cmd":1,"cmd\t":2017," msgId ":3,"\u3000dir":"30","data":null,"c md":5}"#,
+            Ok((2017, "", "30", Some("3"), 1, None, None)),
+        );
+    }
+
+    #[test]
+    fn what_is_missing_or_odd_but_harmless_is_taken() {
+        check(r#" {"cmd":2017,"more":[]} "#, Ok((2017, "", "", None, 1, None, None)));
+        check(
+            r#"{"cmd":-1,"ver":1,"dir":30,"msgId":"17","prio":1.5,"timestamp":"now","data":[]}"#,
+            Ok((-1, "", "", None, 1, None, Some("[]"))),
+        );
+    }
+
+    #[test]
+    fn what_is_no_object_or_has_no_command_is_refused() {
+        for message in ["", "[2019]", "\"a\"", "{\"cmd\":2019,", "{\"cmd\":2019} x", "\u{feff}{\"cmd\":2019}"] {
+            check(message, Err(FrameError::NotAnObject));
+        }
+        for cmd in ["null", "2019.0", "2e3", "\"2019\"", "true", "{}", &"9".repeat(30)] {
+            check(&format!(r#"{{"cmd":{cmd}}}"#), Err(FrameError::NoCmd));
+        }
+        check("{}", Err(FrameError::NoCmd));
+        assert_eq!(Frame::decode(b"{\"cmd\":2019,\"a\":\"\xff\"}").unwrap_err(), FrameError::NotAnObject);
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_refused_unread() {
+        let message = |filling| format!(r#"{{"cmd":1,"data":"{}"}}"#, "x".repeat(filling));
+        let overhead = message(0).len();
+        assert!(Frame::decode(message(MAX_MESSAGE - overhead).as_bytes()).is_ok());
+        check(&message(MAX_MESSAGE - overhead + 1), Err(FrameError::TooLong(MAX_MESSAGE + 1)));
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_or_handed_on() {
+        let nested = "[".repeat(100_000) + &"]".repeat(100_000);
+        let _ = Frame::decode(nested.as_bytes());
+        let frame = Frame::decode(format!(r#"{{"cmd":1,"data":{nested}}}"#).as_bytes());
+        let _ = frame.map(|frame| frame.data.map(|data| (members(&data), merged(&data), list(&data))));
+    }
+
+    #[test]
+    fn the_directions_are_the_device_s_own_settings() {
+        let direction = |dir: &str, up, down| {
+            Frame::decode(format!(r#"{{"cmd":2011,"dir":"{dir}"}}"#).as_bytes()).unwrap().direction(up, down)
+        };
+        assert_eq!(direction("30", DIR_UP, DIR_DOWN), Direction::Down);
+        assert_eq!(direction("03", DIR_UP, DIR_DOWN), Direction::Own);
+        for dir in ["", "13", "3", "030"] {
+            assert_eq!(direction(dir, DIR_UP, DIR_DOWN), Direction::Other, "{dir}");
+        }
+        assert_eq!(direction("03", "30", "03"), Direction::Down);
+        assert_eq!(direction("03", "03", "03"), Direction::Down);
+    }
+
+    #[test]
+    fn a_direction_is_two_digits() {
+        assert_eq!((dir_digits(DIR_UP), dir_digits(DIR_DOWN)), (Some((0, 3)), Some((3, 0))));
+        for dir in ["", "0", "030", "0a", "+3", "é"] {
+            assert_eq!(dir_digits(dir), None, "{dir}");
+        }
+    }
+
+    #[test]
+    fn only_the_major_version_counts() {
+        for (ver, ok) in [("1.0", true), ("1.7", true), ("1", true), ("2.0", false), ("10.0", false), ("", false)] {
+            let frame = Frame::decode(format!(r#"{{"cmd":1,"ver":"{ver}"}}"#).as_bytes()).unwrap();
+            assert_eq!(frame.version_ok(), ok, "{ver}");
+        }
+    }
+
+    #[test]
+    fn a_frame_is_written_as_the_protocol_shows_it() {
+        let data = raw("QQ==");
+        let sent =
+            |prio, kind| String::from_utf8(encode(2006, "03", 17, prio, 1_617_787_651_542, kind, &data)).unwrap();
+        assert_eq!(
+            sent(None, TimestampType::Number),
+            r#"{"cmd":2006,"ver":"1.0","dir":"03","msgId":17,"timestamp":1617787651542,"data":"QQ=="}"#
+        );
+        assert_eq!(
+            sent(Some(2), TimestampType::String),
+            r#"{"cmd":2006,"ver":"1.0","dir":"03","msgId":17,"prio":2,"timestamp":"1617787651542","data":"QQ=="}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_survives_the_wire(cmd: i64, number: u128, prio: Option<i64>, at in 0..=i64::MAX, is_text: bool, content in "\\PC{0,40}") {
+            let id = MsgId::parse(&raw(&number)).unwrap();
+            let kind = if is_text { TimestampType::String } else { TimestampType::Number };
+            let frame = Frame::decode(&encode(cmd, DIR_UP, &id, prio, at, kind, &raw(&content))).unwrap();
+            prop_assert_eq!((frame.cmd, frame.prio, frame.timestamp), (cmd, prio.unwrap_or(PRIO_DEFAULT), Some(at)));
+            prop_assert_eq!(frame.id, Some(id));
+            prop_assert_eq!(text(&frame.data.unwrap()), Some(content));
+        }
+
+        #[test]
+        fn no_bytes_can_panic_the_decoder(bytes: Vec<u8>, text in "[\\[\\]{}\",:0-9eE.cmdmsgIdverdata\\\\ -]{0,80}") {
+            let _ = (Frame::decode(&bytes), Frame::decode(text.as_bytes()), dir_digits(&text));
+        }
+    }
+}

@@ -129,7 +129,8 @@ mod tests {
         #[test]
         fn every_filled_topic_is_legal(template in "([{}/+#a]|\\{devId\\}|\\{productCode\\}|\\PC){0,12}", product in "\\PC{0,10}", dev_id in "[{}/+#a]{0,3}|\\PC{0,10}") {
             if let Ok(topic) = fill(&template, Some(&product), &dev_id) {
-                prop_assert!(!topic.is_empty() && !topic.contains(['+', '#', '\0', '{', '}']));
+                let is_legal = !topic.is_empty() && !topic.contains(['+', '#', '\0', '{', '}']);
+                prop_assert!(is_legal, "{}", topic);
             }
         }
     }

@@ -136,10 +136,8 @@ mod tests {
                 let begin = window.begin_at(received);
                 prop_assert!(begin >= received);
                 prop_assert!(window.deadline_at(received).is_none_or(|deadline| deadline >= begin));
-                prop_assert!(window.log_period.is_none_or(|period| {
-                    let (from, to) = period.at(received);
-                    from <= to
-                }));
+                let period = window.log_period.map(|period| period.at(received));
+                prop_assert!(period.is_none_or(|(from, to)| from <= to));
             }
         }
     }

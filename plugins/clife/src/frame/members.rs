@@ -71,3 +71,68 @@ impl<'de> Deserialize<'de> for Members {
         deserializer.deserialize_map(Reader)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(members: Option<BTreeMap<String, Box<RawValue>>>) -> Option<String> {
+        members.map(|members| serde_json::to_string(&members).unwrap())
+    }
+
+    #[track_caller]
+    fn check(json: &str, expected: Option<&str>) {
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        assert_eq!(shown(members(raw)).as_deref(), expected, "{json}");
+    }
+
+    #[track_caller]
+    fn check_merged(json: &str, expected: Option<&str>) {
+        let raw: &RawValue = serde_json::from_str(json).unwrap();
+        assert_eq!(shown(merged(raw)).as_deref(), expected, "{json}");
+    }
+
+    #[test]
+    fn names_lose_their_blanks_and_values_keep_their_bytes() {
+        check(r#"{" devNum":1.0,"b":9007199254740993}"#, Some(r#"{"b":9007199254740993,"devNum":1.0}"#));
+        check(r#"{" a":1,"a":2,"a ":3}"#, Some(r#"{"a":3}"#));
+        check(r#"{"a ":{" b":1}}"#, Some(r#"{"a":{" b":1}}"#));
+        check("{}", Some("{}"));
+    }
+
+    #[test]
+    fn what_is_no_object_has_no_members() {
+        for json in ["[]", "[[\"a\",1]]", "\"{}\"", "null", "7", r#"{"\ud800":1}"#] {
+            check(json, None);
+        }
+    }
+
+    #[test]
+    fn a_list_of_objects_becomes_one() {
+        check_merged(r#"[{"1":true},{" 2 ":25,"1":false},{}]"#, Some(r#"{"1":false,"2":25}"#));
+        check_merged("[]", Some("{}"));
+        for json in ["{}", "null", "[7]", "[{},null]", "\"[]\""] {
+            check_merged(json, None);
+        }
+    }
+
+    #[test]
+    fn an_integer_is_written_as_a_number_or_as_digits() {
+        for (json, expected) in [("7", Some(7)), ("-7", Some(-7)), ("\"7\"", Some(7)), ("7.0", None), ("\"-7\"", None)]
+        {
+            let raw: &RawValue = serde_json::from_str(json).unwrap();
+            assert_eq!(integer::<i64>(raw), expected, "{json}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_can_panic_the_readers(json in "[\\[\\]{}\",:0-9a \\\\u-]{0,40}") {
+            if let Ok(raw) = RawValue::from_string(json) {
+                let _ = (members(&raw), merged(&raw), list(&raw), integer::<u8>(&raw), text(&raw));
+            }
+        }
+    }
+}
