@@ -6,13 +6,13 @@
 mod digest;
 mod events;
 mod request;
+mod verdict;
 mod version;
 mod window;
 
 pub use digest::{CheckSumBits, Digest, Sums, VerifyError, verify, verify_present};
 pub use events::{DevVersion, Event, Happening, Kind, Operation, UpgradeOf};
-pub use request::{
-    BadRequest, FileInfo, FileMode, FileSettings, FileType, Installed, Refusal, Request, Verdict, Versions, judge,
-};
+pub use request::{BadRequest, FileInfo, FileMode, FileType, Request};
+pub use verdict::{FileSettings, Installed, Refusal, Verdict, Versions, judge};
 pub use version::{bump, compare};
 pub use window::{LogPeriod, Window, WindowError, log_window, window};

@@ -127,3 +127,63 @@ fn percent_encoded(text: &str) -> String {
     }
     encoded
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APPLICANT: Applicant<'_> = Applicant {
+        product_code: Some("P&1"),
+        dev_id: Some("D/1"),
+        dev_mac: "AABBCCDDEEFF",
+        product_ver: None,
+        software: None,
+        hardware: None,
+    };
+
+    #[track_caller]
+    fn check(level: u8, applicant: Applicant<'_>, expected_url: &str, expected_body: &str) {
+        let level = AuthLevel::try_from(level).unwrap();
+        let url = url("https", "h:81", PATH, level, applicant.product_code, applicant.dev_id);
+        assert_eq!(url, format!("https://h:81/device/register?{expected_url}"));
+        assert_eq!(request_body(level, &applicant).get(), expected_body);
+    }
+
+    #[test]
+    fn the_device_id_is_told_only_where_the_platform_knows_the_device() {
+        check(
+            0,
+            APPLICANT,
+            "authLevel=0&productCode=P%261&devId=D%2F1",
+            r#"{"productCode":"P&1","devId":"D/1","devMac":"AABBCCDDEEFF"}"#,
+        );
+        for level in [1, 2] {
+            let url = format!("authLevel={level}&productCode=P%261");
+            check(level, APPLICANT, &url, r#"{"productCode":"P&1","devMac":"AABBCCDDEEFF"}"#);
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_device_is_told_too() {
+        let (product_ver, software, hardware) = (Some(2), Some("1.0.2.0"), Some("1.0"));
+        check(
+            0,
+            Applicant { product_code: None, product_ver, software, hardware, ..APPLICANT },
+            "authLevel=0&devId=D%2F1",
+            r#"{"devId":"D/1","devMac":"AABBCCDDEEFF","productVer":2,"software":"1.0.2.0","hardware":"1.0"}"#,
+        );
+    }
+
+    #[test]
+    fn the_numbers_of_the_setting_are_those_of_the_wire() {
+        for number in 0..=255 {
+            let level = AuthLevel::try_from(number).map(AuthLevel::number);
+            assert_eq!(level.ok(), (number < 3).then_some(number));
+        }
+    }
+
+    #[test]
+    fn a_value_is_one_plain_word_of_the_address() {
+        assert_eq!(percent_encoded("a b&c=\r\n#é~"), "a%20b%26c%3D%0D%0A%23%C3%A9~");
+    }
+}

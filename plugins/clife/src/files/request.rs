@@ -1,6 +1,5 @@
-//! What the platform asks for, and whether it is done.
+//! What the platform asks for.
 
-use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -8,8 +7,7 @@ use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::version::{compare, same};
-use super::{CheckSumBits, Event, Kind, Window, WindowError, log_window, window};
+use super::{Event, Kind, Window, WindowError, log_window, window};
 use crate::frame::{list, members, text};
 
 /// What is done with the files.
@@ -253,131 +251,6 @@ impl FileType {
     }
 }
 
-/// What the settings say of file operations.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileSettings {
-    /// Hosts files may be moved from and to; empty: any.
-    pub allowed_hosts: Vec<String>,
-    /// Load nothing if all versions are those that are installed.
-    pub skip_same: bool,
-    /// Refuse a firmware for other hardware.
-    pub check_hardware: bool,
-    /// Install older versions too.
-    pub allow_downgrade: bool,
-    /// How many bits of the sum of a file are compared.
-    pub check_sum_bits: CheckSumBits,
-}
-
-impl Default for FileSettings {
-    fn default() -> Self {
-        Self {
-            allowed_hosts: Vec::new(),
-            skip_same: true,
-            check_hardware: true,
-            allow_downgrade: true,
-            check_sum_bits: CheckSumBits::default(),
-        }
-    }
-}
-
-/// What runs on the device.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Installed {
-    /// Version of the whole product.
-    pub product_ver: i64,
-    /// Versions of its parts by number; 0 is the communication module.
-    pub modules: BTreeMap<u32, Versions>,
-}
-
-/// Versions of one part. An empty text is one that is not known.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Versions {
-    /// Of its firmware.
-    pub software: String,
-    /// Of its hardware.
-    pub hardware: String,
-}
-
-/// What becomes of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It is carried out when it is due.
-    Proceed,
-    /// Nothing is moved, the versions are told: it is a query, or everything is installed already.
-    TellVersions,
-    /// It is not carried out.
-    Refuse(Refusal),
-}
-
-/// Why a request is not carried out. The texts are what the platform is answered, except for [`Refusal::Host`].
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Not one of the hosts the settings allow.
-    #[error("host `{0}` is not in ota_allowed_hosts")]
-    Host(String),
-    /// The device has no such part.
-    #[error("unknown devNum")]
-    UnknownModule,
-    /// A firmware for other hardware.
-    #[error("hardware mismatch")]
-    Hardware,
-    /// An older version, which the settings do not allow.
-    #[error("downgrade refused")]
-    Downgrade,
-}
-
-impl Refusal {
-    /// What is answered.
-    #[must_use]
-    pub fn event(&self) -> Event {
-        match self {
-            Self::Host(_) => Event::bad_url(),
-            _ => Event::failure(self.to_string()),
-        }
-    }
-}
-
-/// Decides about a request (Clife access protocol, our reading: download).
-#[must_use]
-pub fn judge(request: &Request, installed: &Installed, settings: &FileSettings) -> Verdict {
-    for file in &request.file_info {
-        let host = http_host(&file.url, LONGEST_URL).unwrap_or_default();
-        let allowed = settings.allowed_hosts.iter().any(|allowed| allowed.eq_ignore_ascii_case(host));
-        if !settings.allowed_hosts.is_empty() && !allowed {
-            return Verdict::Refuse(Refusal::Host(host.to_owned()));
-        }
-    }
-    if request.file_mode == FileMode::Query || settings.skip_same && is_installed(request, installed) {
-        return Verdict::TellVersions;
-    }
-    let mut is_older = request.is_upgrade() && request.product_ver < Some(installed.product_ver);
-    for file in request.upgrades() {
-        let Some(versions) = installed.modules.get(&file.dev_num) else {
-            return Verdict::Refuse(Refusal::UnknownModule);
-        };
-        let hardware = file.hardware.as_deref().unwrap_or_default();
-        if settings.check_hardware && !versions.hardware.is_empty() && !same(hardware, &versions.hardware) {
-            return Verdict::Refuse(Refusal::Hardware);
-        }
-        let software = file.software.as_deref().unwrap_or_default();
-        is_older |= compare(software, &versions.software) == Some(Ordering::Less);
-    }
-    if is_older && !settings.allow_downgrade {
-        return Verdict::Refuse(Refusal::Downgrade);
-    }
-    Verdict::Proceed
-}
-
-/// True if a request brings only firmware, and only what is there.
-fn is_installed(request: &Request, installed: &Installed) -> bool {
-    let runs = |file: &FileInfo| {
-        let versions = installed.modules.get(&file.dev_num);
-        let (software, versions) = (file.software.as_deref(), versions.map(|versions| versions.software.as_str()));
-        file.file_type.is_firmware() && software.zip(versions).is_some_and(|(wanted, runs)| same(wanted, runs))
-    };
-    request.is_upgrade() && request.product_ver == Some(installed.product_ver) && request.file_info.iter().all(runs)
-}
-
 /// Members of an object, where null and an empty text count as missing.
 struct Members(BTreeMap<String, Box<RawValue>>);
 
@@ -405,9 +278,12 @@ impl Members {
 }
 
 /// Longest address taken (Clife access protocol, our reading: download).
-const LONGEST_URL: usize = 2048;
+pub(super) const LONGEST_URL: usize = 2048;
 /// Longest version taken (not documented; chosen by us: it is stored).
 const LONGEST_VERSION: usize = 128;
 /// Most files of one request (not documented; chosen by us: a request is stored, and its files are all on the device
 /// before the first is installed).
 const MOST_FILES: usize = 32;
+
+#[cfg(test)]
+mod tests;

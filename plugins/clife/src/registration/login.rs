@@ -168,3 +168,156 @@ const KEEPALIVE_DEFAULT_S: u16 = 60;
 const LONGEST_TEXT: usize = 1024;
 /// In the place of a secret that is no text, so that it counts as one of no use and not as none.
 const NO_KEY: &str = "?";
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::frame::{members, raw};
+
+    const SECRET: &str = "00112233445566778899aabbccddeeff";
+
+    fn answer() -> Value {
+        json!({
+            "respCode": 0, "devId": "D1", "deviceSecret": SECRET, "mqttUrl": "tcp://h:1", "mqttClientId": "c",
+            "mqttUser": "u", "mqttPassword": "hunter2", "mqttKeepalive": 30,
+        })
+    }
+
+    fn login(answer: &Value) -> LoginData {
+        LoginData::read(&members(&raw(answer)).unwrap(), Some(7))
+    }
+
+    /// The usual answer with one member changed, and the members that are missing then.
+    #[track_caller]
+    fn check(name: &str, value: Value, missing: &[&'static str]) {
+        let mut answer = answer();
+        answer[name] = value;
+        let seen = login(&answer).connection(&Overrides::default()).map(drop);
+        let expected = if missing.is_empty() { Ok(()) } else { Err(MissingMembers(missing.to_vec())) };
+        assert_eq!(seen, expected, "{answer}");
+    }
+
+    #[test]
+    fn a_whole_answer_becomes_a_connection() {
+        assert_eq!(
+            login(&answer()).connection(&Overrides::default()),
+            Ok(Connection {
+                dev_id: "D1".into(),
+                endpoint: Endpoint::parse("tcp://h:1").unwrap(),
+                client_id: "c".into(),
+                user: "u".into(),
+                password: Secret::new("hunter2".into()),
+                keepalive_s: 30,
+                key: Key::from_hex(SECRET),
+            })
+        );
+    }
+
+    #[test]
+    fn each_member_that_is_missing_or_of_no_use_is_named() {
+        for name in ["devId", "mqttUrl", "mqttClientId", "mqttUser", "mqttPassword"] {
+            for value in [json!(null), json!(""), json!([]), json!("x".repeat(1025))] {
+                check(name, value, &[name]);
+            }
+        }
+        for url in ["http://h", "tcp://", "tcp://u@h"] {
+            check("mqttUrl", json!(url), &["mqttUrl"]);
+        }
+        for id in ["a/b", "+", "#"] {
+            check("devId", json!(id), &["devId"]);
+        }
+        for secret in [json!("00"), json!("x"), json!(7), json!("g".repeat(32))] {
+            check("deviceSecret", secret, &["deviceSecret"]);
+        }
+        let error = login(&json!({})).connection(&Overrides::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the registration brought no usable devId, mqttUrl, mqttClientId, mqttUser, mqttPassword"
+        );
+    }
+
+    #[test]
+    fn without_a_secret_the_device_s_own_key_is_used() {
+        for value in [json!(null), json!("")] {
+            check("deviceSecret", value.clone(), &[]);
+            let mut answer = answer();
+            answer["deviceSecret"] = value;
+            assert_eq!(login(&answer).connection(&Overrides::default()).unwrap().key, None);
+        }
+    }
+
+    #[test]
+    fn the_settings_win_and_fill_what_is_missing() {
+        let overrides = Overrides {
+            dev_id: Some("D2".into()),
+            endpoint: Endpoint::parse("ssl://own").ok(),
+            client_id: Some("own".into()),
+            user: Some("own".into()),
+            password: Some(Secret::new("own".into())),
+            keepalive_s: Some(5),
+        };
+        let connection = login(&json!({})).connection(&overrides).unwrap();
+        assert_eq!((connection.dev_id.as_str(), connection.keepalive_s, connection.key), ("D2", 5, None));
+        let from_whole = login(&answer()).connection(&overrides).unwrap();
+        assert_eq!((from_whole.endpoint, from_whole.password), (connection.endpoint, connection.password));
+    }
+
+    #[test]
+    fn a_device_id_may_be_a_number_or_be_called_id() {
+        let dev_id = |answer: Value| login(&answer).dev_id;
+        assert_eq!(dev_id(json!({ "devId": 9_007_199_254_740_993_u64 })).as_deref(), Some("9007199254740993"));
+        assert_eq!(dev_id(json!({ "id": "D3" })).as_deref(), Some("D3"));
+        assert_eq!(dev_id(json!({ "devId": null, "id": 3 })).as_deref(), Some("3"));
+        assert_eq!(dev_id(json!({ "devId": "D1", "id": "D3" })).as_deref(), Some("D1"));
+        assert_eq!(dev_id(json!({ "devId": true })), None);
+    }
+
+    #[test]
+    fn a_keepalive_that_is_none_is_sixty_seconds() {
+        for (value, expected) in
+            [(json!("90"), 90), (json!(0), 60), (json!(65_536), 60), (json!(null), 60), (json!(-1), 60)]
+        {
+            assert_eq!(login(&json!({ "mqttKeepalive": value })).keepalive_s, expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_stored_comes_back_only_if_it_is_whole() {
+        let login = login(&answer());
+        let stored: Value = serde_json::to_value(&login).unwrap();
+        let restored = |stored: &Value| LoginData::restore(stored.to_string().as_bytes());
+        assert_eq!(restored(&stored), Some(LoginData { platform_time_ms: None, ..login }));
+        for (name, damage) in [
+            ("dev_id", json!("a/b")),
+            ("user", json!("")),
+            ("password", json!("")),
+            ("mqtt_url", json!(7)),
+            ("client_id", json!("x".repeat(1025))),
+            ("keepalive_s", json!(0)),
+        ] {
+            let mut damaged = stored.clone();
+            damaged[name] = damage;
+            assert_eq!(restored(&damaged), None, "{damaged}");
+        }
+    }
+
+    #[test]
+    fn nothing_shows_a_secret() {
+        let login = login(&answer());
+        let shown = format!("{login:?} {:?}", login.connection(&Overrides::default()));
+        assert!(!shown.contains("hunter2") && !shown.contains(SECRET), "{shown}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_can_panic_the_restore(bytes: Vec<u8>, url in "(tcp://|[\\[\\]:/@a-z]|\\PC){0,12}") {
+            let _ = LoginData::restore(&bytes);
+            let mut answer = answer();
+            answer["mqttUrl"] = json!(url);
+            let _ = login(&answer).connection(&Overrides::default());
+        }
+    }
+}
