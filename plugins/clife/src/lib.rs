@@ -8,3 +8,10 @@ pub mod files;
 pub mod frame;
 pub mod registration;
 pub mod topics;
+
+#[cfg(test)]
+extern crate self as polylink_clife;
+
+#[cfg(test)]
+#[path = "../tests/vectors.rs"]
+mod vectors;
