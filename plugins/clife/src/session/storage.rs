@@ -1,0 +1,77 @@
+//! What survives a restart, and how it is read back. Damaged values count as absent.
+
+use std::collections::BTreeMap;
+
+use polylink_plugin_sdk::Output;
+use polylink_plugin_sdk::numbering::Numbers;
+use polylink_plugin_sdk::services::store;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::ClifeSession;
+use crate::registration::LoginData;
+
+/// What the platform has given the device.
+pub const LOGIN: &str = "login";
+/// Numbers of messages up to this one may have been used.
+pub const MESSAGE_ID_MARK: &str = "message_id_mark";
+
+#[derive(Deserialize)]
+struct StoredLogin {
+    /// Whose it is; another device's is of no use.
+    device: String,
+    login: Box<RawValue>,
+}
+
+#[derive(Serialize)]
+struct StoredLoginRef<'a> {
+    device: &'a str,
+    login: &'a LoginData,
+}
+
+impl ClifeSession {
+    pub(super) fn restore(&mut self, stored: &BTreeMap<String, Vec<u8>>) {
+        self.numbers = Numbers::new(read(stored, MESSAGE_ID_MARK));
+        let stored = read::<StoredLogin>(stored, LOGIN).filter(|stored| stored.device == self.device());
+        let login = stored.and_then(|stored| LoginData::restore(stored.login.get().as_bytes()));
+        // Settings may have lost what stood in for a missing member; then the device registers anew.
+        let _ = login.map(|login| self.adopt(login));
+    }
+
+    /// By what a stored login is recognised as this device's.
+    fn device(&self) -> String {
+        let identity = &self.settings.identity;
+        let dev_id = identity.dev_id.as_deref().unwrap_or_default();
+        format!("{}-{dev_id}-{}", identity.product_code, identity.dev_mac)
+    }
+
+    pub(super) fn store_login(&mut self) {
+        let device = self.device();
+        let Some(access) = &self.access else { return };
+        let stored = json(&StoredLoginRef { device: &device, login: &access.login });
+        self.put_bytes(LOGIN, stored);
+    }
+
+    pub(super) fn forget_login(&mut self) {
+        self.access = None;
+        let id = self.next_id();
+        self.outputs.push(Output::Store(id, store::Request::Remove(LOGIN.to_owned())));
+    }
+
+    pub(super) fn put(&mut self, key: &str, value: &impl Serialize) {
+        self.put_bytes(key, json(value));
+    }
+
+    fn put_bytes(&mut self, key: &str, value: Vec<u8>) {
+        let id = self.next_id();
+        self.outputs.push(Output::Store(id, store::Request::Put(key.to_owned(), value)));
+    }
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("texts and numbers always become JSON")
+}
+
+fn read<T: for<'a> Deserialize<'a>>(stored: &BTreeMap<String, Vec<u8>>, key: &str) -> Option<T> {
+    serde_json::from_slice(stored.get(key)?).ok()
+}
