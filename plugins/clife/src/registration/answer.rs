@@ -94,7 +94,7 @@ fn read(body: &[u8], expected: &MsgId, key: &Key, iv: &Iv, strict: bool) -> Resu
         return Err(RetryReason::MsgId);
     }
     let data: &RawValue = frame.data.as_deref().ok_or(OpenError::Form)?;
-    let members = members(&*open(key, iv, data, false)?).ok_or(OpenError::Json)?;
+    let members = members(&open(key, iv, data, false)?).ok_or(OpenError::Json)?;
     let code: i64 = members.get("respCode").and_then(|raw| integer(raw)).ok_or(RetryReason::NoCode)?;
     Ok(match code {
         0 => {
