@@ -14,7 +14,7 @@ use crate::frame::raw;
 pub use answer::{FaultReason, RegistrationOutcome, RetryReason, parse_answer};
 pub use login::{Connection, LoginData, MissingMembers, Overrides};
 
-/// Where a device registers (Clife access protocol 4.3.1.1).
+/// Where a device registers (Clife access document 4.3.1.1).
 pub const PATH: &str = "/device/register";
 
 /// How a device proves who it is.
@@ -70,7 +70,7 @@ pub struct Applicant<'a> {
     pub hardware: Option<&'a str>,
 }
 
-/// Where the request goes. `host` may have a port (Clife access protocol 4.3.1.1).
+/// Where the request goes. `host` may have a port (Clife access document 4.3.1.1).
 #[must_use]
 pub fn url(
     scheme: &str,

@@ -46,7 +46,7 @@ pub enum UpgradeOf {
     SubFirm,
 }
 
-// Codes and contents: Clife access protocol 5.4, upgrade result codes.
+// Codes and contents: Clife access document 5.4, upgrade result codes.
 impl Event {
     /// The transfer is so many percent complete: 1 begun, 100 complete.
     #[must_use]

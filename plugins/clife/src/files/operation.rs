@@ -172,9 +172,9 @@ impl Operation {
     }
 }
 
-/// Smallest step of additional progress in percent (Clife access protocol, our reading: answer body).
+/// Smallest step of additional progress in percent (Clife access document, our reading: answer body).
 const PROGRESS_STEP: u8 = 10;
-/// Additional progress is told at most once in this time (Clife access protocol, our reading: answer body).
+/// Additional progress is told at most once in this time (Clife access document, our reading: answer body).
 const PROGRESS_EVERY_MS: u64 = 1000;
 
 #[cfg(test)]
