@@ -5,7 +5,7 @@
 mod answer;
 mod login;
 
-use polylink_plugin_sdk::hex;
+use polylink_plugin_sdk::url::percent_encoded;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -113,21 +113,6 @@ pub fn request_body(level: AuthLevel, applicant: &Applicant<'_>) -> Box<RawValue
     raw(&Body { product_code, dev_id, dev_mac, product_ver, software, hardware })
 }
 
-/// RFC 3986 2.3: everything but unreserved characters.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => {
-                encoded.push('%');
-                encoded.push_str(&hex::upper(&[byte]));
-            }
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,10 +165,5 @@ mod tests {
             let level = AuthLevel::try_from(number).map(AuthLevel::number);
             assert_eq!(level.ok(), (number < 3).then_some(number));
         }
-    }
-
-    #[test]
-    fn a_value_is_one_plain_word_of_the_address() {
-        assert_eq!(percent_encoded("a b&c=\r\n#é~"), "a%20b%26c%3D%0D%0A%23%C3%A9~");
     }
 }
