@@ -1,6 +1,9 @@
-//! Addresses that settings and clouds name: [`Endpoint`] of brokers, [`http_host`] of what is loaded by HTTP.
+//! Addresses that settings and clouds name: [`Endpoint`] of brokers, [`http_host`] of what is loaded by HTTP; and
+//! [`percent_encoded`] values in them.
 
 use std::fmt;
+
+use crate::hex;
 
 /// Where an MQTT broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +100,22 @@ pub fn http_authority(url: &str, longest: usize) -> Option<&str> {
     is_plain.then_some(authority)
 }
 
+/// A text as one value of a query: everything but unreserved characters is encoded (RFC 3986 2.3).
+#[must_use]
+pub fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for &byte in text.as_bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => {
+                encoded.push('%');
+                encoded.push_str(&hex::upper(&[byte]));
+            }
+        }
+    }
+    encoded
+}
+
 /// IANA service name registry: `mqtt`.
 const PORT_PLAIN: u16 = 1883;
 /// IANA service name registry: `secure-mqtt`.
@@ -184,6 +203,12 @@ mod tests {
     fn a_longer_address_than_wanted_has_no_host() {
         check_http(&format!("http://h/{}", "x".repeat(21)), Some("h"));
         check_http(&format!("http://h/{}", "x".repeat(22)), None);
+    }
+
+    #[test]
+    fn an_encoded_value_is_one_plain_word() {
+        assert_eq!(percent_encoded("aZ9-._~"), "aZ9-._~");
+        assert_eq!(percent_encoded("a b&c=\r\n#+%é"), "a%20b%26c%3D%0D%0A%23%2B%25%C3%A9");
     }
 
     proptest! {

@@ -48,7 +48,7 @@ impl Key {
     }
 }
 
-/// Why a text is not decrypted. Checked in this order (Clife access protocol, our reading: encryption of `data`).
+/// Why a text is not decrypted. Checked in this order (Clife access document, our reading: encryption of `data`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CipherError {
     /// Another alphabet, no or wrong padding characters, or bits left over.

@@ -5,13 +5,15 @@
 
 mod digest;
 mod events;
+mod operation;
 mod request;
 mod verdict;
 mod version;
 mod window;
 
 pub use digest::{CheckSumBits, Digest, Sums, VerifyError, verify, verify_present};
-pub use events::{DevVersion, Event, Happening, Kind, Operation, UpgradeOf};
+pub use events::{DevVersion, Event, UpgradeOf};
+pub use operation::{Happening, Kind, Operation};
 pub use request::{BadRequest, FileInfo, FileMode, FileType, Request};
 pub use verdict::{FileSettings, Installed, Refusal, Verdict, Versions, judge};
 pub use version::{bump, compare};

@@ -14,16 +14,16 @@ pub use commands::{Sender, cmd, sender};
 pub use id::MsgId;
 pub use members::{integer, list, members, merged, text};
 
-/// Longest message taken (Clife access protocol, our reading: bad input). The host's MQTT service has the same limit.
+/// Longest message taken (Clife access document, our reading: bad input). The host's MQTT service has the same limit.
 pub const MAX_MESSAGE: usize = 256 * 1024;
 
-/// `dir` of what a device sends to the platform (samples of the Clife access protocol).
+/// `dir` of what a device sends to the platform (samples of the Clife access document).
 pub const DIR_UP: &str = "03";
 
-/// `dir` of what the platform sends to a device (samples of the Clife access protocol).
+/// `dir` of what the platform sends to a device (samples of the Clife access document).
 pub const DIR_DOWN: &str = "30";
 
-/// Priority of a frame that names none: middle (Clife access protocol, frame).
+/// Priority of a frame that names none: middle (Clife access document, frame).
 pub const PRIO_DEFAULT: i64 = 1;
 
 /// A message as it came in. Members that cannot be used count as absent.
@@ -105,7 +105,7 @@ impl Frame {
     }
 
     /// False if it says it is of another protocol than 1.x: worth a warning, nothing more, since the higher version must
-    /// understand the lower one (Clife access protocol, frame).
+    /// understand the lower one (Clife access document, frame).
     #[must_use]
     pub fn version_ok(&self) -> bool {
         self.ver.split('.').next() == VERSION.split('.').next()
@@ -170,7 +170,7 @@ pub fn raw(content: &(impl Serialize + ?Sized)) -> Box<RawValue> {
     serde_json::value::to_raw_value(content).expect("structures with text keys always become JSON")
 }
 
-/// Protocol version of every frame (samples of the Clife access protocol).
+/// Protocol version of every frame (samples of the Clife access document).
 const VERSION: &str = "1.0";
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 mod answer;
 mod login;
 
-use polylink_plugin_sdk::hex;
+use polylink_plugin_sdk::url::percent_encoded;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -14,7 +14,7 @@ use crate::frame::raw;
 pub use answer::{FaultReason, RegistrationOutcome, RetryReason, parse_answer};
 pub use login::{Connection, LoginData, MissingMembers, Overrides};
 
-/// Where a device registers (Clife access protocol 4.3.1.1).
+/// Where a device registers (Clife access document 4.3.1.1).
 pub const PATH: &str = "/device/register";
 
 /// How a device proves who it is.
@@ -70,7 +70,7 @@ pub struct Applicant<'a> {
     pub hardware: Option<&'a str>,
 }
 
-/// Where the request goes. `host` may have a port (Clife access protocol 4.3.1.1).
+/// Where the request goes. `host` may have a port (Clife access document 4.3.1.1).
 #[must_use]
 pub fn url(
     scheme: &str,
@@ -111,21 +111,6 @@ pub fn request_body(level: AuthLevel, applicant: &Applicant<'_>) -> Box<RawValue
     let Applicant { product_code, dev_id, dev_mac, product_ver, software, hardware } = *applicant;
     let dev_id = dev_id.filter(|_| level == AuthLevel::High);
     raw(&Body { product_code, dev_id, dev_mac, product_ver, software, hardware })
-}
-
-/// RFC 3986 2.3: everything but unreserved characters.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => {
-                encoded.push('%');
-                encoded.push_str(&hex::upper(&[byte]));
-            }
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
@@ -180,10 +165,5 @@ mod tests {
             let level = AuthLevel::try_from(number).map(AuthLevel::number);
             assert_eq!(level.ok(), (number < 3).then_some(number));
         }
-    }
-
-    #[test]
-    fn a_value_is_one_plain_word_of_the_address() {
-        assert_eq!(percent_encoded("a b&c=\r\n#é~"), "a%20b%26c%3D%0D%0A%23%C3%A9~");
     }
 }

@@ -151,7 +151,7 @@ impl Request {
         if self.is_upgrade() && self.product_ver.is_none() {
             return Err(BadRequest::Missing("productVer"));
         }
-        // The lowest version of a product (Clife access protocol 4.3.2.8).
+        // The lowest version of a product (Clife access document 4.3.2.8).
         if self.product_ver.is_some_and(|version| version < 1) {
             return Err(BadRequest::Parameter);
         }
@@ -165,7 +165,7 @@ impl Request {
             };
             return Err(BadRequest::Missing(missing));
         }
-        // Last, so that what can be told more exactly is (Clife access protocol, our reading: order of the checks).
+        // Last, so that what can be told more exactly is (Clife access document, our reading: order of the checks).
         if self.file_info.iter().any(|file| http_host(&file.url, LONGEST_URL).is_none()) {
             return Err(BadRequest::Url);
         }
@@ -240,7 +240,7 @@ impl FileType {
         matches!(self, Self::Firm | Self::SubFirm)
     }
 
-    /// True if files of this type go in this direction (Clife access protocol 4.3.2.8).
+    /// True if files of this type go in this direction (Clife access document 4.3.2.8).
     #[must_use]
     pub const fn moves(self, mode: FileMode) -> bool {
         match self {
@@ -277,7 +277,7 @@ impl Members {
     }
 }
 
-/// Longest address taken (Clife access protocol, our reading: download).
+/// Longest address taken (Clife access document, our reading: download).
 pub(super) const LONGEST_URL: usize = 2048;
 /// Longest version taken (not documented; chosen by us: it is stored).
 const LONGEST_VERSION: usize = 128;

@@ -93,7 +93,7 @@ impl Refusal {
     }
 }
 
-/// Decides about a request (Clife access protocol, our reading: download).
+/// Decides about a request (Clife access document, our reading: download).
 #[must_use]
 pub fn judge(request: &Request, installed: &Installed, settings: &FileSettings) -> Verdict {
     for file in &request.file_info {

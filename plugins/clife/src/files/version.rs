@@ -48,7 +48,7 @@ pub fn bump(version: &str, component: usize) -> Option<String> {
     (component < components.len()).then(|| components.join("."))
 }
 
-/// Where a component returns to 0 (Clife access protocol 5.1).
+/// Where a component returns to 0 (Clife access document 5.1).
 const LIMIT: u32 = 100;
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ pub enum WindowError {
     Expired,
 }
 
-/// The window that `startTime` and `stopTime` mean for a transfer (Clife access protocol, our reading: time window).
+/// The window that `startTime` and `stopTime` mean for a transfer (Clife access document, our reading: time window).
 ///
 /// # Errors
 /// See [`WindowError`].

@@ -1,6 +1,6 @@
 //! The commands of the protocol and who sends them.
 
-/// Command codes (Clife access protocol 5.3, command list).
+/// Command codes (Clife access document 5.3, command list).
 pub mod cmd {
     /// Registration request, by HTTP.
     pub const REGISTER: i64 = 2000;
@@ -40,7 +40,7 @@ pub enum Sender {
 }
 
 /// Who sends a command between device and platform; `None` for one of local traffic. In the list every code of a device
-/// is even and every code of the platform odd; codes below 2000 are local (Clife access protocol 5.3). A code that is not
+/// is even and every code of the platform odd; codes below 2000 are local (Clife access document 5.3). A code that is not
 /// in the list has a sender too, so this does not say that it is known.
 #[must_use]
 pub const fn sender(cmd: i64) -> Option<Sender> {

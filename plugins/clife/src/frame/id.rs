@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 /// Name of a message: a number, whose digits are kept as they came, since an answer with other digits counts as an error
-/// (Clife access protocol, frame).
+/// (Clife access document, frame).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MsgId(Box<str>);
 

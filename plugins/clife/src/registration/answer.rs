@@ -66,7 +66,7 @@ pub enum FaultReason {
     Status(u16),
 }
 
-/// Reads an answer (Clife access protocol, our reading: registration). With `strict` a success that is not encrypted is
+/// Reads an answer (Clife access document, our reading: registration). With `strict` a success that is not encrypted is
 /// not taken; an error may always come in the clear, since the platform may not know the key.
 #[must_use]
 pub fn parse_answer(

@@ -162,7 +162,7 @@ fn exposed<S: Serializer>(secret: &Option<Secret<String>>, serializer: S) -> Res
     secret.as_ref().map(Secret::expose).serialize(serializer)
 }
 
-/// Keepalive if the platform names none (Clife access protocol, our reading: registration).
+/// Keepalive if the platform names none (Clife access document, our reading: registration).
 const KEEPALIVE_DEFAULT_S: u16 = 60;
 /// Longest text taken (not documented; chosen by us: it is stored).
 const LONGEST_TEXT: usize = 1024;

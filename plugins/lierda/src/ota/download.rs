@@ -2,6 +2,7 @@
 
 use md5::{Digest, Md5};
 use polylink_plugin_sdk::hex;
+use polylink_plugin_sdk::url::percent_encoded;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -88,21 +89,6 @@ pub fn down_header(down_id: &str, place: DownIdIn) -> Option<(&'static str, Stri
 /// True for 32 hex digits.
 pub(super) fn is_md5(text: &str) -> bool {
     text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
-}
-
-/// RFC 3986 2.3: everything but unreserved characters.
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for &byte in text.as_bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
-            _ => {
-                encoded.push('%');
-                encoded.push_str(&hex::upper(&[byte]));
-            }
-        }
-    }
-    encoded
 }
 
 #[cfg(test)]
