@@ -73,6 +73,8 @@ pub struct ClifeSession {
     uplink: Uplink,
     /// What the device has said last.
     known: BTreeMap<DatapointId, Value>,
+    /// The same as far as it was handed over to go up: older than `known` while the cloud is behind.
+    handed: BTreeMap<DatapointId, Value>,
     open: BTreeMap<RequestId, Open>,
     answers: Answers,
 
@@ -123,6 +125,7 @@ impl Session for ClifeSession {
             clock_set: None,
             uplink: Uplink::default(),
             known: BTreeMap::new(),
+            handed: BTreeMap::new(),
             open: BTreeMap::new(),
             answers: Answers::new(ANSWERS_KEPT_MS),
             told: Told::default(),

@@ -52,6 +52,9 @@ impl ClifeSession {
         for report in reports {
             if let (0, ReportBody::Properties(values)) = (report.device, &report.body) {
                 self.known.extend(values.iter().cloned());
+                if !matches!(report.cause, Cause::Answer | Cause::Live) {
+                    self.handed.extend(values.iter().cloned());
+                }
             }
             // What was asked for goes to the asker with its outcome, the last known values are told after each connect,
             // and those of a full window come again.
@@ -76,9 +79,10 @@ impl ClifeSession {
         }
     }
 
-    /// Everything that is known, as the platform has it after each connect.
+    /// Everything that is known, as the platform has it after each connect. While the cloud is behind it is what was known
+    /// by the newest report on its way, or the platform would see the past after the present.
     pub(super) fn report_everything(&mut self, now: Now) {
-        let values: Values = self.known.iter().map(|(id, value)| (*id, value.clone())).collect();
+        let values: Values = self.handed.iter().map(|(id, value)| (*id, value.clone())).collect();
         if let Some(body) = self.datapoints.body(&values) {
             let timestamp = self.unix_ms(now);
             // Behind what waits, which is older.
