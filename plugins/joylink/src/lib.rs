@@ -1,0 +1,9 @@
+//! The JoyLink cloud (JD) for Polylink.
+//!
+//! Module map: [`packet`] header, checks, fragments · [`crypto`] the ciphers and the key exchange · [`wire`] what is in
+//! packets · [`timers`] schedules that run on the device.
+
+pub mod crypto;
+pub mod packet;
+pub mod timers;
+pub mod wire;
