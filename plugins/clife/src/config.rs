@@ -128,6 +128,10 @@ impl Settings {
             if topics::fill(template, Some("product"), "device").is_err() {
                 return Err(unfit(key, "a topic without `+` and `#`, such as /device/{productCode}/{devId}/upward"));
             }
+            // Found out here, and not again and again after a registration.
+            if identity.product_code.is_empty() && topics::fill(template, None, "device").is_err() {
+                return Err(unfit("product_code", &format!("the code of the product, which {key} needs")));
+            }
         }
         for (key, digits) in [("dir_up", &keys.dir_up), ("dir_down", &keys.dir_down)] {
             if frame::dir_digits(digits).is_none() {
