@@ -141,10 +141,29 @@ fn a_greeting_that_nobody_answers_is_sent_three_times_and_then_done_without() {
     assert_eq!(cloud.host.status().phase, Phase::Online);
     cloud.host.expect_silence();
     assert!(cloud.logged("going on without"));
-    // An answer that comes yet does no harm.
-    cloud.say(2005, &first, json!({"respCode": 0}));
+}
+
+#[test]
+fn an_answer_that_comes_after_the_device_has_gone_on_still_counts_once() {
+    let late = || {
+        let (mut cloud, id) = greeting(json!({"connect_attempts": 1}));
+        cloud.host.advance(5_000);
+        assert_eq!(cloud.host.status().phase, Phase::Online);
+        (cloud, id)
+    };
+    let (mut cloud, id) = late();
+    cloud.say(2005, &json!(id.as_i64().unwrap() + 1), json!({"respCode": 2}));
+    cloud.say(2005, &id, json!({"respCode": 0}));
+    cloud.host.expect_silence();
+    cloud.say(2005, &id, json!({"respCode": 2}));
     cloud.host.expect_silence();
     assert_eq!(cloud.host.status().phase, Phase::Online);
+    let (mut cloud, id) = late();
+    cloud.say(2005, &id, json!({"respCode": 2}));
+    check_hangs_up(&mut cloud);
+    cloud.wait_for_attempt();
+    cloud.register();
+    cloud.come_online();
 }
 
 #[test]
