@@ -1,0 +1,7 @@
+//! Whole conversations of a Clife session with its platform, in virtual time.
+
+mod clock;
+mod connecting;
+mod registration;
+mod stage;
+mod starting;
