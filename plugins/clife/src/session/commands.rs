@@ -71,7 +71,10 @@ impl ClifeSession {
             }
         };
         match self.datapoints.control(&body) {
-            Err(why) => self.refuse(now, frame.cmd, id, &[], &why.to_string()),
+            Err(why) => {
+                let named = self.datapoints.named(&body);
+                self.refuse(now, frame.cmd, id, &named, &why.to_string());
+            }
             Ok(values) => {
                 let ids: Vec<DatapointId> = values.iter().map(|(id, _)| *id).collect();
                 if self.open.len() >= MOST_OPEN {
