@@ -85,6 +85,8 @@ impl ClifeSession {
         let values: Values = self.handed.iter().map(|(id, value)| (*id, value.clone())).collect();
         if let Some(body) = self.datapoints.body(&values) {
             let timestamp = self.unix_ms(now);
+            // That of an earlier connection, which broke before the broker had it, is out of date.
+            self.uplink.waiting.retain(|entry| entry.seq != 0);
             // Behind what waits, which is older.
             self.enqueue(Entry { seq: 0, id: None, timestamp, body });
         }
