@@ -70,7 +70,7 @@ impl Hooks for Platform {
     }
 
     fn will(&self, _client: &str, will: &Publish) {
-        // What is wrong with it has been said when it was left.
+        // What cannot be read was wrong when it was left, which has been said, or is under a secret that is dead by now.
         if let Ok(frame) = self.frame(&will.payload) {
             keep(&mut self.lock().seen.delivered_wills, frame);
             self.changed();

@@ -78,8 +78,10 @@ impl Platform {
                 let cmd = member("cmd").and_then(Json::as_i64);
                 let mut state = self.lock();
                 let asked = state.asked.entry(id).or_insert_with(|| Asked::new(cmd, Json::Null, true));
+                if asked.n_sent > 0 {
+                    asked.operation.repeat();
+                }
                 asked.n_sent += 1;
-                asked.operation.repeat();
                 // Bytes with the id of a real command count as its repetition.
                 if asked.raw {
                     asked.cmd = cmd;

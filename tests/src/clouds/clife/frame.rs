@@ -164,7 +164,8 @@ mod tests {
 
     #[test]
     fn the_platform_writes_what_the_document_shows_or_what_a_test_wants() {
-        let write = |form: Form| String::from_utf8(write(&form, 2011, 9, 5, &json!({"params": [{"1": true}]}))).unwrap();
+        let write =
+            |form: Form| String::from_utf8(write(&form, 2011, 9, 5, &json!({"params": [{"1": true}]}))).unwrap();
         assert_eq!(
             serde_json::from_str::<Json>(&write(Form::default())).unwrap(),
             json!({"cmd": 2011, "ver": "1.0", "dir": "30", "msgId": 9, "timestamp": 5, "data": {"params": [{"1": true}]}})

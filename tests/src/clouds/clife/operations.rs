@@ -14,6 +14,8 @@ pub struct Operation {
     pub outcome: Option<Result<(), String>>,
     kind: Kind,
     phase: Phase,
+    /// How often it may begin anew.
+    n_more: u32,
 }
 
 /// What the device says it is made of, respCode 3.
@@ -142,52 +144,55 @@ impl Versions {
 
 impl Operation {
     pub(super) fn new(kind: Kind) -> Self {
-        Self { events: Vec::new(), outcome: None, kind, phase: Phase::Waiting }
+        Self { events: Vec::new(), outcome: None, kind, phase: Phase::Waiting, n_more: 0 }
     }
 
     /// The request was sent again: a query is answered again, while an order is not carried out twice.
     pub(super) fn repeat(&mut self) {
-        if self.phase == Phase::Over && matches!(self.kind, Kind::Query | Kind::Unknown) {
-            self.phase = Phase::Waiting;
-        }
+        self.n_more += u32::from(matches!(self.kind, Kind::Query | Kind::Unknown));
     }
 
     /// Takes the next event, or says what is wrong with it here.
     pub(super) fn take(&mut self, event: &Event) -> Result<(), String> {
         let misfit = |this: &Self| Err(format!("{:?} after {:?} of a {:?}", event.pair(), this.events, this.kind));
         let upgrade = matches!(self.kind, Kind::Upgrade | Kind::Unknown);
-        let (phase, outcome) = match (self.phase, event) {
-            (Phase::Transferring(100), Event::Failure(reason)) if !upgrade && reason != VERIFICATION => {
-                return misfit(self);
-            }
-            (phase, Event::Failure(reason)) if phase != Phase::Over => {
-                let transferred = matches!(phase, Phase::Transferring(percent) if percent == 100 || !upgrade);
-                let fits = match reason.as_str() {
-                    BUSY => phase == Phase::Waiting,
-                    VERIFICATION => transferred && self.kind != Kind::Upload,
-                    _ => true,
-                };
-                if !fits {
+        if self.phase == Phase::Over && self.n_more > 0 {
+            self.n_more -= 1;
+            self.phase = Phase::Waiting;
+        }
+        let (phase, outcome) =
+            match (self.phase, event) {
+                (Phase::Transferring(100), Event::Failure(reason)) if !upgrade && reason != VERIFICATION => {
                     return misfit(self);
                 }
-                (Phase::Over, Some(Err(reason.clone())))
-            }
-            (Phase::Waiting, Event::Versions(_)) if !matches!(self.kind, Kind::Download | Kind::Upload) => {
-                (Phase::Over, Some(Ok(())))
-            }
-            (Phase::Waiting, Event::Progress(TRANSFER, 1)) if self.kind != Kind::Query => {
-                (Phase::Transferring(1), None)
-            }
-            (Phase::Transferring(before), &Event::Progress(TRANSFER, now)) if goes_on(before, now) => {
-                // What checks a file only then says so afterwards, and nothing else comes.
-                (Phase::Transferring(now), (now == 100 && !upgrade).then_some(Ok(())))
-            }
-            (Phase::Transferring(100), Event::Progress(INSTALLATION, 1)) if upgrade => (Phase::Installing(1), None),
-            (Phase::Installing(before), &Event::Progress(INSTALLATION, now)) if goes_on(before, now) => {
-                if now == 100 { (Phase::Over, Some(Ok(()))) } else { (Phase::Installing(now), None) }
-            }
-            _ => return misfit(self),
-        };
+                (phase, Event::Failure(reason)) if phase != Phase::Over => {
+                    let transferred = matches!(phase, Phase::Transferring(percent) if percent == 100 || !upgrade);
+                    let fits = match reason.as_str() {
+                        BUSY => phase == Phase::Waiting,
+                        VERIFICATION => transferred && self.kind != Kind::Upload,
+                        _ => true,
+                    };
+                    if !fits {
+                        return misfit(self);
+                    }
+                    (Phase::Over, Some(Err(reason.clone())))
+                }
+                (Phase::Waiting, Event::Versions(_)) if !matches!(self.kind, Kind::Download | Kind::Upload) => {
+                    (Phase::Over, Some(Ok(())))
+                }
+                (Phase::Waiting, Event::Progress(TRANSFER, 1)) if self.kind != Kind::Query => {
+                    (Phase::Transferring(1), None)
+                }
+                (Phase::Transferring(before), &Event::Progress(TRANSFER, now)) if goes_on(before, now) => {
+                    // What checks a file only then says so afterwards, and nothing else comes.
+                    (Phase::Transferring(now), (now == 100 && !upgrade).then_some(Ok(())))
+                }
+                (Phase::Transferring(100), Event::Progress(INSTALLATION, 1)) if upgrade => (Phase::Installing(1), None),
+                (Phase::Installing(before), &Event::Progress(INSTALLATION, now)) if goes_on(before, now) => {
+                    if now == 100 { (Phase::Over, Some(Ok(()))) } else { (Phase::Installing(now), None) }
+                }
+                _ => return misfit(self),
+            };
         self.phase = phase;
         self.outcome = outcome.or(self.outcome.take());
         self.events.push(event.pair());
@@ -304,6 +309,17 @@ mod tests {
         ] {
             let error = Event::parse(&body).unwrap_err();
             assert!(error.contains(fault), "{error:?} should name {fault:?}");
+        }
+    }
+
+    #[test]
+    fn a_query_that_is_repeated_is_answered_again_and_an_order_is_not() {
+        for (kind, last, again) in [(Kind::Query, (3, "ver"), true), (Kind::Upgrade, (-1, "0"), false)] {
+            let mut operation = Operation::new(kind);
+            operation.repeat();
+            operation.take(&event(last.0, last.1)).unwrap();
+            assert_eq!(operation.take(&event(last.0, last.1)).is_ok(), again, "{kind:?}");
+            assert!(operation.take(&event(last.0, last.1)).is_err(), "{kind:?}");
         }
     }
 

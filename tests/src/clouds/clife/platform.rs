@@ -219,7 +219,9 @@ impl Platform {
     pub fn reaches(&self) -> Result<(), String> {
         match &self.lock().session {
             None => return Err("the device is not connected".to_owned()),
-            Some(session) if !session.greeted => return Err("the device has not sent its connection request".to_owned()),
+            Some(session) if !session.greeted => {
+                return Err("the device has not sent its connection request".to_owned());
+            }
             Some(_) => {}
         }
         if self.subscribed() { Ok(()) } else { Err("the device has not subscribed".to_owned()) }

@@ -56,6 +56,9 @@ mod tests {
             let error = parse(&params, &product).unwrap_err();
             assert!(error.contains(fault), "{error:?} should name {fault:?}");
         }
-        assert_eq!(write(&[("1".to_owned(), json!(false)), ("5".to_owned(), json!(30))]), json!([{"1": false}, {"5": 30}]));
+        assert_eq!(
+            write(&[("1".to_owned(), json!(false)), ("5".to_owned(), json!(30))]),
+            json!([{"1": false}, {"5": 30}])
+        );
     }
 }

@@ -11,20 +11,27 @@ use super::platform::{Credentials, Platform, Registration, State, body, keep};
 use super::{DEV_ID, DEV_MAC, PRODUCT_CODE, frame};
 use crate::http::{Answer, Request};
 
-/// Why a request is not fulfilled.
+/// Why a request that could be read is not fulfilled.
 enum Fault {
-    /// The device broke a rule, and is told with this status.
+    /// The device broke a rule.
     Breach(String),
-    /// The same, where the platform can answer with a frame.
-    BadParameters(String),
-    /// The device did nothing wrong that it could know of.
-    Refused(i64),
+    /// The tables do not have it, which the device could not know.
+    Unknown,
 }
 
 /// A request that could be read.
 struct Asking {
+    query: Query,
     id: i64,
     body: Json,
+}
+
+/// The query of a request.
+#[derive(Debug, PartialEq, Eq)]
+struct Query {
+    level: u8,
+    product: Option<String>,
+    device: Option<String>,
 }
 
 impl Platform {
@@ -42,7 +49,7 @@ impl Platform {
                 keep(&mut state.seen.registrations, Registration { id, body: Json::Null, code: Some(NO_KEY) });
                 Answer::ok(self.sealed(state, id, REGISTERED, &refusal(NO_KEY, &fault), None))
             }
-            Ok(asking) => self.decide(state, asking, query),
+            Ok(asking) => self.decide(state, asking),
         };
         drop(guard);
         self.changed();
@@ -59,7 +66,7 @@ impl Platform {
         if kind.split(';').next().map(str::trim) != Some("application/json") {
             return Err(breach(format!("Content-Type {kind:?}, application/json expected")));
         }
-        members(query).map_err(breach)?;
+        let query = Query::parse(query).map_err(breach)?;
         let asked = frame::parse(&request.body, self.product.timestamp_as_text).map_err(breach)?;
         if asked.cmd != REGISTER {
             return Err(breach(format!("cmd {}, {REGISTER} expected", asked.cmd)));
@@ -76,19 +83,20 @@ impl Platform {
         // Who registers may have lost all it knew, its last msgId too.
         state.own_ids = OwnIds::default();
         state.own_ids.take(asked.id, REGISTER, &body).map_err(breach)?;
-        Ok(Asking { id: asked.id, body })
+        Ok(Asking { query, id: asked.id, body })
     }
 
-    fn decide(&self, state: &mut State, Asking { id, body }: Asking, query: &str) -> Answer {
-        let judged = match self.judge(query, &body) {
+    fn decide(&self, state: &mut State, asking: Asking) -> Answer {
+        let judged = match self.judge(&asking) {
             Ok(()) => Ok(()),
-            Err(Fault::Refused(code)) => Err((code, "refused".to_owned())),
-            Err(Fault::BadParameters(fault) | Fault::Breach(fault)) => {
+            Err(Fault::Unknown) => Err((UNKNOWN, "unknown product or device".to_owned())),
+            Err(Fault::Breach(fault)) => {
                 self.ledger.violation(format!("registration: {fault}"));
                 Err((BAD_PARAMETERS, fault))
             }
         };
         let scripted = state.behaviour.registrations.pop_front();
+        let Asking { id, body, .. } = asking;
         let mut registered = Registration { id, body, code: None };
         let key = self.product.dev_key();
         let answer = match (scripted, judged) {
@@ -136,34 +144,33 @@ impl Platform {
     }
 
     /// Whether the body has what it must have, and the tables of products and devices know it.
-    fn judge(&self, query: &str, body: &Json) -> Result<(), Fault> {
-        let (level, product, device) = members(query).map_err(Fault::Breach)?;
+    fn judge(&self, Asking { query: Query { level, product, device }, body, .. }: &Asking) -> Result<(), Fault> {
         let (must, may): (&[&str], &[&str]) = match level {
             0 => (&["devId", "devMac"], &["productCode", "productVer", "software", "hardware"]),
             _ => (&["productCode", "devMac"], &["productVer", "software", "hardware"]),
         };
-        frame::members(body, must, may).map_err(Fault::BadParameters)?;
+        frame::members(body, must, may).map_err(Fault::Breach)?;
         for name in ["productCode", "devId", "devMac", "software", "hardware"] {
-            frame::text(body, name).map_err(Fault::BadParameters)?;
+            frame::text(body, name).map_err(Fault::Breach)?;
         }
         if body.get("productVer").is_some_and(|version| version.as_u64().is_none_or(|version| version == 0)) {
-            return Err(Fault::BadParameters(format!("productVer must be an integer from 1: {body}")));
+            return Err(Fault::Breach(format!("productVer must be an integer from 1: {body}")));
         }
         let mac = body["devMac"].as_str().unwrap_or_default();
         if mac.len() != 12 || !mac.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-            return Err(Fault::BadParameters(format!("devMac {mac:?}, 12 hexadecimal digits expected")));
+            return Err(Fault::Breach(format!("devMac {mac:?}, 12 hexadecimal digits expected")));
         }
-        for (name, in_query) in [("productCode", &product), ("devId", &device)] {
-            let in_body = frame::text(body, name).map_err(Fault::BadParameters)?;
+        for (name, in_query) in [("productCode", product), ("devId", device)] {
+            let in_body = frame::text(body, name).map_err(Fault::Breach)?;
             if in_body.is_some_and(|value| in_query.as_deref() != Some(value)) {
-                return Err(Fault::BadParameters(format!("{name} is {in_body:?}, but {in_query:?} in the query")));
+                return Err(Fault::Breach(format!("{name} is {in_body:?}, but {in_query:?} in the query")));
             }
         }
-        let known = level == self.product.auth_level
-            && product.is_none_or(|code| code == PRODUCT_CODE)
-            && device.is_none_or(|device| device == DEV_ID)
+        let known = *level == self.product.auth_level
+            && product.as_deref().is_none_or(|code| code == PRODUCT_CODE)
+            && device.as_deref().is_none_or(|device| device == DEV_ID)
             && mac.eq_ignore_ascii_case(DEV_MAC);
-        if known { Ok(()) } else { Err(Fault::Refused(UNKNOWN)) }
+        if known { Ok(()) } else { Err(Fault::Unknown) }
     }
 
     /// Registers the device; the body of the answer, but for one member. What it was given before is dead.
@@ -208,23 +215,27 @@ impl Platform {
     }
 }
 
-/// Level, product and device of a query whose members are the right ones in their order.
-fn members(query: &str) -> Result<(u8, Option<String>, Option<String>), String> {
-    let mut pairs = Vec::new();
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').ok_or_else(|| format!("query {query:?}: {pair:?} has no value"))?;
-        let value = decoded(value).filter(|value| !value.is_empty());
-        pairs.push((name, value.ok_or_else(|| format!("query {query:?}: the value of {name} is not encoded right"))?));
-    }
-    let names: Vec<&str> = pairs.iter().map(|(name, _)| *name).collect();
-    let level = pairs.first().filter(|(name, _)| *name == "authLevel").map(|(_, level)| level.as_str());
-    let value = |at: usize| pairs.get(at).map(|(_, value)| value.clone());
-    match (level, names.get(1..).unwrap_or_default()) {
-        (Some("0"), ["devId"]) => Ok((0, None, value(1))),
-        (Some("0"), ["productCode", "devId"]) => Ok((0, value(1), value(2))),
-        (Some("1"), ["productCode"]) => Ok((1, value(1), None)),
-        (Some("2"), ["productCode"]) => Ok((2, value(1), None)),
-        _ => Err(format!("query {query:?}: authLevel, then productCode and at level 0 devId are expected")),
+impl Query {
+    /// Reads a query whose members are the right ones in their order.
+    fn parse(query: &str) -> Result<Self, String> {
+        let mut pairs = Vec::new();
+        for pair in query.split('&') {
+            let (name, value) =
+                pair.split_once('=').ok_or_else(|| format!("query {query:?}: {pair:?} has no value"))?;
+            let value = decoded(value).filter(|value| !value.is_empty());
+            let value = value.ok_or_else(|| format!("query {query:?}: the value of {name} is not encoded right"))?;
+            pairs.push((name, value));
+        }
+        let names: Vec<&str> = pairs.iter().map(|(name, _)| *name).collect();
+        let level = pairs[0].1.as_str();
+        let level = match (level, &names[..]) {
+            ("0", ["authLevel", "devId"] | ["authLevel", "productCode", "devId"]) => 0,
+            ("1", ["authLevel", "productCode"]) => 1,
+            ("2", ["authLevel", "productCode"]) => 2,
+            _ => return Err(format!("query {query:?}: authLevel, then productCode and at level 0 devId are expected")),
+        };
+        let value = |wanted| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.clone());
+        Ok(Self { level, product: value("productCode"), device: value("devId") })
     }
 }
 
@@ -287,7 +298,8 @@ mod tests {
             ("productCode=P001&authLevel=2", None),
             ("", None),
         ] {
-            assert_eq!(members(query).ok(), expected, "{query}");
+            let expected = expected.map(|(level, product, device)| Query { level, product, device });
+            assert_eq!(Query::parse(query).ok(), expected, "{query}");
         }
     }
 }

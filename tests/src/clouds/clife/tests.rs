@@ -50,8 +50,10 @@ fn the_product_section_has_what_is_required_and_what_is_not_default() {
         assert_eq!(rest.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>(), expected);
     };
     let points = vec![("switch".to_owned(), 1), ("overheat.temperature".to_owned(), 12)];
-    let map = ["[cloud.clife.map.\"switch\"]", "name = \"1\"", "[cloud.clife.map.\"overheat.temperature\"]", "name = \"12\""];
-    let common = ["scheme = \"http\"", "host = \"<here>\"", "product_code = \"C11FE001\"", "dev_mac = \"02005EC11FE0\""];
+    let map =
+        ["[cloud.clife.map.\"switch\"]", "name = \"1\"", "[cloud.clife.map.\"overheat.temperature\"]", "name = \"12\""];
+    let common =
+        ["scheme = \"http\"", "host = \"<here>\"", "product_code = \"C11FE001\"", "dev_mac = \"02005EC11FE0\""];
     let ordinary = [&common[..], &["dev_key = \"c1c6cfd4dde2ebf0f9fe878c959aa3a8\""], &map].concat();
     check(Product { points: points.clone(), ..Product::default() }, &ordinary);
     let special = Product {

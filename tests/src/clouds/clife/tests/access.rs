@@ -76,7 +76,10 @@ fn a_will_that_breaks_a_rule_is_a_breach() {
         (|will| will.retain = true, "retain true"),
         (|will| will.topic = downward_topic(), "upward topic expected"),
         (|will| will.payload = br#"{"cmd":2014}"#.to_vec(), "ver is missing"),
-        (|will| will.payload = String::from_utf8_lossy(&will.payload).replace("2014", "2006").into_bytes(), "2014 expected"),
+        (
+            |will| will.payload = String::from_utf8_lossy(&will.payload).replace("2014", "2006").into_bytes(),
+            "2014 expected",
+        ),
         (|will| will.payload = String::from_utf8_lossy(&will.payload).replace("\"03\"", "\"30\"").into_bytes(), "dir"),
     ] {
         run(Product::default(), async |clife| {
