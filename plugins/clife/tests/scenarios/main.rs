@@ -1,5 +1,6 @@
 //! Whole conversations of a Clife session with its platform, in virtual time.
 
+mod arbitrary;
 mod clock;
 mod connecting;
 mod registration;
