@@ -3,6 +3,8 @@
 mod arbitrary;
 mod clock;
 mod connecting;
+mod greeting;
 mod registration;
 mod stage;
 mod starting;
+mod stored_login;
