@@ -261,6 +261,17 @@ fn the_pauses_between_requests_double_from_five_seconds_to_five_minutes() {
 }
 
 #[test]
+fn a_failure_is_no_longer_shown_once_the_device_is_registered() {
+    let (mut cloud, application) = applying(json!({}));
+    cloud.answer_application(&application, json!({"respCode": 5}));
+    cloud.wait_for_attempt();
+    assert!(cloud.host.status().text.starts_with("registering: not registered"), "{}", cloud.host.status().text);
+    cloud.register();
+    assert_eq!(cloud.host.status().text, "connecting");
+    cloud.come_online();
+}
+
+#[test]
 fn an_answer_to_an_earlier_request_changes_nothing() {
     let (mut cloud, application) = applying(json!({}));
     cloud.host.http_failed(application.http, Reason::Timeout);
