@@ -2,13 +2,11 @@
 
 use polylink_plugin_sdk::services::Reason;
 use polylink_plugin_sdk::session::Phase;
-use polylink_plugin_sdk::testing::Setup;
-use polylink_plugin_sdk::{ClockQuality, WallTime};
+use polylink_plugin_sdk::{ClockQuality, Output, WallTime};
 use serde_json::{Value, json};
 
 use crate::scenarios::stage::{
-    Application, Cloud, DEV_ID, DEV_KEY, DEV_MAC, DEVICE_SECRET, DOWNWARD, PRODUCT_CODE, level, merged, product, seal,
-    setup, setup_of, setup_registered,
+    Application, Cloud, DEV_ID, DEV_KEY, DEV_MAC, DEVICE_SECRET, PRODUCT_CODE, level, merged, seal, setup,
 };
 
 /// Just asked to be registered.
@@ -259,6 +257,26 @@ fn the_pauses_between_requests_double_from_five_seconds_to_five_minutes() {
         assert!((around_ms * 8 / 10..=300_000.min(around_ms * 12 / 10)).contains(&waited), "{waited} {around_ms}");
     }
     cloud.register();
+    // A success lets them start over.
+    cloud.accept();
+    cloud.grant_subscription();
+    let (id, _) = cloud.expect_frame(2004);
+    cloud.say(2005, &id, json!({"respCode": 2}));
+    cloud.host.expect_mqtt_disconnect();
+    cloud.wait_for_attempt();
+    let application = cloud.expect_application();
+    cloud.answer_application(&application, json!({"respCode": 5}));
+    check_asks_again(&mut cloud, &application, Phase::Offline, 5_000);
+}
+
+#[test]
+fn a_failure_is_no_longer_shown_once_the_device_is_registered() {
+    let (mut cloud, application) = applying(json!({}));
+    cloud.answer_application(&application, json!({"respCode": 5}));
+    cloud.wait_for_attempt();
+    assert!(cloud.host.status().text.starts_with("registering: not registered"), "{}", cloud.host.status().text);
+    cloud.register();
+    assert_eq!(cloud.host.status().text, "connecting");
     cloud.come_online();
 }
 
@@ -343,116 +361,11 @@ fn a_success_in_clear_is_taken_unless_everything_has_to_be_encrypted() {
 }
 
 #[test]
-fn a_device_that_has_registered_before_connects_at_once() {
-    let mut cloud = Cloud::started(setup_registered(json!({})));
-    let connect = cloud.accept();
-    assert_eq!((connect.host.as_str(), connect.port, connect.keepalive_s), ("broker.clife", 1884, 90));
-    assert_eq!(cloud.grant_subscription().filter, DOWNWARD);
-    cloud.expect_frame(2004);
-    cloud.host.expect_silence();
-}
-
-#[test]
-fn numbers_of_messages_go_on_after_a_restart() {
-    let mut cloud = Cloud::started(setup(json!({})));
-    let first = cloud.expect_application().id.as_i64().unwrap();
-    cloud.host.restart();
-    let second = cloud.expect_application().id.as_i64().unwrap();
-    assert_eq!((first, second), (1, 1001));
-}
-
-/// Not this device's login: with these settings, the device of [`setup_registered`] registers.
-#[track_caller]
-fn check_registers(with: Setup) {
-    let mut cloud = Cloud::started(with);
-    let application = cloud.expect_application();
-    cloud.host.expect_silence();
-    cloud.answer_application(&application, cloud.login.clone());
-    cloud.host.expect_mqtt_connect();
-    // What was stored has made room for it.
-    cloud.host.restart();
-    cloud.host.expect_mqtt_connect();
-}
-
-#[test]
-fn the_login_of_another_device_or_platform_is_none() {
-    let registered = setup_registered(json!({}));
-    for changes in [
-        json!({"dev_mac": "02005E102031"}),
-        json!({"product_code": "P0002"}),
-        json!({"environment": "test"}),
-        json!({"host": "own"}),
-        level(0),
-    ] {
-        let mut with = setup_of(product(), changes);
-        with.stored.clone_from(&registered.stored);
-        check_registers(with);
-    }
-}
-
-#[test]
-fn a_login_that_settings_have_completed_is_none_without_them() {
-    let overridden = json!({"mqtt_user": "U2"});
-    let mut cloud = Cloud::started(setup(overridden.clone()));
-    let application = cloud.expect_application();
-    cloud.answer_application(&application, merged(cloud.login.clone(), json!({"mqttUser": null})));
-    cloud.come_online();
-    cloud.host.restart();
-    cloud.come_online();
-    let mut with = setup(json!({}));
-    with.stored.clone_from(&cloud.host.setup().stored);
-    check_registers(with);
-}
-
-#[test]
-fn a_damaged_store_is_an_empty_one() {
-    let registered = setup_registered(json!({}));
-    let login: Value = serde_json::from_slice(&registered.stored["login"]).unwrap();
-    let mut damaged: Vec<Vec<u8>> =
-        [&b""[..], b"\xFF\x00{", b"{}", b"[]", b"null", b"{\"device\":7}"].map(<[u8]>::to_vec).into();
-    for (name, value) in [
-        ("dev_id", json!("a/b")),
-        ("mqtt_url", json!("http://h")),
-        ("device_secret", json!("short")),
-        ("user", json!(7)),
-        ("keepalive_s", json!(0)),
-    ] {
-        let mut login = login.clone();
-        assert!(login["login"].get(name).is_some(), "{login}");
-        login["login"][name] = value;
-        damaged.push(login.to_string().into_bytes());
-    }
-    for stored in damaged {
-        let mut with = registered.clone();
-        with.stored.insert("login".into(), stored);
-        check_registers(with);
-    }
-    for mark in [&b"x"[..], b"-1", b"99999999999", b"[1]", b""] {
-        let mut with = setup(json!({}));
-        with.stored.insert("message_id_mark".into(), mark.to_vec());
-        assert_eq!(Cloud::started(with).expect_application().id, 1);
-    }
-}
-
-#[test]
-fn a_store_that_fails_only_costs_another_registration() {
-    let mut cloud = Cloud::started(setup(json!({})));
-    cloud.host.fail_store(true);
-    cloud.register();
-    cloud.come_online();
-    assert!(cloud.logged("could not be stored"));
-    cloud.host.fail_store(false);
-    cloud.host.restart();
-    cloud.register();
-    cloud.come_online();
-}
-
-#[test]
 fn a_stop_ends_the_request_to_register() {
     let (mut cloud, application) = applying(json!({}));
     cloud.host.stop();
     let cancelled = cloud.host.expect_output("the end of an HTTP request", |output| match output {
-        polylink_plugin_sdk::Output::CancelHttp(id) => Some(*id),
+        Output::CancelHttp(id) => Some(*id),
         _ => None,
     });
     assert_eq!(cancelled, application.http);
