@@ -34,10 +34,11 @@ pub fn unseal(key: &str, text: &str) -> Option<String> {
         last = sealed;
     }
     let padding = bytes[bytes.len() - 1];
-    let length = bytes.len() - usize::from(padding);
-    let is_padding = (1..=16).contains(&padding) && bytes[length..].iter().all(|&byte| byte == padding);
-    bytes.truncate(length);
-    is_padding.then_some(bytes).and_then(|bytes| String::from_utf8(bytes).ok())
+    if !(1..=16).contains(&padding) {
+        return None;
+    }
+    let ending = bytes.split_off(bytes.len() - usize::from(padding));
+    ending.iter().all(|&byte| byte == padding).then_some(bytes).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 fn cipher(key: &str) -> Aes128 {
