@@ -114,7 +114,7 @@ fn what_could_begin_is_refused_because_nothing_can_yet() {
     check_firmware(json!({}), NOT_YET);
     check_firmware(json!({"url": "HTTPS://open.clife.cn:8443/f?x=1", "md5": MD5.to_uppercase()}), NOT_YET);
     let mcu = firmware(json!({"fileType": "SUBFIRM", "devNum": 1, "hardware": "2.1", "software": "0.9"}));
-    check(&upgrade(&[mcu.clone()]), &failure(NOT_YET));
+    check(&upgrade(std::slice::from_ref(&mcu)), &failure(NOT_YET));
     check(&upgrade(&[firmware(json!({})), mcu, file("PHOTO")]), &failure(NOT_YET));
     for file_type in ["PROFILE", "PHOTO", "VIDEO", "VOICE", "DATA"] {
         check(&operation("DOWN", file(file_type)), &failure(NOT_YET));
