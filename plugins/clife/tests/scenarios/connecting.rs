@@ -195,6 +195,23 @@ fn a_login_that_is_refused_three_times_is_asked_for_again_once_and_then_a_person
         assert_eq!(cloud.host.status().phase, Phase::Attention);
         assert!(cloud.host.status().text.contains("also after another registration"));
         check_waits(&mut cloud, 3_600_000);
+        // Then all of it begins anew.
+        for _ in 0..3 {
+            cloud.expect_connect();
+            cloud.host.mqtt_refused(cloud.connection, code);
+            cloud.wait_for_attempt();
+        }
+        cloud.register();
+        cloud.come_online();
+        // As it does for a device that was online since.
+        cloud.cut();
+        cloud.wait_for_attempt();
+        for _ in 0..3 {
+            cloud.expect_connect();
+            cloud.host.mqtt_refused(cloud.connection, code);
+            cloud.wait_for_attempt();
+        }
+        cloud.register();
         cloud.come_online();
     }
 }
@@ -244,7 +261,10 @@ fn a_connection_that_breaks_on_the_way_is_opened_again() {
     cloud.host.expect_silence();
     check_waits(&mut cloud, 2_000);
     cloud.accept();
-    cloud.grant_subscription();
+    let new = cloud.expect_subscription();
+    cloud.host.subscribed(subscribe.id, 1);
+    cloud.host.expect_silence();
+    cloud.host.subscribed(new.id, 1);
     let (id, _) = cloud.expect_frame(2004);
     let old = cloud.connection;
     cloud.cut();

@@ -257,7 +257,16 @@ fn the_pauses_between_requests_double_from_five_seconds_to_five_minutes() {
         assert!((around_ms * 8 / 10..=300_000.min(around_ms * 12 / 10)).contains(&waited), "{waited} {around_ms}");
     }
     cloud.register();
-    cloud.come_online();
+    // A success lets them start over.
+    cloud.accept();
+    cloud.grant_subscription();
+    let (id, _) = cloud.expect_frame(2004);
+    cloud.say(2005, &id, json!({"respCode": 2}));
+    cloud.host.expect_mqtt_disconnect();
+    cloud.wait_for_attempt();
+    let application = cloud.expect_application();
+    cloud.answer_application(&application, json!({"respCode": 5}));
+    check_asks_again(&mut cloud, &application, Phase::Offline, 5_000);
 }
 
 #[test]
