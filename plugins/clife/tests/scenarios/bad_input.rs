@@ -274,3 +274,40 @@ fn directions_are_those_that_are_set() {
     // The stage greets in the usual one.
     cloud.assert_fact("odd_direction", "1");
 }
+
+/// What is of no use, or waited at the broker, does not tell the time; a usable message of the moment does.
+#[test]
+fn a_message_that_is_dropped_or_late_sets_no_clock() {
+    let mut cloud = online(json!({}));
+    let check_ahead = |cloud: &mut Cloud, ahead_ms: i64| {
+        cloud.report(1);
+        let now = cloud.host.now().wall.unix_ms;
+        assert_eq!(cloud.expect(2006).frame["timestamp"], now + ahead_ms);
+    };
+    cloud.host.advance(25 * 3_600_000);
+    for changes in [
+        json!({"cmd": 2007}),
+        json!({"cmd": 2006}),
+        json!({"cmd": 2005}),
+        json!({"cmd": 1003}),
+        json!({"data": "!!!!"}),
+        json!({"dir": "03"}),
+    ] {
+        cloud.say_bytes(query(changes).to_string());
+        check_ahead(&mut cloud, 0);
+    }
+    cloud.cut();
+    cloud.wait_for_attempt();
+    cloud.accept();
+    cloud.say_bytes(query(json!({"msgId": 70})).to_string());
+    cloud.grant_subscription();
+    cloud.say_bytes(query(json!({"msgId": 71})).to_string());
+    let (id, _) = cloud.expect_frame(2004);
+    // Without a time.
+    cloud.say_bytes(query(json!({"cmd": 2005, "msgId": id, "timestamp": null, "data": {"respCode": 0}})).to_string());
+    cloud.host.take_outputs();
+    check_ahead(&mut cloud, 0);
+    let unix_ms = cloud.host.now().wall.unix_ms + 60_000;
+    cloud.say_bytes(query(json!({"msgId": 72, "timestamp": unix_ms})).to_string());
+    check_ahead(&mut cloud, 60_000);
+}

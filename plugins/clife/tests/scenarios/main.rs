@@ -14,3 +14,4 @@ mod reports;
 mod stage;
 mod starting;
 mod stored_login;
+mod unbinding;
