@@ -89,8 +89,7 @@ pub fn http_host(url: &str, longest: usize) -> Option<&str> {
 }
 
 /// Host and port of such an address, as they are written; there is a host, but nobody has looked at its characters.
-#[must_use]
-pub fn http_authority(url: &str, longest: usize) -> Option<&str> {
+fn http_authority(url: &str, longest: usize) -> Option<&str> {
     if url.len() > longest || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return None;
     }
