@@ -4,6 +4,7 @@ mod access;
 mod any_broker;
 mod bad_input;
 mod broken_configs;
+mod clife;
 mod commands;
 mod gizwits;
 mod json_lines;

@@ -142,6 +142,8 @@ fn mcu_options() -> McuOptions {
     McuOptions { schema: product::schema(), counter: product::COUNTER.to_owned(), rate: 0, baud: None, seed: 1 }
 }
 
+/// The plugin of the Clife cloud.
+pub const CLIFE: &str = "polylink-clife";
 /// The plugin of the Deli cloud.
 pub const DELI: &str = "polylink-deli";
 /// The plugin of the Gizwits cloud.
@@ -153,7 +155,8 @@ pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
 /// What the scenarios load, or try to.
-const ALL: [&str; 8] = [
+const ALL: [&str; 9] = [
+    CLIFE,
     DELI,
     GIZWITS,
     LIERDA,

@@ -255,7 +255,8 @@ fn every_key_of_host_toml_has_a_comment() {
 
 #[test]
 fn the_shipped_products_load_with_their_clouds() {
-    let secrets = ["DELI_PRODUCT_SECRET", "LIERDA_PRODUCT_KEY"].map(|name| (name.to_owned(), "s".repeat(16)));
+    let secrets =
+        ["CLIFE_DEV_KEY", "DELI_PRODUCT_SECRET", "LIERDA_PRODUCT_KEY"].map(|name| (name.to_owned(), "s".repeat(16)));
     let host = Config::load_host(&configs(), Overrides::new(secrets, [])).expect("it is right");
     let keys = host.product_keys();
     assert_eq!(

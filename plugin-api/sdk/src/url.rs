@@ -27,7 +27,11 @@ impl Endpoint {
     /// # Errors
     /// Another scheme, no host, or a port outside 1 to 65535.
     pub fn parse(address: &str) -> Result<Self, NoEndpoint> {
-        Self::read(address.trim()).ok_or_else(|| NoEndpoint(address.chars().take(SHOWN_ADDRESS).collect()))
+        Self::read(address.trim()).ok_or_else(|| {
+            // What stands before an `@` may be a password.
+            let shown = address.rsplit_once('@').map_or(address, |(_, shown)| shown);
+            NoEndpoint(shown.chars().take(SHOWN_ADDRESS).collect())
+        })
     }
 
     fn read(address: &str) -> Option<Self> {
@@ -85,8 +89,7 @@ pub fn http_host(url: &str, longest: usize) -> Option<&str> {
 }
 
 /// Host and port of such an address, as they are written; there is a host, but nobody has looked at its characters.
-#[must_use]
-pub fn http_authority(url: &str, longest: usize) -> Option<&str> {
+fn http_authority(url: &str, longest: usize) -> Option<&str> {
     if url.len() > longest || url.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return None;
     }
@@ -170,6 +173,8 @@ mod tests {
     #[test]
     fn the_error_shows_the_address_and_what_would_be_one() {
         let error = Endpoint::parse("http://h").unwrap_err();
+        let with_user = Endpoint::parse("tcp://me:hunter2@h").unwrap_err().to_string();
+        assert!(!with_user.contains("hunter2"), "{with_user}");
         assert_eq!(error.to_string(), "`http://h` is not tcp://host[:port], mqtt://, ssl://, tls:// or mqtts://");
         assert_eq!(Endpoint::parse(&"é".repeat(81)), Err(NoEndpoint("é".repeat(80))));
     }

@@ -128,6 +128,10 @@ impl Settings {
             if topics::fill(template, Some("product"), "device").is_err() {
                 return Err(unfit(key, "a topic without `+` and `#`, such as /device/{productCode}/{devId}/upward"));
             }
+            // Found out here, and not again and again after a registration.
+            if identity.product_code.is_empty() && topics::fill(template, None, "device").is_err() {
+                return Err(unfit("product_code", &format!("the code of the product, which {key} needs")));
+            }
         }
         for (key, digits) in [("dir_up", &keys.dir_up), ("dir_down", &keys.dir_down)] {
             if frame::dir_digits(digits).is_none() {
@@ -166,12 +170,15 @@ impl Settings {
             scheme: keys.scheme.text().to_owned(),
             path: keys.register_path,
         };
+        // The address goes on with a query, so neither may end the host or the path before.
+        let is_one_word = !register.host.contains(|c: char| c.is_whitespace() || "/?#".contains(c));
+        if !is_one_word || Endpoint::parse(&format!("tcp://{}", register.host)).is_err() {
+            return Err(unfit("host", "a host, perhaps with a port"));
+        }
         let address = format!("{}://{}{}", register.scheme, register.host, register.path);
-        if !register.path.starts_with('/') || http_host(&address, LONGEST_ADDRESS).is_none() {
-            return Err(unfit(
-                "host and register_path",
-                "a host, perhaps with a port, and a path that begins with `/`",
-            ));
+        let is_path = register.path.starts_with('/') && !register.path.contains(['?', '#']);
+        if !is_path || http_host(&address, LONGEST_ADDRESS).is_none() {
+            return Err(unfit("register_path", "a path that begins with `/`"));
         }
         Ok(Self {
             register,

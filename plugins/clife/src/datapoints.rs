@@ -11,7 +11,7 @@ use polylink_plugin_sdk::{DatapointId, Value};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::frame::{members, raw};
+use crate::frame::{members, raw, text};
 
 /// The product as this cloud knows it.
 #[derive(Debug)]
@@ -102,6 +102,18 @@ impl Datapoints {
         if values.is_empty() { Err(BadCommand::Nothing) } else { Ok(values.into_iter().collect()) }
     }
 
+    /// The datapoints that a control names, also if it is to be refused; what it names besides is left out.
+    #[must_use]
+    pub fn named(&self, body: &RawValue) -> Vec<DatapointId> {
+        let params = members(body).and_then(|mut body| body.remove("params"));
+        let params = params.and_then(|params| list(&params).ok()).unwrap_or_default();
+        let names = params.iter().filter_map(|param| members(param)).flat_map(BTreeMap::into_keys);
+        let mut ids: Vec<DatapointId> = names.filter_map(|name| Some(self.field(&name)?.id)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
     /// What a query asks for; none: everything. Datapoints that are not known are left out, so that nothing may be left:
     /// `None` (not documented; chosen by us).
     ///
@@ -116,11 +128,11 @@ impl Datapoints {
         };
         let mut ids = Vec::new();
         for name in &names {
-            let name = name.get().trim_matches('"');
-            if name.starts_with(['{', '[']) {
+            if name.get().starts_with(['{', '[']) {
                 return Err(BadCommand::Form);
             }
-            ids.extend(self.field(name).map(|field| field.id));
+            let name = text(name).unwrap_or_else(|| name.get().to_owned());
+            ids.extend(self.field(&name).map(|field| field.id));
         }
         ids.sort_unstable();
         ids.dedup();

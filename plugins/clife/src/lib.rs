@@ -32,5 +32,9 @@ polylink_plugin_sdk::export_plugin!(session::ClifeSession, INFO);
 extern crate self as polylink_clife;
 
 #[cfg(test)]
+#[path = "../tests/scenarios/main.rs"]
+mod scenarios;
+
+#[cfg(test)]
 #[path = "../tests/vectors.rs"]
 mod vectors;

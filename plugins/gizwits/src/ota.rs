@@ -10,7 +10,7 @@ mod tests;
 
 use std::collections::VecDeque;
 
-use polylink_plugin_sdk::url::http_authority;
+use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, Kind, Offer, Reaction, Target};
@@ -308,7 +308,7 @@ const fn place(kind: Kind) -> usize {
 
 /// Whether this is an address to load from.
 fn is_address(url: &str) -> bool {
-    http_authority(url, LONGEST_URL).is_some() && url.bytes().all(|byte| byte.is_ascii_graphic())
+    http_host(url, LONGEST_URL).is_some() && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Longest address taken. Not documented; chosen by us.

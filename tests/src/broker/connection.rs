@@ -258,10 +258,14 @@ impl Client<'_> {
         let Some(connect) = self.connect.take() else { return };
         let mut state = self.shared.lock();
         let gone = state.sessions.leave(&connect.client_id, self.id);
-        if let (false, Some(will)) = (self.farewell, &connect.will) {
+        let will = connect.will.as_ref().filter(|_| !self.farewell);
+        if let Some(will) = will {
             state.sessions.route(will);
         }
         drop(state);
+        if let Some(will) = will {
+            self.shared.hooks.will(&connect.client_id, will);
+        }
         if gone {
             self.shared.hooks.presence(&connect.client_id, false);
         }

@@ -32,6 +32,9 @@ pub trait Hooks: Send + Sync + 'static {
     /// A client broke the standard or the rules of [`Hooks::message`], and was cut off.
     fn violation(&self, _text: &str) {}
 
+    /// The will of a client that went without a farewell is handed to subscribers.
+    fn will(&self, _client: &str, _will: &Publish) {}
+
     /// A client was let in, with its CONNACK already on its way, or has gone.
     fn presence(&self, _client: &str, _online: bool) {}
 }

@@ -1,5 +1,6 @@
 //! Simulated clouds, written from the documents of their vendors. A cloud is one file here and one line in [`KNOWN`].
 
+pub mod clife;
 pub mod deli;
 pub mod gizwits;
 pub mod ledger;
@@ -56,6 +57,11 @@ pub fn known(name: &str) -> Option<&'static Known> {
 
 /// All clouds there are.
 pub const KNOWN: &[Known] = &[
+    Known {
+        name: "clife",
+        package: "polylink-clife",
+        start: |counter| Box::pin(async move { Ok(Box::new(clife::Clife::start(counter)?) as Box<dyn SimCloud>) }),
+    },
     Known {
         name: "deli",
         package: "polylink-deli",

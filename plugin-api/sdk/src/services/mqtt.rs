@@ -139,3 +139,17 @@ pub enum Event {
         duplicate: bool,
     },
 }
+
+/// What a CONNACK code other than 0 means, for people (MQTT 3.1.1, 3.2.2.3).
+#[must_use]
+pub fn refusal(code: u8) -> String {
+    let why = match code {
+        1 => "the broker does not speak MQTT 3.1.1",
+        2 => "the broker does not take this client id",
+        3 => "the broker is not available",
+        4 => "the broker does not take user name or password",
+        5 => "the broker does not authorise this device",
+        _ => "the broker refused the connection",
+    };
+    format!("{why} (CONNACK {code})")
+}

@@ -56,7 +56,7 @@ impl ClifeSession {
             Ok(None) => self.answer(now, frame.cmd, id, &self.datapoints.answer(&Values::new())),
             Ok(Some(ids)) => {
                 let body = CommandBody::Get(ids.clone());
-                self.submit(frame.cmd, id, Asked::Query(ids), body);
+                self.submit(frame, id, Asked::Query(ids), body);
             }
         }
     }
@@ -71,7 +71,10 @@ impl ClifeSession {
             }
         };
         match self.datapoints.control(&body) {
-            Err(why) => self.refuse(now, frame.cmd, id, &[], &why.to_string()),
+            Err(why) => {
+                let named = self.datapoints.named(&body);
+                self.refuse(now, frame.cmd, id, &named, &why.to_string());
+            }
             Ok(values) => {
                 let ids: Vec<DatapointId> = values.iter().map(|(id, _)| *id).collect();
                 if self.open.len() >= MOST_OPEN {
@@ -81,7 +84,7 @@ impl ClifeSession {
                     let cmd = self.reply_cmd(frame.cmd);
                     return self.send(now, cmd, id, &refusal);
                 }
-                self.submit(frame.cmd, id, Asked::Control(values.clone()), CommandBody::Set(values));
+                self.submit(frame, id, Asked::Control(values.clone()), CommandBody::Set(values));
             }
         }
     }
@@ -101,12 +104,17 @@ impl ClifeSession {
         }
     }
 
-    fn submit(&mut self, cmd: i64, id: &MsgId, asked: Asked, body: CommandBody) {
+    fn submit(&mut self, frame: &Frame, id: &MsgId, asked: Asked, body: CommandBody) {
         let request = self.next_id();
-        let key = key_of(cmd, id);
+        let key = key_of(frame.cmd, id);
         let mut command = Command::new(body);
         command.deadline_ms = DEADLINE_MS;
-        command.message_id.clone_from(&key);
+        // The host remembers commands longer than a number is good for: one that a broker brings again, perhaps to a
+        // session that knows nothing of it, is of the same moment, a new one under an old number is not.
+        command.message_id = match frame.timestamp {
+            Some(timestamp) => format!("{key}/{timestamp}"),
+            None => key.clone(),
+        };
         self.open.insert(request, Open { id: id.clone(), key, asked });
         self.outputs.push(Output::Submit(request, command));
     }

@@ -50,6 +50,8 @@ pub enum Phase {
     Online {
         /// The connection.
         connection: RequestId,
+        /// The number of a greeting that has no answer yet.
+        unanswered: Option<MsgId>,
     },
     /// Until [`Timer::Retry`].
     Waiting(Wait),
@@ -89,9 +91,9 @@ impl Phase {
     /// The connection on which messages can be sent.
     pub const fn open_connection(&self) -> Option<RequestId> {
         match self {
-            Self::Subscribing { connection, .. } | Self::Greeting { connection, .. } | Self::Online { connection } => {
-                Some(*connection)
-            }
+            Self::Subscribing { connection, .. }
+            | Self::Greeting { connection, .. }
+            | Self::Online { connection, .. } => Some(*connection),
             _ => None,
         }
     }
@@ -253,8 +255,9 @@ impl ClifeSession {
     }
 
     pub(super) fn greeting_unanswered(&mut self, now: Now) {
-        let Phase::Greeting { connection, sent, .. } = self.phase else { return };
-        if sent < self.settings.greeting.attempts {
+        let Phase::Greeting { connection, id, sent } = &self.phase else { return };
+        let (connection, id) = (*connection, id.clone());
+        if *sent < self.settings.greeting.attempts {
             return self.say_greeting(now);
         }
         if self.settings.greeting.required {
@@ -262,22 +265,27 @@ impl ClifeSession {
         }
         // The vendor's own virtual device does not wait for it.
         self.info("the platform does not answer the connection request 2004; going on without".to_owned());
-        self.online(now, connection);
+        self.online(now, connection, Some(id));
     }
 
-    /// The platform's answer to the greeting (2005).
+    /// The platform's answer to the greeting (2005). It may come after the device has gone on without; a refusal counts
+    /// then too.
     pub(super) fn take_greeting_answer(&mut self, now: Now, frame: &Frame) {
-        let Phase::Greeting { connection, id, .. } = &self.phase else { return self.unmatched() };
-        if frame.id.as_ref() != Some(id) {
-            return self.unmatched();
-        }
-        let connection = *connection;
+        let (connection, is_late) = match &self.phase {
+            Phase::Greeting { connection, id, .. } if frame.id.as_ref() == Some(id) => (*connection, false),
+            Phase::Online { connection, unanswered: Some(id) } if frame.id.as_ref() == Some(id) => (*connection, true),
+            _ => return self.unmatched(),
+        };
         let body = self.open_body(frame).ok().and_then(|body| members(&body));
         let code = body.and_then(|body| integer::<i64>(body.get("respCode")?));
         match code {
             Some(0) => {
                 self.take_time(now, frame.timestamp);
-                self.online(now, connection);
+                if is_late {
+                    self.phase = Phase::Online { connection, unanswered: None };
+                } else {
+                    self.online(now, connection, None);
+                }
             }
             Some(UNKNOWN_DEVICE) => {
                 self.forget_login();
@@ -288,8 +296,8 @@ impl ClifeSession {
         }
     }
 
-    fn online(&mut self, now: Now, connection: RequestId) {
-        self.phase = Phase::Online { connection };
+    fn online(&mut self, now: Now, connection: RequestId, unanswered: Option<MsgId>) {
+        self.phase = Phase::Online { connection, unanswered };
         self.timers.clear(&Timer::Greeting);
         self.note.clear();
         self.registered_again = false;
@@ -302,15 +310,7 @@ impl ClifeSession {
     }
 
     fn refused(&mut self, now: Now, code: u8) {
-        let why = match code {
-            1 => "the broker does not speak MQTT 3.1.1",
-            2 => "the broker does not take this client id",
-            3 => "the broker is not available",
-            4 => "the broker does not take user name or password",
-            5 => "the broker does not authorise this device",
-            _ => "the broker refused the connection",
-        };
-        let why = format!("{why} (CONNACK {code})");
+        let why = mqtt::refusal(code);
         if code != 4 && code != 5 {
             return self.lost(now, &why);
         }

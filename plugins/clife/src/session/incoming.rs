@@ -5,6 +5,7 @@ use polylink_plugin_sdk::session::Level;
 use serde_json::value::RawValue;
 
 use super::ClifeSession;
+use super::connection::Phase;
 use crate::cipher;
 use crate::frame::cmd::{CONNECTED, CONTROL, FILE, FORCE_OFFLINE, QUERY, UNBIND};
 use crate::frame::{Direction, Frame, MsgId, Sender, members, raw, sender, text};
@@ -29,8 +30,7 @@ impl ClifeSession {
         if sender(frame.cmd) != Some(Sender::Platform) {
             return self.drop_input(&format!("command {} is none of the platform's", frame.cmd));
         }
-        let is_long_ago = self.clock_set.is_none_or(|set| now.monotonic.since(set) >= CLOCK_GOOD_FOR_MS);
-        if is_long_ago && frame.cmd != CONNECTED {
+        if self.tells_time(now, &frame) {
             self.take_time(now, frame.timestamp);
         }
         match (frame.cmd, frame.id.clone()) {
@@ -51,6 +51,15 @@ impl ClifeSession {
             }
             _ => self.drop_input(&format!("command {} asks for nothing here", frame.cmd)),
         }
+    }
+
+    /// True if the clock is to be set by this message, of which 2005 is none. One that waited at the broker while the
+    /// device was away says a time long past, so it has to come to a device that is online.
+    fn tells_time(&self, now: Now, frame: &Frame) -> bool {
+        self.clock_set.is_none_or(|set| now.monotonic.since(set) >= CLOCK_GOOD_FOR_MS)
+            && matches!(self.phase, Phase::Online { .. })
+            && matches!(frame.cmd, QUERY | CONTROL | UNBIND | FORCE_OFFLINE | FILE)
+            && self.open_body(frame).is_ok()
     }
 
     fn carry_out(&mut self, now: Now, cmd: i64, frame: &Frame, id: &MsgId) {
@@ -82,7 +91,7 @@ impl ClifeSession {
 
 /// An empty object.
 const EMPTY: std::collections::BTreeMap<&str, &str> = std::collections::BTreeMap::new();
-/// After so long any message of the platform tells the time (not documented; chosen by us).
+/// After so long any usable message of the platform tells the time (not documented; chosen by us).
 const CLOCK_GOOD_FOR_MS: u64 = 86_400_000;
 /// Characters of a reason that are shown.
 const LONGEST_REASON: usize = 120;

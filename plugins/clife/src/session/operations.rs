@@ -8,7 +8,7 @@ use polylink_plugin_sdk::session::Level;
 
 use super::ClifeSession;
 use crate::files::{Event, FileMode, Installed, Request, Verdict, Versions, judge};
-use crate::frame::{Frame, MsgId, cmd};
+use crate::frame::{Frame, MsgId, cmd, raw};
 
 impl ClifeSession {
     /// A request for a file operation (2019).
@@ -17,11 +17,12 @@ impl ClifeSession {
         if let Some(answer) = self.answers.find(now.monotonic, &key).map(ToOwned::to_owned) {
             self.told.counters.commands_repeated += 1;
             // A repeated operation says nothing again; a repeated question is answered.
-            if answer.get().contains(VERSIONS) {
+            if answer.get() != NOTHING {
                 self.send(now, cmd::FILE_ANSWER, id, &answer);
             }
             return;
         }
+        let mut is_question = false;
         let event = match self.open_body(frame) {
             Err(why) => {
                 self.drop_input(&why);
@@ -29,12 +30,15 @@ impl ClifeSession {
             }
             Ok(body) => match Request::parse(&body) {
                 Err(bad) => self.refuse_files(bad.event(), &bad),
-                Ok(request) => self.judge_files(&request),
+                Ok(request) => {
+                    is_question = request.file_mode == FileMode::Query;
+                    self.judge_files(&request)
+                }
             },
         };
         let body = event.body();
         self.send(now, cmd::FILE_ANSWER, id, &body);
-        self.answers.keep(now.monotonic, key, body);
+        self.answers.keep(now.monotonic, key, if is_question { body } else { raw(&()) });
     }
 
     fn judge_files(&mut self, request: &Request) -> Event {
@@ -80,8 +84,8 @@ impl ClifeSession {
 
 /// Number of the communication module (Clife access document 4.3.2.8).
 const MODULE: u32 = 0;
-/// What only version reports have.
-const VERSIONS: &str = "\"devVer\"";
+/// What is kept of the answer to an operation, which is not to be given again.
+const NOTHING: &str = "null";
 /// There is nothing to upload (not documented; chosen by us).
 const NO_FILE: &str = "no file";
 /// Not documented; chosen by us.

@@ -72,6 +72,7 @@ impl ClifeSession {
                     return self.registration_at_fault(now, why);
                 }
                 self.registration_backoff.reset();
+                self.note.clear();
                 self.take_time(now, platform_time_ms);
                 self.store_login();
                 self.info(format!("registered as device {}", self.dev_id()));

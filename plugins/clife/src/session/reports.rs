@@ -82,10 +82,13 @@ impl ClifeSession {
     /// Everything that is known, as the platform has it after each connect. While the cloud is behind it is what was known
     /// by the newest report on its way, or the platform would see the past after the present.
     pub(super) fn report_everything(&mut self, now: Now) {
-        let values: Values = self.handed.iter().map(|(id, value)| (*id, value.clone())).collect();
+        // That of an earlier connection, which broke before the broker had it, is out of date.
+        self.uplink.waiting.retain(|entry| entry.seq != 0);
+        let is_behind = self.uplink.unsettled() > 0;
+        let known = if is_behind { &self.handed } else { &self.known };
+        let values: Values = known.iter().map(|(id, value)| (*id, value.clone())).collect();
         if let Some(body) = self.datapoints.body(&values) {
             let timestamp = self.unix_ms(now);
-            // Behind what waits, which is older.
             self.enqueue(Entry { seq: 0, id: None, timestamp, body });
         }
     }

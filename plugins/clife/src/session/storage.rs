@@ -18,7 +18,7 @@ pub const MESSAGE_ID_MARK: &str = "message_id_mark";
 
 #[derive(Deserialize)]
 struct StoredLogin {
-    /// Whose it is; another device's is of no use.
+    /// Whose it is; that of another device, or for another platform, is of no use.
     device: String,
     login: Box<RawValue>,
 }
@@ -38,11 +38,12 @@ impl ClifeSession {
         let _ = login.map(|login| self.adopt(login));
     }
 
-    /// By what a stored login is recognised as this device's.
+    /// By what a stored login is recognised as this device's, at this platform.
     fn device(&self) -> String {
-        let identity = &self.settings.identity;
+        let (host, identity) = (&self.settings.register.host, &self.settings.identity);
         let dev_id = identity.dev_id.as_deref().unwrap_or_default();
-        format!("{}-{dev_id}-{}", identity.product_code, identity.dev_mac)
+        // None of them has a `/`.
+        format!("{host}/{}/{dev_id}/{}", identity.product_code, identity.dev_mac)
     }
 
     pub(super) fn store_login(&mut self) {

@@ -248,20 +248,13 @@ impl DeliSession {
     }
 
     fn refused(&mut self, now: Now, code: u8) {
-        let why = match code {
-            1 => "the broker does not speak MQTT 3.1.1",
-            2 => "the broker does not take this client id",
-            3 => "the broker is not available",
-            4 => "the broker does not take user name or password",
-            5 => "the broker does not authorise this device",
-            _ => "the broker refused the connection",
-        };
-        self.warn(format!("{why} (CONNACK {code})"));
+        let why = mqtt::refusal(code);
+        self.warn(why.clone());
         if code == 4 || code == 5 {
-            self.note = format!("{why} (CONNACK {code})");
+            self.note = why;
             self.identity_refused(now);
         } else {
-            self.lost(now, &format!("{why} (CONNACK {code})"));
+            self.lost(now, &why);
         }
     }
 

@@ -174,6 +174,7 @@ fn only_http_and_https_addresses_are_planned() {
         "http://:80/",
         "http://a@b/",
         "http://a b/",
+        "http://[x",
     ] {
         assert_eq!(offered(url), Err(OfferError::Address), "{url}");
     }

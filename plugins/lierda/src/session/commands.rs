@@ -33,6 +33,9 @@ pub struct Request {
     pub topics: Vec<String>,
     /// By what it is recognised if it comes again; empty: by nothing.
     pub key: String,
+    /// By what the host recognises it, also after a restart: it forgets nothing by time, and the platform may use a name
+    /// again.
+    pub command: String,
 }
 
 /// What is being done for a command.
@@ -85,7 +88,8 @@ impl LierdaSession {
                 return;
             }
         }
-        let request = Request { header_ctrl: frame.header_ctrl, id, topics: vec![topic], key };
+        let command = if key.is_empty() { String::new() } else { format!("{key}@{}", era(now)) };
+        let request = Request { header_ctrl: frame.header_ctrl, id, topics: vec![topic], key, command };
         if self.open.len() >= MAX_OPEN {
             // Not remembered: a moment later there may be room for it.
             let request = Request { key: String::new(), ..request };
@@ -183,6 +187,7 @@ impl LierdaSession {
             id: frame.answer_id(),
             topics: vec![self.topics.property_report()],
             key: String::new(),
+            command: String::new(),
         };
         match datapoints::ask(&self.model, &payload) {
             Err(why) => self.drop_input(&why.to_string()),
@@ -202,7 +207,7 @@ impl LierdaSession {
     pub(super) fn submit(&mut self, request: Request, step: Step, body: CommandBody) {
         let id = self.next_id();
         let mut command = Command::new(body);
-        command.message_id.clone_from(&request.key);
+        command.message_id.clone_from(&request.command);
         self.open.insert(id, Open { request, step });
         self.outputs.push(Output::Submit(id, command));
     }
@@ -275,6 +280,11 @@ impl LierdaSession {
     }
 }
 
+/// Changes every ten minutes, and not with a restart: longer than an answer is kept, much shorter than names last.
+fn era(now: Now) -> i64 {
+    now.wall.unix_ms.div_euclid(ERA_MS)
+}
+
 fn reason(result: &OutcomeResult) -> &str {
     match result {
         OutcomeResult::Done => "done",
@@ -287,6 +297,8 @@ fn reason(result: &OutcomeResult) -> &str {
 
 /// So long a command that comes again is answered as before (not documented; chosen by us).
 pub const KEPT_MS: u64 = 300_000;
+/// Twice as long (not documented; chosen by us).
+const ERA_MS: i64 = 600_000;
 /// Commands under way at once; further ones are refused (not documented; chosen by us).
 pub const MAX_OPEN: usize = 64;
 /// Codes of table 2.2 of the Lierda access protocol.

@@ -234,15 +234,7 @@ impl LierdaSession {
     }
 
     fn refused(&mut self, now: Now, code: u8) {
-        let why = match code {
-            1 => "the broker does not speak MQTT 3.1.1",
-            2 => "the broker does not take this client id",
-            3 => "the broker is not available",
-            4 => "the broker does not take user name or password",
-            5 => "the broker does not authorise this device",
-            _ => "the broker refused the connection",
-        };
-        let why = format!("{why} (CONNACK {code})");
+        let why = mqtt::refusal(code);
         if code != 4 && code != 5 {
             return self.lost(now, &why);
         }

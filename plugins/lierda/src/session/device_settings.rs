@@ -63,7 +63,13 @@ impl LierdaSession {
     }
 
     fn settings_request(&self, id: MessageId) -> Request {
-        Request { header_ctrl: SETTINGS, id, topics: vec![self.topics.config_report()], key: String::new() }
+        Request {
+            header_ctrl: SETTINGS,
+            id,
+            topics: vec![self.topics.config_report()],
+            key: String::new(),
+            command: String::new(),
+        }
     }
 
     pub(super) fn read_settings(&mut self, now: Now, request: Request, other: Option<Endpoint>) {

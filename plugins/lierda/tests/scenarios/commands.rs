@@ -56,6 +56,21 @@ fn check_refused(topic: &str, header_ctrl: i64, payload: Value, ack: Option<&str
 }
 
 #[test]
+fn a_name_that_the_platform_uses_again_later_is_another_command_for_the_host() {
+    let mut cloud = online(json!({}));
+    let mut names = Vec::new();
+    for _ in 0..2 {
+        cloud.say_as(SET, &json!(7), 20, set_n(json!(5)));
+        let (id, command) = cloud.host.expect_submit();
+        names.push(command.message_id);
+        carried_out(&mut cloud, id, &[]);
+        cloud.expect_frame(SET_ACK, 20);
+        cloud.host.advance(11 * 60_000);
+    }
+    assert!(!names[0].is_empty() && names[0] != names[1], "{names:?}");
+}
+
+#[test]
 fn a_set_is_carried_out_and_its_values_come_back_as_they_came() {
     let mut cloud = online(json!({}));
     let params = json!([{"identify": "n", "value": "100"}, {"identify": "switch", "value": 1}]);

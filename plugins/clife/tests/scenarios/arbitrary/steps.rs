@@ -1,0 +1,213 @@
+//! What may come: a grammar of steps, most of which make some sense.
+
+use polylink_plugin_sdk::services::Reason;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::scenarios::stage::level;
+
+#[derive(Clone, Debug)]
+pub enum Step {
+    Bytes(Vec<u8>),
+    Message {
+        cmd: i64,
+        id: usize,
+        dir: &'static str,
+        timestamp: Value,
+        data: Data,
+    },
+    /// An answer to the last greeting, with this code.
+    Greeted(Value),
+    /// An answer to the request to register.
+    Registered(Registered),
+    Grant(u8),
+    Publish(usize, Option<Reason>),
+    Outcome(usize, u8, i64),
+    Reports {
+        n: usize,
+        what: u8,
+        value: i64,
+        age_ms: i64,
+    },
+    Advance(u64),
+    Clock(i64, u8),
+    Cut,
+    Accept,
+    Refuse(u8),
+    Module(u8),
+    Network(bool),
+    StoreFails(bool),
+    Restart,
+    /// What usually happens next, so that much of it happens while the device is online.
+    ComeOnline,
+}
+
+#[derive(Clone, Debug)]
+pub enum Data {
+    Clear(Value),
+    Sealed(Value),
+    /// By another key than the device's.
+    SealedOtherwise(Value),
+    SealedText(String),
+}
+
+#[derive(Clone, Debug)]
+pub enum Registered {
+    Done,
+    WithoutSecret,
+    Without(&'static str),
+    Code(i64),
+    Status(u16),
+    OtherId,
+    Bytes(Vec<u8>),
+    Failed,
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!(null)),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (0..3_i64).prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-zA-Z0-9._/+#-]{0,12}".prop_map(Value::from),
+        "\\PC{0,6}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 24, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((key(), inner), 0..6)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+fn key() -> impl Strategy<Value = String> {
+    let known = prop::sample::select(vec![
+        "params",
+        "respCode",
+        "respCont",
+        "fileMode",
+        "fileInfo",
+        "fileType",
+        "url",
+        "md5",
+        "checkSum",
+        "startTime",
+        "stopTime",
+        "productVer",
+        "devNum",
+        "software",
+        "hardware",
+        "1",
+        "2",
+        "3",
+        " 4",
+        "5",
+        "9",
+    ]);
+    prop_oneof![4 => known.prop_map(str::to_owned), 1 => "[a-z]{0,6}"]
+}
+
+/// What the platform might say, more or less.
+fn any_content() -> impl Strategy<Value = Value> {
+    let value = prop_oneof![(-2..1_000_001_i64).prop_map(Value::from), any::<bool>().prop_map(Value::from), any_json()];
+    let name = prop::sample::select(vec!["1", "2", "3", "4", "5", "9", "01", "x"]);
+    let mode = prop::sample::select(vec!["DOWN", "UP", "QUERY", "down", ""]);
+    let kind = prop::sample::select(vec!["FIRM", "SUBFIRM", "PROFILE", "LOG", "PHOTO", "OTHER"]);
+    (0..8_usize, name, mode, kind, value, any_json()).prop_map(|(form, name, mode, kind, value, any)| match form {
+        0 | 1 => json!({"params": [{name: value}]}),
+        2 => json!({"params": [name, value]}),
+        3 => json!({"params": [{name: value, "1": true}, {"2": any}]}),
+        4 => json!({"respCode": value, "respCont": any}),
+        5 => json!({"fileMode": mode, "productVer": 2, "startTime": value, "stopTime": any,
+            "fileInfo": [{"fileType": kind, "devNum": 1, "software": "1.1.0.0", "hardware": "1.0", "url": "http://h/f",
+              "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 97}]}),
+        6 => json!({"fileMode": mode, "fileInfo": any}),
+        _ => any,
+    })
+}
+
+fn any_data() -> impl Strategy<Value = Data> {
+    prop_oneof![
+        6 => any_content().prop_map(Data::Sealed),
+        2 => any_content().prop_map(Data::Clear),
+        1 => any_content().prop_map(Data::SealedOtherwise),
+        1 => "(\\{\\}|\\[\\]|\\PC{0,8})".prop_map(Data::SealedText),
+    ]
+}
+
+fn any_registered() -> impl Strategy<Value = Registered> {
+    let members = vec!["devId", "mqttUrl", "mqttClientId", "mqttUser", "mqttPassword"];
+    prop_oneof![
+        5 => Just(Registered::Done),
+        1 => Just(Registered::WithoutSecret),
+        1 => prop::sample::select(members).prop_map(Registered::Without),
+        1 => (-1..8_i64).prop_map(Registered::Code),
+        1 => prop::sample::select(vec![200_u16, 204, 302, 400, 404, 429, 500]).prop_map(Registered::Status),
+        1 => Just(Registered::OtherId),
+        1 => any::<Vec<u8>>().prop_map(Registered::Bytes),
+        1 => Just(Registered::Failed),
+    ]
+}
+
+pub fn any_step() -> impl Strategy<Value = Step> {
+    let cmd = prop_oneof![
+        10 => prop::sample::select(vec![2005_i64, 2009, 2009, 2011, 2011, 2011, 2013, 2019, 2019]),
+        1 => Just(2017),
+        1 => prop::sample::select(vec![0_i64, 1100, 2000, 2001, 2004, 2006, 2007, 2012, 2014, 2015, 2018, 2021]),
+        1 => any::<i64>(),
+    ];
+    let dir = prop_oneof![8 => Just("30"), 1 => prop::sample::select(vec!["03", "", "12", "x"])];
+    let timestamp = prop_oneof![
+        3 => Just(json!(null)),
+        3 => (1_600_000_000_000..1_800_000_000_000_i64).prop_map(Value::from),
+        1 => any::<i64>().prop_map(Value::from),
+        1 => any_json(),
+    ];
+    let code = prop_oneof![4 => Just(json!(0)), 1 => Just(json!(2)), 1 => Just(json!(7)), 1 => any_json()];
+    let reason = prop_oneof![
+        3 => Just(None),
+        1 => prop::sample::select(vec![Reason::Quota, Reason::Invalid, Reason::Closed, Reason::UnknownHandle]).prop_map(Some),
+    ];
+    let ms = prop_oneof![4 => 0..1_100_u64, 3 => 0..20_000_u64, 1 => 0..4_000_000_u64];
+    let clock =
+        prop_oneof![1_600_000_000_000..1_800_000_000_000_i64, any::<i32>().prop_map(i64::from), Just(0), Just(-5)];
+    let age = prop_oneof![4 => Just(0), 2 => 0..200_000_i64, 1 => any::<i32>().prop_map(i64::from)];
+    prop_oneof![
+        1 => any::<Vec<u8>>().prop_map(Step::Bytes),
+        12 => (cmd, 0..12_usize, dir, timestamp, any_data())
+            .prop_map(|(cmd, id, dir, timestamp, data)| Step::Message { cmd, id, dir, timestamp, data }),
+        2 => code.prop_map(Step::Greeted),
+        3 => any_registered().prop_map(Step::Registered),
+        1 => prop_oneof![Just(0x80_u8), 0..3_u8].prop_map(Step::Grant),
+        6 => (0..64_usize, reason).prop_map(|(which, reason)| Step::Publish(which, reason)),
+        4 => (0..16_usize, any::<u8>(), any::<i64>()).prop_map(|(which, how, value)| Step::Outcome(which, how, value)),
+        5 => (prop_oneof![6 => 1..4_usize, 1 => 200..700_usize], any::<u8>(), any::<i64>(), age)
+            .prop_map(|(n, what, value, age_ms)| Step::Reports { n, what, value, age_ms }),
+        6 => ms.prop_map(Step::Advance),
+        1 => (clock, 0..4_u8).prop_map(|(unix_ms, quality)| Step::Clock(unix_ms, quality)),
+        1 => Just(Step::Cut),
+        1 => Just(Step::Accept),
+        1 => prop_oneof![Just(4_u8), Just(5), Just(3), any::<u8>()].prop_map(Step::Refuse),
+        1 => any::<u8>().prop_map(Step::Module),
+        1 => any::<bool>().prop_map(Step::Network),
+        1 => any::<bool>().prop_map(Step::StoreFails),
+        1 => Just(Step::Restart),
+        4 => Just(Step::ComeOnline),
+    ]
+}
+
+pub fn any_settings() -> impl Strategy<Value = Value> {
+    (0..3_u8, prop::collection::vec(any::<bool>(), 8), 0..3_u8).prop_map(|(auth_level, flags, qos)| {
+        let mut settings = level(auth_level);
+        let common = json!({
+            "mqtt_encrypt_data": flags[0], "strict_encryption": flags[1], "require_connect_ack": flags[2],
+            "report_on_connect": flags[3], "unbind_clears_registration": flags[4], "will_enabled": flags[5],
+            "timestamp_type": if flags[6] { "number" } else { "string" }, "qos": qos, "connect_attempts": 1 + qos,
+            "ota_allowed_hosts": if flags[7] { json!(["h"]) } else { json!([]) }, "force_offline_hold_s": 20,
+        });
+        settings.as_object_mut().unwrap().extend(common.as_object().unwrap().clone());
+        settings
+    })
+}

@@ -1,0 +1,250 @@
+//! File operations: requests, events, the file server and uploads.
+
+use super::device::{Device, http, message};
+use super::*;
+use crate::broker::packet::Publish;
+
+fn image(dev_num: Option<i64>, body: &[u8]) -> Image {
+    Image { dev_num, software: "1.0.2.0".to_owned(), hardware: "1.0".to_owned(), body: body.to_vec() }
+}
+
+fn event(code: i64, text: &str) -> Json {
+    json!({"respCode": code, "respCont": text})
+}
+
+fn versions() -> Json {
+    json!({"respCode": 3, "respCont": "ver", "productVer": 2, "devVer": [
+        {"software": "1.0.2.0", "hardware": "1.0", "devNum": 0}, {"software": "01", "hardware": "02", "devNum": 1},
+    ]})
+}
+
+fn path(url: &Json) -> String {
+    format!("/{}", url.as_str().unwrap().splitn(4, '/').nth(3).unwrap())
+}
+
+/// Head and body of a download.
+async fn get(clife: &Clife, path: &str, headers: &str) -> (String, String) {
+    http(clife, &format!("GET {path}"), headers, "").await
+}
+
+#[test]
+fn an_upgrade_request_says_all_that_the_document_asks_for() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(2, &[image(None, b"firmware"), image(Some(1), b"sub")], Some((0, 600))).unwrap();
+        let request = device.hear().await;
+        assert_eq!((&request["cmd"], &request["msgId"]), (&json!(2019), &json!(id)));
+        let expected = json!({"fileMode": "DOWN", "productVer": 2, "startTime": 0, "stopTime": 600, "fileInfo": [
+            // Sums and digests computed by other means: od and md5sum.
+            {"fileType": "FIRM", "software": "1.0.2.0", "hardware": "1.0", "checkSum": 861,
+             "md5": "74b5b5e9570efc5c0553bb327cd41940", "url": clife.http().url("/files/0.bin")},
+            {"fileType": "SUBFIRM", "devNum": 1, "software": "1.0.2.0", "hardware": "1.0", "checkSum": 330,
+             "md5": "8a68dc3e925eacf92633be230722a140", "url": clife.http().url("/files/1.bin")},
+        ]});
+        assert_eq!(request["data"], expected);
+        no_breach(clife);
+    });
+}
+
+#[test]
+fn an_upgrade_that_tells_its_events_in_order_is_done_and_recorded() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(2, &[image(None, b"firmware")], None).unwrap();
+        let request = device.hear().await;
+        assert_eq!(get(clife, &path(&request["data"]["fileInfo"][0]["url"]), "").await.1, "firmware");
+        for (code, text) in [(1, "1"), (1, "100"), (0, "1"), (0, "100")] {
+            device.answer(2018, id, &event(code, text)).await;
+        }
+        assert_eq!(outcome(clife, id).await, Ok(()));
+        device.say(2018, &versions()).await;
+        clife.until(|seen| !seen.versions.is_empty()).await;
+        let seen = clife.seen();
+        let events: Vec<_> = seen.operations[&id].events.iter().map(|(code, text)| (*code, text.as_str())).collect();
+        assert_eq!(events, [(1, "1"), (1, "100"), (0, "1"), (0, "100")]);
+        assert_eq!((seen.versions[0].product, seen.versions[0].modules.len()), (2, 2));
+        no_breach(clife);
+        device.answer(2018, id, &event(0, "100")).await;
+        breach(clife, "(0, \"100\") after").await;
+    });
+}
+
+#[test]
+fn an_upgrade_that_fails_has_the_reason_in_the_ledger() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(2, &[image(None, b"firmware")], None).unwrap();
+        for (code, text) in [(1, "1"), (1, "100"), (-1, "2")] {
+            device.answer(2018, id, &event(code, text)).await;
+        }
+        assert_eq!(outcome(clife, id).await, Err("2".to_owned()));
+        assert_eq!(clife.seen().operations[&id].outcome, Some(Err("2".to_owned())));
+        no_breach(clife);
+    });
+}
+
+#[test]
+fn events_that_break_a_rule_are_breaches() {
+    for (events, fault) in [
+        (vec![event(1, "100")], "(1, \"100\") after []"),
+        (vec![event(1, "1"), event(0, "1")], "(0, \"1\") after"),
+        (vec![event(1, "1"), event(1, "1")], "(1, \"1\") after"),
+        (vec![json!({"respCode": 1, "respCont": 1})], "respCont must be a text"),
+        (vec![event(2, "ALL")], "(2, \"ALL\") after"),
+    ] {
+        run(Product::default(), async |clife| {
+            let mut device = Device::online(clife).await;
+            let id = clife.order_upgrade(2, &[image(None, b"firmware")], None).unwrap();
+            for event in &events {
+                device.answer(2018, id, event).await;
+            }
+            breach(clife, fault).await;
+        });
+    }
+    run(Product::default(), async |clife| {
+        Device::online(clife).await.say(2018, &event(1, "1")).await;
+        breach(clife, "which no request had").await;
+    });
+}
+
+#[test]
+fn an_order_that_comes_again_has_no_more_events_and_a_query_one_more() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let query = clife.query_versions().unwrap();
+        clife.repeat(query).unwrap();
+        for _ in 0..2 {
+            assert_eq!(device.hear().await["data"], json!({"fileMode": "QUERY", "fileInfo": []}));
+            device.answer(2018, query, &versions()).await;
+        }
+        clife.until(|seen| seen.versions.len() == 2).await;
+        assert_eq!(outcome(clife, query).await, Ok(()));
+        no_breach(clife);
+        let order = clife.order_upgrade(2, &[image(None, b"x")], None).unwrap();
+        device.answer(2018, order, &event(-1, "0")).await;
+        clife.repeat(order).unwrap();
+        device.answer(2018, order, &event(-1, "0")).await;
+        breach(clife, "(-1, \"0\") after").await;
+    });
+}
+
+#[test]
+fn an_event_that_the_transport_repeats_counts_once() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(2, &[image(None, b"x")], None).unwrap();
+        device.answer(2018, id, &event(1, "1")).await;
+        let again = device.frame(2018, id, &event(1, "1")).to_string();
+        device.publish(Publish { dup: true, ..message(&again) }).await;
+        device.bye().await;
+        let mut device = Device::online(clife).await;
+        for (code, text) in [(1, "1"), (1, "100")] {
+            device.answer(2018, id, &event(code, text)).await;
+        }
+        clife.until(|seen| seen.operations.get(&id).is_some_and(|operation| operation.events.len() == 2)).await;
+        no_breach(clife);
+    });
+}
+
+#[test]
+fn a_device_may_ask_for_an_upgrade() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        device.say(2018, &event(2, "SUBFIRM")).await;
+        clife.until(|seen| seen.upgrade_requests == ["SUBFIRM"]).await;
+        no_breach(clife);
+    });
+}
+
+#[test]
+fn a_file_comes_whole_in_part_broken_off_wrong_or_not_at_all() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_download("PROFILE", b"{} profile", None).unwrap();
+        let request = device.hear().await["data"].clone();
+        assert_eq!(request["fileInfo"][0]["fileType"], "PROFILE");
+        let path = path(&request["fileInfo"][0]["url"]);
+        clife.change(|behaviour| behaviour.downloads.cut = Some((1, 3)));
+        assert_eq!(get(clife, &path, "").await.1, "{} ");
+        let (head, body) = get(clife, &path, "Range: bytes=3-\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 206") && head.contains("bytes 3-9/10"), "{head}");
+        assert_eq!(body, "profile");
+        clife.change(|behaviour| behaviour.downloads.without_ranges = true);
+        assert_eq!(get(clife, &path, "Range: bytes=3-\r\n").await.1, "{} profile");
+        clife.change(|behaviour| behaviour.downloads.missing = 1);
+        assert!(get(clife, &path, "").await.0.starts_with("HTTP/1.1 404"));
+        let downloads = clife.seen().downloads;
+        assert_eq!(downloads.iter().map(|download| download.status).collect::<Vec<_>>(), [200, 200, 200, 404]);
+        assert_eq!(downloads[1].range.as_deref(), Some("bytes=3-"));
+        for (code, text) in [(1, "1"), (1, "100")] {
+            device.answer(2018, id, &event(code, text)).await;
+        }
+        assert_eq!(outcome(clife, id).await, Ok(()));
+        let other = clife.put_file(b"\x8E-").unwrap();
+        clife.change(|behaviour| behaviour.downloads.wrong_body = true);
+        assert_eq!(get(clife, &self::path(&json!(other)), "").await.1, "q-");
+        no_breach(clife);
+    });
+}
+
+#[test]
+fn an_upload_is_taken_in_all_three_ways() {
+    let form = "--b\r\nContent-Disposition: form-data; name=\"devId\"\r\n\r\n7001005\r\n--b\r\n\
+                Content-Disposition: form-data; name=\"fileType\"\r\n\r\nLOG\r\n--b\r\n\
+                Content-Disposition: form-data; name=\"file\"; filename=\"log\"\r\n\r\nlines\r\n--b--\r\n";
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upload("LOG", Some((-60, 0))).unwrap();
+        let request = device.hear().await["data"].clone();
+        let url = clife.http().url("/device/storage");
+        assert_eq!(
+            request,
+            json!({"fileMode": "UP", "fileInfo": [{"fileType": "LOG", "url": url}], "startTime": -60, "stopTime": 0})
+        );
+        let upload = async |method: &str, kind: &str, body: &str| {
+            let headers = format!("Content-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+            http(clife, &format!("{method} /device/storage"), &headers, body).await.0
+        };
+        clife.change(|behaviour| behaviour.upload_statuses.push_back(503));
+        assert!(upload("PUT", "application/octet-stream", "lines").await.starts_with("HTTP/1.1 503"));
+        for (method, kind, body) in [
+            ("PUT", "application/octet-stream", "lines"),
+            ("POST", "application/octet-stream", "lines"),
+            ("POST", "multipart/form-data; boundary=b", form),
+        ] {
+            assert!(upload(method, kind, body).await.starts_with("HTTP/1.1 200"), "{method} {kind}");
+        }
+        let uploads = clife.seen().uploads;
+        assert_eq!(uploads.iter().map(|upload| upload.status).collect::<Vec<_>>(), [503, 200, 200, 200]);
+        assert!(uploads.iter().all(|upload| upload.file == b"lines"));
+        assert_eq!(uploads[3].file_type.as_deref(), Some("LOG"));
+        for (code, text) in [(1, "1"), (1, "100")] {
+            device.answer(2018, id, &event(code, text)).await;
+        }
+        assert_eq!(outcome(clife, id).await, Ok(()));
+        no_breach(clife);
+        for (method, kind, body, fault) in [
+            ("PUT", "text/plain", "", "PUT with Content-Type"),
+            ("POST", "multipart/form-data; boundary=c", form, "does not begin"),
+            ("POST", "multipart/form-data; boundary=b", &form.replace("7001005", "1"), "another device"),
+            ("POST", "multipart/form-data; boundary=b", &form.replace("\"fileType\"", "\"type\""), "is missing"),
+        ] {
+            assert!(upload(method, kind, body).await.starts_with("HTTP/1.1 400"), "{fault}");
+            let found = clife.ledger().with(|entries| entries.violations.last().cloned().unwrap());
+            assert!(found.contains(fault), "{found:?} should name {fault:?}");
+        }
+    });
+}
+
+#[test]
+fn any_body_can_be_sent_as_a_file_operation() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let body = json!({"fileMode": "COPY", "fileInfo": 1});
+        let id = clife.file_operation(&body).unwrap();
+        assert_eq!(device.hear().await["data"], body);
+        device.answer(2018, id, &event(-1, "bad parameter")).await;
+        assert_eq!(outcome(clife, id).await, Err("bad parameter".to_owned()));
+        no_breach(clife);
+    });
+}
