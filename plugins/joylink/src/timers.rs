@@ -1,1 +1,7 @@
-//! timers
+//! Timers: what the device does by itself at the times that the cloud, an app or its own panel asked for.
+//!
+//! Pure: no clock, no I/O. The time is an argument, and what is to be done or sent is a result.
+//!
+//! Module map: [`expression`] `sec_min_hour_day_month_week_year`.
+
+pub mod expression;
