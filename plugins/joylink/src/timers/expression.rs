@@ -6,7 +6,7 @@
 
 #[cfg(test)]
 mod model;
-mod next;
+pub(in crate::timers) mod next;
 mod times;
 
 use std::fmt::{Display, Formatter};
