@@ -2,10 +2,15 @@
 //!
 //! Pure: no clock, no I/O. The time is an argument, and what is to be done or sent is a result.
 //!
-//! Module map: [`expression`] `sec_min_hour_day_month_week_year` · [`period`] the days of a time span · [`wire`] packets
-//! of type 13 · [`text`] fields of fixed size.
+//! Module map: [`table`] the tasks, and what may be done to them · [`engine`] what of it is due · [`plan`] when the steps
+//! of a task are due · [`run`] how far a running task has come · [`expression`] `sec_min_hour_day_month_week_year` ·
+//! [`period`] the days of a time span · [`wire`] packets of type 13 · [`text`] fields of fixed size.
 
+pub mod engine;
 pub mod expression;
 pub mod period;
+pub mod plan;
+pub mod run;
+pub mod table;
 pub mod text;
 pub mod wire;
