@@ -7,13 +7,15 @@
 //! Module map: [`session`] the trait and its vocabulary · [`value`] values, reports, commands · [`thing_model`] what the
 //! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
 //! panic leaves · [`export`] what makes a library of it · [`status`] when operators are told · [`numbering`] numbers for
-//! messages · [`answers`] what is said again to a command that comes again · [`cloud_clock`] the cloud's time · [`timers`],
-//! [`backoff`], [`bytes`], [`hex`], [`secret`], [`random`], [`settings`], [`url`] small tools · [`straight`] `async` for
-//! those who prefer straight-line code · `testing` (feature) virtual time and scripted services.
+//! messages · [`answers`] what is said again to a command that comes again · [`cloud_clock`] the cloud's time ·
+//! [`calendar`] dates · [`timers`], [`backoff`], [`bytes`], [`hex`], [`secret`], [`random`], [`settings`], [`url`] small
+//! tools · [`straight`] `async` for those who prefer straight-line code · `testing` (feature) virtual time and scripted
+//! services.
 
 pub mod answers;
 pub mod backoff;
 pub mod bytes;
+pub mod calendar;
 pub mod cloud_clock;
 pub mod driver;
 pub mod export;

@@ -7,3 +7,7 @@ pub mod crypto;
 pub mod packet;
 pub mod timers;
 pub mod wire;
+
+#[cfg(test)]
+#[path = "../tests/timer_vectors.rs"]
+mod timer_vectors;
