@@ -11,3 +11,10 @@ pub mod wire;
 #[cfg(test)]
 #[path = "../tests/timer_vectors.rs"]
 mod timer_vectors;
+
+#[cfg(test)]
+extern crate self as polylink_joylink;
+
+#[cfg(test)]
+#[path = "../tests/vectors.rs"]
+mod vectors;

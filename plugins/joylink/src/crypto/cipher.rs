@@ -72,7 +72,7 @@ impl CipherKey {
 
     /// The key of encryption mode 1, which everybody knows. No message of the protocol uses it.
     #[must_use]
-    pub const fn public() -> Self {
+    pub const fn fixed() -> Self {
         Self::new([0; BLOCK], *b"0123456789abcdef")
     }
 

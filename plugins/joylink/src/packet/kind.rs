@@ -49,7 +49,7 @@ pub mod enctype {
     /// Not encrypted.
     pub const PLAIN: u8 = 0;
     /// A key that everybody knows; accepted nowhere.
-    pub const PUBLIC_KEY: u8 = 1;
+    pub const FIXED_KEY: u8 = 1;
     /// The secret of a key exchange; the sender's public key is in `opt`.
     pub const EXCHANGED: u8 = 2;
     /// A key of 32 bytes.

@@ -54,13 +54,13 @@ fn each_corruption_has_its_name_and_the_first_check_counts() {
 }
 
 #[test]
-fn no_type_is_accepted_on_a_route_that_it_does_not_take_and_none_with_the_public_key() {
+fn no_type_is_accepted_on_a_route_that_it_does_not_take_and_none_with_the_fixed_key() {
     for &kind in Kind::ALL {
         assert_eq!(Kind::of(kind as u8), Some(kind));
         let taken = |route| !kind.enctypes(route).is_empty();
         assert_eq!(taken(Route::AppToDevice), taken(Route::DeviceToApp), "{kind:?}");
         for route in [Route::AppToDevice, Route::DeviceToApp, Route::CloudToDevice, Route::DeviceToCloud] {
-            assert!(!kind.enctypes(route).contains(&enctype::PUBLIC_KEY), "{kind:?}");
+            assert!(!kind.enctypes(route).contains(&enctype::FIXED_KEY), "{kind:?}");
         }
     }
     let guarded: Vec<u8> = Kind::ALL.iter().filter(|kind| kind.needs_replay_check()).map(|kind| *kind as u8).collect();

@@ -35,7 +35,8 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    /// As JSON, with the keys in it: what an app sends, and a form to store it in.
+    /// As JSON, with the keys in it: what an app sends, and a form to store it in. Both keys must be made of texts, as
+    /// [`Self::decode`] makes them.
     #[must_use]
     pub fn encode(&self) -> Secret<Vec<u8>> {
         #[derive(Serialize)]

@@ -90,7 +90,9 @@ impl<'de> Deserialize<'de> for Flag {
 
 /// Reads one object and nothing else.
 pub(super) fn object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, WireError> {
-    let object: Result<Object<T>, _> = serde_json::from_slice(bytes);
+    // Of the bytes, serde would not look at texts that nobody reads.
+    let text = std::str::from_utf8(bytes).map_err(|_| WireError::Json)?;
+    let object: Result<Object<T>, _> = serde_json::from_str(text);
     object.map(|object| object.0).map_err(|error| if error.is_data() { WireError::Members } else { WireError::Json })
 }
 
