@@ -8,6 +8,8 @@ pub mod clouds;
 pub mod demo;
 pub mod faulty_net;
 pub mod http;
+pub mod joylink_app;
+pub mod joylink_wire;
 pub mod lan;
 pub mod mcu;
 pub mod observer;
