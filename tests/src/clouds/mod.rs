@@ -3,6 +3,7 @@
 pub mod clife;
 pub mod deli;
 pub mod gizwits;
+pub mod joylink;
 pub mod ledger;
 pub mod lierda;
 pub mod template;
