@@ -2,6 +2,7 @@
 
 pub mod deli;
 pub mod gizwits;
+pub mod joylink;
 pub mod ledger;
 pub mod lierda;
 pub mod template;

@@ -36,7 +36,7 @@ impl Script {
         let run = || -> mlua::Result<(i64, i64, Vec<u8>)> {
             let lua = self.machine()?;
             let convert: mlua::Function = lua.globals().get("jds2pri")?;
-            let (err, length, bytes): (i64, i64, Option<mlua::String>) = convert.call((bizcode, command))?;
+            let (err, length, bytes): (i64, i64, Option<mlua::LuaString>) = convert.call((bizcode, command))?;
             // The machine ends here, and with it everything that lives in it.
             Ok((err, length, bytes.map(|bytes| bytes.as_bytes().to_vec()).unwrap_or_default()))
         };
@@ -55,7 +55,7 @@ impl Script {
         let run = || -> mlua::Result<(i64, String, Option<u32>)> {
             let lua = self.machine()?;
             let convert: mlua::Function = lua.globals().get("pri2jds")?;
-            let (err, json, bizcode): (i64, Option<mlua::String>, Option<u32>) =
+            let (err, json, bizcode): (i64, Option<mlua::LuaString>, Option<u32>) =
                 convert.call((bizcode, bytes.len(), lua.create_string(bytes)?))?;
             Ok((err, json.map(|json| json.to_string_lossy()).unwrap_or_default(), bizcode))
         };
@@ -72,7 +72,7 @@ impl Script {
         let cjson = lua.create_table()?;
         cjson.set(
             "decode",
-            lua.create_function(|lua, text: mlua::String| {
+            lua.create_function(|lua, text: mlua::LuaString| {
                 let json: Json = serde_json::from_slice(&text.as_bytes()).map_err(mlua::Error::external)?;
                 to_lua(lua, &json)
             })?,
@@ -131,7 +131,7 @@ fn from_table(table: &Table, depth: usize) -> mlua::Result<Json> {
         return (1..=n).map(item).collect::<mlua::Result<Vec<_>>>().map(Json::Array);
     }
     let mut members = Map::new();
-    for pair in table.pairs::<mlua::String, Value>() {
+    for pair in table.pairs::<mlua::LuaString, Value>() {
         let (name, member) = pair?;
         members.insert(name.to_string_lossy(), from_lua(&member, depth + 1)?);
     }

@@ -1,0 +1,177 @@
+//! Upgrade orders, the server that has the images, and what becomes of an order (JoyLink, 10).
+
+use std::time::Instant;
+
+use serde_json::{Value as Json, json};
+
+use super::behaviour::counts_down;
+use super::platform::{About, Platform, State, clock};
+use super::seen::{Answer, Seen, SubState, Upgrade, keep};
+use super::server::Conversation;
+use super::session::{UPGRADE, UPGRADE_STATUS};
+use crate::http::{self, Request, Site};
+use crate::joylink_wire::checksum::crc32;
+use crate::joylink_wire::fields::{Reader, Writer};
+
+/// A firmware that a device is told to install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The sub-device it is for; `None` for the device itself.
+    pub sub: Option<String>,
+    /// Its number.
+    pub version: u16,
+    /// Its name: `major.minor.fix.yyyymmdd_release`.
+    pub name: String,
+    /// The file.
+    pub body: Vec<u8>,
+}
+
+impl Platform {
+    /// 7: orders an upgrade.
+    pub fn order(&self, image: &Image) -> Result<String, String> {
+        let address = self.images_at.get().ok_or("there is no firmware server")?;
+        let (feedid, uuid) = match &image.sub {
+            None => (&self.product.device.feedid, &self.product.uuid),
+            Some(sub) => {
+                let sub = self.product.sub(sub)?;
+                (&sub.account.feedid, &sub.product_uuid)
+            }
+        };
+        let state = &mut *self.lock();
+        if state.images.len() >= MAX_IMAGES {
+            return Err(format!("more than {MAX_IMAGES} images"));
+        }
+        let path = format!("/{}.bin", state.images.len() + 1);
+        state.images.insert(path.clone(), image.body.clone());
+        let wrong = u32::from(state.behaviour.images.wrong_crc);
+        let order = json!({
+            "feedid": feedid, "productuuid": uuid, "version": image.version, "versionname": image.name,
+            "crc32": crc32(&image.body) ^ wrong, "url": format!("http://{address}{path}"),
+        });
+        self.order_with(state, &order, feedid, image.version)
+    }
+
+    /// 7 with any data.
+    pub fn order_raw(&self, data: &Json) -> Result<String, String> {
+        let feedid = data["feedid"].as_str().unwrap_or_default().to_owned();
+        let version = data["version"].as_u64().and_then(|version| u16::try_from(version).ok()).unwrap_or_default();
+        self.order_with(&mut self.lock(), data, &feedid, version)
+    }
+
+    fn order_with(&self, state: &mut State, data: &Json, feedid: &str, version: u16) -> Result<String, String> {
+        let mut used = 0;
+        let id = self.ask(state, (UPGRADE, 0), About::Upgrade, false, |now, serial| {
+            used = serial;
+            let order = json!({"cmd": "ota", "serial": serial, "data": data}).to_string();
+            Writer::at(now).bytes(order.as_bytes()).done()
+        })?;
+        let feedid = feedid.to_owned();
+        let upgrade = Upgrade { serial: used, feedid, version, answer: None, reports: Vec::new(), running: false };
+        let Seen { upgrades, left_out, .. } = &mut state.seen;
+        keep(upgrades, left_out, upgrade);
+        Ok(id)
+    }
+
+    pub fn upgrade_answer(&self, state: &mut State, mut fields: Reader) -> Result<(), String> {
+        let json: Json = serde_json::from_slice(fields.rest()).map_err(|error| format!("answer: {error}"))?;
+        let serial = json["serial"].as_u64().and_then(|serial| u32::try_from(serial).ok());
+        let serial = serial.ok_or_else(|| format!("no serial in {json}"))?;
+        let asked = self.answered(state, UPGRADE, 0, serial)?;
+        let answer = match json["code"].as_i64().filter(|_| json["msg"].is_string()) {
+            Some(code) => Ok(Answer { code, json: json.clone() }),
+            None => Err(format!("an answer of {json}")),
+        };
+        let open = state.seen.upgrades.iter_mut().find(|upgrade| upgrade.serial == serial && upgrade.answer.is_none());
+        if let (Some(upgrade), Ok(Answer { code, .. })) = (open, &answer) {
+            upgrade.answer = Some(*code);
+            if *code == 0 {
+                state.upgrade_heard = Some(Instant::now());
+            }
+        }
+        self.book(state, asked, answer)
+    }
+
+    pub fn upgrade_status(&self, state: &mut State, from: &Conversation, mut fields: Reader) -> Result<(), String> {
+        let json: Json = serde_json::from_slice(fields.rest()).map_err(|error| format!("status: {error}"))?;
+        let data = &json["data"];
+        let small =
+            |member: &str, most: u64| data[member].as_u64().filter(|&value| value <= most).map(|value| value as u8);
+        let (Some(status), Some(progress), true) =
+            (small("status", 3), small("progress", 100), json["cmd"] == "otastat" && data["status_desc"].is_string())
+        else {
+            return Err(format!("a status of {json}"));
+        };
+        let running = |upgrade: &&mut Upgrade| upgrade.answer == Some(0) && data["feedid"] == upgrade.feedid.as_str();
+        let upgrade = state.seen.upgrades.iter_mut().rfind(running);
+        let upgrade = upgrade.ok_or_else(|| format!("the status of no upgrade: {json}"))?;
+        if upgrade.reports.last().is_some_and(|&(last, _)| status < last || last >= FINISHED) {
+            let reports = &upgrade.reports;
+            self.ledger.violation(format!("type {UPGRADE_STATUS}: status {status} after {reports:?}"));
+        }
+        if upgrade.reports.len() < MAX_REPORTS {
+            upgrade.reports.push((status, progress));
+        }
+        state.upgrade_heard = (status < FINISHED).then(Instant::now);
+        let answer = Writer::at(clock(from.ahead_s)).bytes(br#"{"code":0,"msg":"success"}"#);
+        self.reply(state, from, UPGRADE_STATUS, &answer.done());
+        Ok(())
+    }
+
+    /// A heartbeat says what runs, and shows that somebody should have reported.
+    pub fn judge_upgrade(&self, state: &mut State, version: u16, subs: &[SubState]) {
+        let limit = state.behaviour.upgrade_limit;
+        if state.upgrade_heard.is_some_and(|heard| heard.elapsed() > limit) {
+            state.upgrade_heard = None;
+            self.ledger.violation(format!("no word of the upgrade for {limit:?}"));
+        }
+        let runs = |feedid: &str| {
+            if feedid == self.product.device.feedid {
+                return Some(version);
+            }
+            subs.iter().find(|sub| sub.feedid == feedid).map(|sub| sub.version)
+        };
+        for upgrade in state.seen.upgrades.iter_mut().filter(|upgrade| upgrade.answer == Some(0)) {
+            upgrade.running |= runs(&upgrade.feedid) == Some(upgrade.version);
+        }
+    }
+}
+
+impl Site for Platform {
+    fn answer(&self, request: &Request) -> http::Answer {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let images = &mut state.behaviour.images;
+        let answer = match state.images.get(&request.target).cloned() {
+            None => http::Answer::status(404, "no such image"),
+            Some(mut body) => {
+                body.truncate(body.len().saturating_sub(images.short_by));
+                let mut answer = http::Answer { ranges: true, ..http::Answer::ok(body) };
+                if let Some((n, bytes)) = &mut images.cut
+                    && counts_down(n)
+                {
+                    answer.cut_after = Some(*bytes);
+                }
+                answer
+            }
+        };
+        if !state.seen.upgrades.iter().any(|upgrade| upgrade.answer == Some(0)) {
+            self.ledger.violation(format!("download of {} before an order was accepted", request.target));
+        }
+        let Seen { downloads, left_out, .. } = &mut state.seen;
+        keep(downloads, left_out, (request.target.clone(), answer.status));
+        drop(guard);
+        self.changed();
+        answer
+    }
+
+    fn violation(&self, text: &str) {
+        self.ledger.violation(format!("firmware server: {text}"));
+    }
+}
+
+/// Status of an upgrade that is over (JoyLink, 10).
+const FINISHED: u8 = 2;
+/// Reports of one upgrade that are kept. Chosen by us.
+const MAX_REPORTS: usize = 10_000;
+/// Images on the server; more are refused to the test. Chosen by us.
+const MAX_IMAGES: usize = 1000;
