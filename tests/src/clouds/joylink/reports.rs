@@ -34,7 +34,7 @@ impl Platform {
         let json: Json = serde_json::from_slice(info).map_err(|error| format!("information: {error}"))?;
         let wanted = json["type"].as_array().filter(|list| !list.is_empty());
         let wanted = wanted.ok_or_else(|| format!("asks for {json}"))?;
-        let results = wanted.iter().map(|name| information(name)).collect::<Result<Vec<_>, _>>()?;
+        let results = wanted.iter().map(information).collect::<Result<Vec<_>, _>>()?;
         let text = json!({"result": results}).to_string();
         let Seen { fetches, left_out, .. } = &mut state.seen;
         keep(fetches, left_out, json.clone());
