@@ -1,10 +1,12 @@
 //! The JoyLink cloud, written from its protocol document: a TCP server for one device, and the firmware server.
 //!
 //! The ledger says online once the device has authenticated and uploaded a snapshot. A device gets its identity from an
-//! app in the same LAN, which is [`crate::joylink_app`]; with [`JoyLink::enrolled`] one enrols the device by itself.
+//! app in the same LAN: one authorizes it as soon as it shows up, unless [`Behaviour::enrols`] leaves that to the test's own
+//! [`crate::joylink_app`].
 
 pub mod behaviour;
 mod commands;
+mod enrolment;
 mod platform;
 pub mod product;
 mod reports;
@@ -21,6 +23,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use self::behaviour::Behaviour;
+use self::enrolment::Enrolment;
 use self::platform::Platform;
 use self::product::Product;
 use self::seen::{Answer, Seen};
@@ -37,6 +40,7 @@ pub struct JoyLink {
     platform: Arc<Platform>,
     server: Server,
     http: HttpServer,
+    enrolment: Enrolment,
 }
 
 impl JoyLink {
@@ -53,12 +57,18 @@ impl JoyLink {
         // Set once, right here.
         let _ = platform.images_at.set(http.address());
         let server = Server::start(platform.clone())?;
-        Ok(Self { platform, server, http })
+        let enrolment = Enrolment::start(platform.clone(), server.address())?;
+        Ok(Self { platform, server, http, enrolment })
     }
 
     /// Where devices connect.
     pub fn address(&self) -> SocketAddr {
         self.server.address()
+    }
+
+    /// Where the device is to listen in the LAN.
+    pub fn device_address(&self) -> SocketAddr {
+        self.enrolment.device()
     }
 
     /// Its product, with the keys that an app hands to the device.
@@ -219,8 +229,9 @@ impl SimCloud for JoyLink {
         let product = self.product();
         format!(
             "[cloud.joylink]\nplugin = \"joylink\"\nplain_text = true\n\n[cloud.joylink.settings]\n\
-             product_uuid = \"{}\"\nmac = \"{MAC}\"\ndevice_type = {}\ntrantype = {}\n",
+             product_uuid = \"{}\"\nmac = \"{MAC}\"\nlan_ports = [{}]\ndevice_type = {}\ntrantype = {}\n",
             product.uuid,
+            self.device_address().port(),
             u8::from(!product.subs.is_empty()),
             product.trantype(),
         )

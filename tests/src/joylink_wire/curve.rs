@@ -105,9 +105,9 @@ impl Curve {
         (from + &self.p - what) % &self.p
     }
 
-    /// By Fermat: p is a prime.
+    /// By something that is not zero: p is a prime, so it has an inverse.
     fn divide(&self, what: BigUint, by: &BigUint) -> BigUint {
-        what * by.modpow(&(&self.p - 2_u8), &self.p) % &self.p
+        what * by.modinv(&self.p).unwrap_or_default() % &self.p
     }
 
     fn compress(&self, point: &Point) -> [u8; PUBLIC] {

@@ -34,6 +34,8 @@ pub struct Behaviour {
     pub clock_ahead_s: i64,
     /// What the firmware server does.
     pub images: Images,
+    /// An app authorizes the device, and sub-devices that wait for it, as soon as they show up.
+    pub enrols: bool,
 }
 
 /// What goes wrong with packets of one type. Counted ones end by themselves, in the order of the fields.
@@ -135,6 +137,7 @@ impl Default for Behaviour {
             upgrade_limit: Duration::from_secs(600),
             clock_ahead_s: 0,
             images: Images::default(),
+            enrols: true,
         }
     }
 }

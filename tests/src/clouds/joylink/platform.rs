@@ -233,14 +233,13 @@ impl Platform {
 
     /// Sends a payload in this packet, unless the test wants something else to happen to it.
     pub fn dispatch(&self, state: &mut State, line: &Line, packet: &Packet, secret: &Secret, plain: &[u8]) {
-        let Fate::Sent { wrong_crc, wrong_key, delay } = ({
-            let fate = state.behaviour.fate(packet.kind);
-            if fate == Fate::Reset {
+        let (wrong_crc, wrong_key, delay) = match state.behaviour.fate(packet.kind) {
+            Fate::Reset => {
                 let _ = line.try_send(Outgoing::Reset);
+                return;
             }
-            fate
-        }) else {
-            return;
+            Fate::Lost => return,
+            Fate::Sent { wrong_crc, wrong_key, delay } => (wrong_crc, wrong_key, delay),
         };
         let secret = if wrong_key { &Secret::of_bytes(&NOBODYS_KEY) } else { secret };
         let mut bytes = Packet { payload: secret.encrypt(plain), ..packet.clone() }.encode();
