@@ -8,7 +8,7 @@ use super::wire::{Body, Commands, Task};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
     /// By the calendar: modes 0 and 1.
-    Calendar(Calendar),
+    Calendar(Box<Calendar>),
     /// By the time since the task was started: modes 2 and 3.
     Course(Course),
 }
@@ -90,9 +90,9 @@ impl Plan {
             return Err(Senseless::State(task.state));
         }
         match &task.body {
-            Body::Expression { expression, .. } => Ok(Self::Calendar(Calendar::At(expression.parse()?))),
+            Body::Expression { expression, .. } => Ok(Self::by(Calendar::At(expression.parse()?))),
             Body::Span { start, stop, repeat: 0, .. } => {
-                Ok(Self::Calendar(Calendar::Once { start: start.parse()?, stop: stop.parse()? }))
+                Ok(Self::by(Calendar::Once { start: start.parse()?, stop: stop.parse()? }))
             }
             Body::Span { start, stop, repeat: 1, period_type, period, .. } => {
                 let time = |text: &str| text.parse::<TimeExpression>()?.times_of_day().ok_or(Senseless::NoTimeOfDay);
@@ -102,7 +102,7 @@ impl Plan {
                 // From 22:00 to 6:30 on Fridays ends on Saturday (not documented; chosen by us: otherwise it would last
                 // until the next selected day, and stop there what was not started).
                 let stop_days_later = u8::from(stop.last() <= start.first());
-                Ok(Self::Calendar(Calendar::Days { period, start, stop, stop_days_later }))
+                Ok(Self::by(Calendar::Days { period, start, stop, stop_days_later }))
             }
             Body::Span { repeat, .. } => Err(Senseless::Repeat(*repeat)),
             Body::Cycle { action_s, sleep_s, times, .. } => {
@@ -116,6 +116,12 @@ impl Plan {
                 Ok(Self::Course(Course::Countdown { interval_ms: milliseconds(*interval_s)? }))
             }
         }
+    }
+}
+
+impl Plan {
+    fn by(calendar: Calendar) -> Self {
+        Self::Calendar(Box::new(calendar))
     }
 }
 

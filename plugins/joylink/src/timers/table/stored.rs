@@ -101,7 +101,7 @@ impl Table {
         let is_full =
             self.entries.len() >= self.settings.max_tasks || self.n_bytes() + super::n_bytes(&task) > super::BYTES_MAX;
         let run = (task.state == RUNNING).then(|| Run::restored(anchor_ms, served_s, n_served));
-        (!is_there && !is_full).then(|| Entry { key, modified: modified && task.id != NO_ID, task, plan, run })
+        (!is_there && !is_full).then_some(Entry { key, modified: modified && task.id != NO_ID, task, plan, run })
     }
 }
 
