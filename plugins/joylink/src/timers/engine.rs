@@ -75,4 +75,4 @@ fn next_of(plan: &Plan, run: &Run, now: Moment, offset_s: i32) -> Timestamp {
 const STORE_GAP_MS: u64 = super::run::LOOK_AGAIN_MS;
 
 #[cfg(test)]
-mod tests;
+pub(in crate::timers) mod tests;
