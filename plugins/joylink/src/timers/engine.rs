@@ -73,3 +73,6 @@ fn next_of(plan: &Plan, run: &Run, now: Moment, offset_s: i32) -> Timestamp {
 /// Not documented; chosen by us: a task that is due more often is not stored each time. After a restart it may be off
 /// by the steps since, which are not made up for anyway.
 const STORE_GAP_MS: u64 = super::run::LOOK_AGAIN_MS;
+
+#[cfg(test)]
+pub(in crate::timers) mod tests;

@@ -428,4 +428,4 @@ const OPERATIONS: [Operation; 12] = [
 ];
 
 #[cfg(test)]
-mod tests;
+pub(in crate::timers) mod tests;
