@@ -8,7 +8,7 @@
 //! product has, and its JSON · [`services`] what a session may ask of the host · [`driver`] what runs it · [`guard`] no
 //! panic leaves · [`export`] what makes a library of it · [`status`] when operators are told · [`numbering`] numbers for
 //! messages · [`answers`] what is said again to a command that comes again · [`cloud_clock`] the cloud's time ·
-//! [`calendar`] dates · [`timers`], [`backoff`], [`bytes`], [`hex`], [`secret`], [`random`], [`settings`], [`url`] small
+//! [`calendar`] dates · [`timers`], [`backoff`], [`bytes`], [`hex`], [`raw_json`], [`secret`], [`random`], [`settings`], [`url`] small
 //! tools · [`straight`] `async` for those who prefer straight-line code · `testing` (feature) virtual time and scripted
 //! services.
 
@@ -23,6 +23,7 @@ pub mod guard;
 pub mod hex;
 pub mod numbering;
 pub mod random;
+pub mod raw_json;
 pub mod secret;
 pub mod services;
 pub mod session;

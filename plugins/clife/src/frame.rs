@@ -12,7 +12,8 @@ use serde_json::value::RawValue;
 
 pub use commands::{Sender, cmd, sender};
 pub use id::MsgId;
-pub use members::{integer, list, members, merged, text};
+pub use members::{list, members, merged};
+pub use polylink_plugin_sdk::raw_json::{integer, raw, text};
 
 /// Longest message taken (Clife access document, our reading: bad input). The host's MQTT service has the same limit.
 pub const MAX_MESSAGE: usize = 256 * 1024;
@@ -162,12 +163,6 @@ pub fn encode(
     };
     let outgoing = Outgoing { cmd, ver: VERSION, dir, msg_id: id.into(), prio, timestamp, data };
     serde_json::to_vec(&outgoing).expect("names, numbers and checked JSON always become JSON")
-}
-
-/// Makes a body out of anything that serde can write.
-#[must_use]
-pub fn raw(content: &(impl Serialize + ?Sized)) -> Box<RawValue> {
-    serde_json::value::to_raw_value(content).expect("structures with text keys always become JSON")
 }
 
 /// Protocol version of every frame (samples of the Clife access document).

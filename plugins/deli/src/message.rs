@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use polylink_plugin_sdk::raw_json::{raw, text};
+
 /// Longest message taken or sent (Deli access protocol, our reading: bad input). The host's MQTT service has the same
 /// limit.
 pub const MAX_MESSAGE: usize = 256 * 1024;
@@ -141,12 +143,6 @@ impl Outgoing<'_> {
     }
 }
 
-/// Makes content out of anything that serde can write.
-#[must_use]
-pub fn raw(content: &impl Serialize) -> Box<RawValue> {
-    serde_json::value::to_raw_value(content).expect("structures with text keys always become JSON")
-}
-
 /// An identifier in its normal form: a text, empty for none. Numbers keep their digits.
 #[must_use]
 pub fn identifier(raw: Option<&RawValue>) -> String {
@@ -166,12 +162,6 @@ pub fn integer(raw: &RawValue) -> Option<i64> {
         Some(text) => text.trim().parse().ok(),
         None => raw.get().parse().ok(),
     }
-}
-
-/// A text; `None` for any other JSON.
-#[must_use]
-pub fn text(raw: &RawValue) -> Option<String> {
-    raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
 }
 
 /// A member of `data` that is a text and says something.

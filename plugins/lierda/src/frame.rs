@@ -8,6 +8,8 @@ mod ids;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+pub use polylink_plugin_sdk::raw_json::{integer, object, raw, text};
+
 pub use ids::{MessageId, MessageIdType};
 
 /// Longest message taken (Lierda MQTT access protocol, our reading: bad input). The host's MQTT service has the same
@@ -158,35 +160,6 @@ fn code_member(payload: &RawValue) -> Option<&RawValue> {
 #[must_use]
 pub fn code_ok(payload: &RawValue, success: i64) -> bool {
     code(payload) == Some(success)
-}
-
-/// Makes a payload out of anything that serde can write.
-#[must_use]
-pub fn raw(content: &impl Serialize) -> Box<RawValue> {
-    serde_json::value::to_raw_value(content).expect("structures with text keys always become JSON")
-}
-
-/// A structure with optional members; `None` if this is no object or does not fit.
-#[must_use]
-pub fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
-    // Serde would also take an array for a structure.
-    raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok()).flatten()
-}
-
-/// A whole number, or its digits in a text.
-#[must_use]
-pub fn integer<T: std::str::FromStr>(raw: &RawValue) -> Option<T> {
-    match text(raw) {
-        Some(text) if text.bytes().all(|digit| digit.is_ascii_digit()) => text.parse().ok(),
-        Some(_) => None,
-        None => raw.get().parse().ok(),
-    }
-}
-
-/// A text; `None` for any other JSON.
-#[must_use]
-pub fn text(raw: &RawValue) -> Option<String> {
-    raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
 }
 
 /// Protocol version of every frame (Lierda MQTT access protocol 2.0, frame).

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::str::FromStr;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -29,22 +28,6 @@ pub fn merged(raw: &RawValue) -> Option<BTreeMap<String, Box<RawValue>>> {
 #[must_use]
 pub fn list(raw: &RawValue) -> Option<Vec<Box<RawValue>>> {
     serde_json::from_str(raw.get()).ok()
-}
-
-/// A whole number, or its digits in a text.
-#[must_use]
-pub fn integer<T: FromStr>(raw: &RawValue) -> Option<T> {
-    match text(raw) {
-        Some(text) if text.bytes().all(|digit| digit.is_ascii_digit()) => text.parse().ok(),
-        Some(_) => None,
-        None => raw.get().parse().ok(),
-    }
-}
-
-/// A text; `None` for any other JSON.
-#[must_use]
-pub fn text(raw: &RawValue) -> Option<String> {
-    raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok()).flatten()
 }
 
 struct Members(BTreeMap<String, Box<RawValue>>);
@@ -77,6 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::frame::{integer, text};
 
     fn shown(members: Option<BTreeMap<String, Box<RawValue>>>) -> Option<String> {
         members.map(|members| serde_json::to_string(&members).unwrap())
