@@ -25,6 +25,12 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(*pair.get(1)?)?)).collect()
 }
 
+/// True for a text of exactly so many digits of either case.
+#[must_use]
+pub fn is_digits(text: &str, count: usize) -> bool {
+    text.len() == count && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -37,6 +43,12 @@ mod tests {
             assert_eq!(decode(text), None, "{text}");
         }
         assert_eq!(decode(""), Some(Vec::new()));
+    }
+
+    #[test]
+    fn digits_are_counted_and_looked_at() {
+        assert!(is_digits("0aF", 3) && is_digits("", 0));
+        assert!(!is_digits("0aF", 2) && !is_digits("0ag", 3) && !is_digits("é", 2));
     }
 
     proptest! {

@@ -88,7 +88,9 @@ impl Firmware {
         {
             return Err(FirmwareError::Host(host.to_owned()));
         }
-        let checksum = said(members.checksum).filter(|checksum| is_md5(checksum)).ok_or(FirmwareError::Checksum)?;
+        let checksum = said(members.checksum)
+            .filter(|checksum| hex::is_digits(checksum, MD5_DIGITS))
+            .ok_or(FirmwareError::Checksum)?;
         let forced = said(members.upgrade_type).is_some_and(|kind| kind == "force");
         Ok(Self { version, forced, md5: checksum.to_ascii_lowercase(), url })
     }
@@ -145,7 +147,7 @@ impl Plan {
     pub fn restore(stored: &[u8]) -> Option<Self> {
         serde_json::from_slice(stored)
             .ok()
-            .filter(|plan: &Self| is_md5(&plan.md5) && http_host(&plan.url, LONGEST_URL).is_some())
+            .filter(|plan: &Self| hex::is_digits(&plan.md5, MD5_DIGITS) && http_host(&plan.url, LONGEST_URL).is_some())
     }
 }
 
@@ -217,10 +219,8 @@ pub fn verify(content: &[u8], checksum: Option<&str>) -> bool {
     md5.is_some_and(|md5| md5[..] == Md5::digest(content)[..])
 }
 
-fn is_md5(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
-}
-
+/// Digits of an MD5.
+const MD5_DIGITS: usize = 32;
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
 /// Longest version taken (not documented; chosen by us).

@@ -5,6 +5,7 @@
 
 mod exchange;
 
+use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::secret::Secret;
 use serde::Deserialize;
 
@@ -27,13 +28,13 @@ impl Identity {
     /// True for 8 hex digits (Lierda MQTT access protocol, identities).
     #[must_use]
     pub fn open_id_ok(text: &str) -> bool {
-        is_hex(text, 8)
+        hex::is_digits(text, 8)
     }
 
     /// True for 8 hex digits (Lierda MQTT access protocol, identities).
     #[must_use]
     pub fn product_id_ok(text: &str) -> bool {
-        is_hex(text, 8)
+        hex::is_digits(text, 8)
     }
 
     /// True for 4 to 32 ASCII letters and digits (Lierda MQTT access protocol, identities).
@@ -45,7 +46,7 @@ impl Identity {
     /// True for 32 hex digits, which a product key and a device secret are made of.
     #[must_use]
     pub fn key_ok(text: &str) -> bool {
-        is_hex(text, 32)
+        hex::is_digits(text, 32)
     }
 }
 
@@ -177,10 +178,6 @@ pub fn connect_content(
         ConnectType::Unchecked => format!("{product_id}.{node_eui}_{product_key}"),
         ConnectType::Checked => format!("{product_id}.{node_eui}_{product_key}_{unix_s}"),
     })
-}
-
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|digit| digit.is_ascii_hexdigit())
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -217,7 +218,7 @@ impl FileInfo {
             return Err(BadRequest::Missing("devNum"));
         }
         let md5 = members.text("md5")?;
-        if md5.as_ref().is_some_and(|md5| md5.len() != 32 || !md5.bytes().all(|digit| digit.is_ascii_hexdigit())) {
+        if md5.as_ref().is_some_and(|md5| !hex::is_digits(md5, 32)) {
             return Err(BadRequest::Parameter);
         }
         let url = members.get("url").ok_or(BadRequest::Missing("url"))?;

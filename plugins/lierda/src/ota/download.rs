@@ -88,7 +88,7 @@ pub fn down_header(down_id: &str, place: DownIdIn) -> Option<(&'static str, Stri
 
 /// True for 32 hex digits.
 pub(super) fn is_md5(text: &str) -> bool {
-    text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+    hex::is_digits(text, 32)
 }
 
 #[cfg(test)]
