@@ -3,6 +3,7 @@
 //! The upload itself needs a service of the host that does not exist yet, so every well-formed request is answered with
 //! [`NOT_AVAILABLE`].
 
+use polylink_plugin_sdk::calendar::days_in_month;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -102,17 +103,10 @@ fn is_day(text: &str) -> bool {
     if !shape {
         return false;
     }
-    let number = |range: std::ops::Range<usize>| text[range].parse::<u32>().unwrap_or(0);
-    let (year, month, day) = (number(0..4), number(5..7), number(8..10));
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 if leap => 29,
-        2 => 28,
-        _ => 0,
-    };
-    (1..=days).contains(&day)
+    // Of two digits there are at most 99.
+    let number = |range: std::ops::Range<usize>| text[range].parse::<u8>().unwrap_or(0);
+    let (year, month, day) = (text[0..4].parse().unwrap_or(0), number(5..7), number(8..10));
+    (1..=days_in_month(year, month)).contains(&day)
 }
 
 /// "Device alarm: log upload failed" (Deli access document, error codes).
