@@ -11,7 +11,7 @@ use polylink_plugin_sdk::{DatapointId, Value};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::frame::{members, raw, text};
+use crate::frame::{list, members, raw, text};
 
 /// The product as this cloud knows it.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl Datapoints {
     /// One of the datapoints is not known or does not fit; then none is to be set (not documented; chosen by us).
     pub fn control(&self, body: &RawValue) -> Result<Values, BadCommand> {
         let params = members(body).and_then(|mut body| body.remove("params")).ok_or(BadCommand::Form)?;
-        let params: Vec<Box<RawValue>> = list(&params)?;
+        let params = list(&params).ok_or(BadCommand::Form)?;
         let mut values: BTreeMap<DatapointId, Value> = BTreeMap::new();
         for param in params {
             for (name, value) in members(&param).ok_or(BadCommand::Form)? {
@@ -106,7 +106,7 @@ impl Datapoints {
     #[must_use]
     pub fn named(&self, body: &RawValue) -> Vec<DatapointId> {
         let params = members(body).and_then(|mut body| body.remove("params"));
-        let params = params.and_then(|params| list(&params).ok()).unwrap_or_default();
+        let params = params.and_then(|params| list(&params)).unwrap_or_default();
         let names = params.iter().filter_map(|param| members(param)).flat_map(BTreeMap::into_keys);
         let mut ids: Vec<DatapointId> = names.filter_map(|name| Some(self.field(&name)?.id)).collect();
         ids.sort_unstable();
@@ -124,7 +124,7 @@ impl Datapoints {
         let names: Vec<Box<RawValue>> = match params.as_deref() {
             None => Vec::new(),
             Some(params) if params.get() == "null" => Vec::new(),
-            Some(params) => list(params)?,
+            Some(params) => list(params).ok_or(BadCommand::Form)?,
         };
         let mut ids = Vec::new();
         for name in &names {
@@ -164,10 +164,6 @@ fn json(field: &Field, value: &Value) -> Option<Box<RawValue>> {
     let label = json.get().trim_matches('"');
     let is_number = label.parse::<i64>().is_ok_and(|number| number.to_string() == label);
     if is_number { RawValue::from_string(label.to_owned()).ok() } else { Some(json) }
-}
-
-fn list(json: &RawValue) -> Result<Vec<Box<RawValue>>, BadCommand> {
-    serde_json::from_str(json.get()).map_err(|_| BadCommand::Form)
 }
 
 /// A datapoint's number: decimal digits without a sign or leading zeros.

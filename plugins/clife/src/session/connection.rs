@@ -7,6 +7,7 @@ use polylink_plugin_sdk::url::Endpoint;
 use polylink_plugin_sdk::{Now, Output, RequestId};
 use serde::Serialize;
 
+use super::registration::FAULT_RETRY_MS;
 use super::{ClifeSession, Timer};
 use crate::cipher::Key;
 use crate::frame::{Frame, MsgId, cmd, integer, members, raw};
@@ -384,7 +385,5 @@ impl ClifeSession {
 const SUBSCRIBE_TIMEOUT_MS: u64 = 10_000;
 /// Refused so often in a row, the device registers again (not documented; chosen by us).
 const REFUSALS: u32 = 3;
-/// Pause while the configuration is at fault (not documented; chosen by us).
-const FAULT_RETRY_MS: u64 = 3_600_000;
 /// Code of 2005 (not documented; chosen by us).
 const UNKNOWN_DEVICE: i64 = 2;

@@ -116,4 +116,4 @@ impl ClifeSession {
 /// Not documented; chosen by us.
 const TIMEOUT_MS: u32 = 10_000;
 /// Pause while the configuration is at fault (not documented; chosen by us).
-const FAULT_RETRY_MS: u64 = 3_600_000;
+pub const FAULT_RETRY_MS: u64 = 3_600_000;
