@@ -7,6 +7,7 @@ pub mod mqtt;
 pub mod network;
 pub mod script;
 pub mod store;
+pub mod subdevices;
 pub mod tcp;
 pub mod udp;
 
