@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use polylink_plugin_sdk::answers::Answers;
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::numbering::Numbers;
+use polylink_plugin_sdk::product_script::ProductScript;
 use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::services::{module, mqtt, network};
 use polylink_plugin_sdk::session::Level;
@@ -43,7 +44,7 @@ use crate::topics::Topics;
 use clock::CloudClock;
 use commands::Open;
 use connection::{Moved, Phase};
-use converter::Converter;
+use converter::Purpose;
 use firmware::Firmware;
 use keys::Enrolment;
 use stamps::Stamps;
@@ -74,7 +75,7 @@ pub struct LierdaSession {
     ids: Numbers,
 
     uplink: Uplink,
-    converter: Converter,
+    script: ProductScript<Purpose>,
     open: BTreeMap<RequestId, Open>,
     answers: Answers,
     firmware: Firmware,
@@ -103,8 +104,6 @@ enum Timer {
     Time,
     /// The firmware is told again.
     Firmware,
-    /// The script is loaded again.
-    Script,
 }
 
 impl Session for LierdaSession {
@@ -114,6 +113,7 @@ impl Session for LierdaSession {
         if settings.script.is_some() && !context.services.contains(&polylink_plugin_sdk::services::id::SCRIPT) {
             return Err(Fault::settings("settings.script: this host was built without scripts"));
         }
+        let script = ProductScript::new("lierda", settings.script.clone());
         let mut session = Self {
             topics: Topics::new(&settings.identity),
             enrolment: Enrolment::new(&settings),
@@ -132,7 +132,7 @@ impl Session for LierdaSession {
             timers: Timers::new(),
             random: Random::new(context.seed),
             last_id: 0,
-            converter: Converter::default(),
+            script,
             open: BTreeMap::new(),
             answers: Answers::new(commands::KEPT_MS),
             firmware: Firmware::default(),
@@ -188,7 +188,10 @@ impl Session for LierdaSession {
         }
         let is_online = matches!(self.phase, Phase::Online { .. });
         let online = [self.uplink.next_due(), self.firmware.next_due()].into_iter().flatten().min();
-        [self.timers.earliest(), self.told.due(), online.filter(|_| is_online)].into_iter().flatten().min()
+        [self.timers.earliest(), self.told.due(), self.script.next_timeout(), online.filter(|_| is_online)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
@@ -222,7 +225,6 @@ impl LierdaSession {
                 Timer::Subscriptions => self.hang_up(now, "the broker does not answer the subscriptions"),
                 Timer::Time => self.ask_time(now),
                 Timer::Firmware => self.tell_firmware(now),
-                Timer::Script => self.load_script(),
             }
         }
         any_due |= self.told.timeout(now.monotonic);
@@ -231,7 +233,7 @@ impl LierdaSession {
 
     /// Carries out what has become possible, after every input.
     fn work(&mut self, now: Now) {
-        self.convert_waiting();
+        self.convert_waiting(now);
         self.send_reports(now);
         self.repeat_firmware(now);
         if !self.settled.is_empty() {

@@ -1,40 +1,23 @@
 //! The product's script, which knows its HEX: reports become bytes by `encode(code, json)`, commands become JSON by
 //! `decode(code, bytes)`. The host runs it; what waits for it keeps its order.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use polylink_plugin_sdk::services::script::{Event, Request, Value};
+use polylink_plugin_sdk::product_script::{Call, News};
+use polylink_plugin_sdk::services::script::{Event, Value};
 use polylink_plugin_sdk::services::{Failure, Reason};
 use polylink_plugin_sdk::{Fault, Now, Output, RequestId};
 use serde_json::value::RawValue;
 
 use super::reports::hex_content;
-use super::{LierdaSession, Timer, uplink};
+use super::{LierdaSession, uplink};
 use crate::config::HexUplink;
-
-/// The script and what waits for it.
-#[derive(Debug, Default)]
-pub struct Converter {
-    script: Option<RequestId>,
-    ready: bool,
-    waiting: VecDeque<(RequestId, Call)>,
-    running: BTreeMap<RequestId, Call>,
-}
-
-/// One call of the script.
-#[derive(Clone, Debug)]
-pub struct Call {
-    function: &'static str,
-    code: i64,
-    input: Vec<u8>,
-    purpose: Purpose,
-}
 
 /// Who waits for a call.
 #[derive(Clone, Debug)]
 pub enum Purpose {
     /// A report on its way up.
     Report {
+        /// 18, 19 or 26.
+        code: i64,
         /// To be settled; 0: nobody waits for it.
         seq: u64,
         /// Unix milliseconds of what it says.
@@ -46,54 +29,24 @@ pub enum Purpose {
     Command,
 }
 
-impl Converter {
-    /// For operators; `None`: the product has no script.
-    pub const fn standing(&self) -> Option<&'static str> {
-        match (self.script, self.ready) {
-            (None, _) => None,
-            (Some(_), false) => Some("loading"),
-            (Some(_), true) => Some("ready"),
-        }
-    }
-
-    fn is_full(&self) -> bool {
-        self.waiting.len() + self.running.len() >= MOST
-    }
-
-    /// True if the script may be given the next call.
-    fn has_room(&self) -> bool {
-        let size = |call: &Call| call.input.len();
-        let bytes = self.running.values().map(size).sum::<usize>();
-        let next = self.waiting.front().map_or(0, |(_, call)| size(call));
-        self.running.len() < WINDOW && (self.running.is_empty() || bytes + next <= WINDOW_BYTES)
-    }
-}
-
 impl LierdaSession {
     pub(super) fn load_script(&mut self) {
-        let Some(source) = self.settings.script.clone() else { return };
         let script = self.next_id();
-        self.converter.script = Some(script);
-        self.converter.ready = false;
-        let request = Request::Load { script, name: "lierda".to_owned(), source };
-        self.outputs.push(Output::Script(request));
+        self.outputs.extend(self.script.load(script).map(Output::Script));
     }
 
     pub(super) fn unload_script(&mut self) {
-        if let Some(script) = self.converter.script.take() {
-            self.outputs.push(Output::Script(Request::Unload(script)));
-        }
-        self.converter = Converter::default();
+        self.outputs.extend(self.script.unload().map(Output::Script));
     }
 
     /// A report for the script. Without room it is left with the host.
     pub(super) fn convert_report(&mut self, seq: u64, at_ms: Option<i64>, code: i64, form: HexUplink, json: &RawValue) {
-        if self.converter.is_full() {
+        if self.script.n_open() >= MOST {
             self.told.counters.reports_left += 1;
             return;
         }
         let id = self.next_id();
-        let purpose = Purpose::Report { seq, at_ms, form };
+        let purpose = Purpose::Report { code, seq, at_ms, form };
         self.convert(id, "encode", code, json.get().as_bytes().to_vec(), purpose);
     }
 
@@ -111,61 +64,56 @@ impl LierdaSession {
         input: Vec<u8>,
         purpose: Purpose,
     ) {
-        self.converter.waiting.push_back((id, Call { function, code, input, purpose }));
+        self.script.call(id, Call { function, args: vec![Value::Int(code), Value::Bytes(input)], purpose });
     }
 
     /// Gives the script what it can take.
-    pub(super) fn convert_waiting(&mut self) {
-        let Some(script) = self.converter.script.filter(|_| self.converter.ready) else { return };
-        while self.converter.has_room() {
-            let Some((id, call)) = self.converter.waiting.pop_front() else { return };
-            let args = vec![Value::Int(call.code), Value::Bytes(call.input.clone())];
-            let request = Request::Call { script, id, function: call.function.to_owned(), args };
+    pub(super) fn convert_waiting(&mut self, now: Now) {
+        if self.script.is_due(now.monotonic) {
+            self.load_script();
+        }
+        while let Some(request) = self.script.poll() {
             self.outputs.push(Output::Script(request));
-            self.converter.running.insert(id, call);
         }
     }
 
     pub(super) fn take_script(&mut self, now: Now, event: Event) {
-        match event {
-            Event::Loaded(script) if self.converter.script == Some(script) => {
-                self.converter.ready = true;
+        match self.script.take(now.monotonic, event) {
+            Some(News::Loaded) => {
                 self.shows = true;
                 self.info("the product's script is loaded".to_owned());
             }
-            Event::LoadFailed(script, failure) if self.converter.script == Some(script) => {
-                self.script_refused(now, &failure);
+            Some(News::Unusable(failure)) => {
+                self.fault = Some(Fault::settings(format!("settings.script: {}", failure.text)));
             }
-            Event::Returned(id, result) => {
-                let Some(call) = self.converter.running.remove(&id) else { return };
-                match result {
-                    Ok(values) => self.converted(now, id, call, values),
-                    Err(failure) => self.conversion_failed(now, id, call, &failure),
+            Some(News::Lost(failure)) => self.script_lost(&failure),
+            Some(News::Returned(id, call, values)) => self.converted(now, id, call, values),
+            Some(News::Failed(id, call, failure)) => {
+                if failure.reason == Reason::Timeout {
+                    self.script_lost(&failure);
+                }
+                match call.purpose {
+                    Purpose::Report { seq, .. } => self.unsaid(seq, &failure.text),
+                    Purpose::Command => self.take_decoded(now, id, Err(failure.text)),
                 }
             }
-            Event::Loaded(_) | Event::LoadFailed(..) => {}
+            None => {}
         }
     }
 
-    fn script_refused(&mut self, now: Now, failure: &Failure) {
-        match failure.reason {
-            // The host has no room for it at present.
-            Reason::Quota => {
-                self.warn(format!("the product's script cannot be loaded now: {}", failure.text));
-                self.timers.set(Timer::Script, now.monotonic.after(RELOAD_MS));
-            }
-            _ => self.fault = Some(Fault::settings(format!("settings.script: {}", failure.text))),
-        }
+    fn script_lost(&mut self, failure: &Failure) {
+        self.shows = true;
+        self.warn(format!("the product's script is gone and is loaded again: {}", failure.text));
     }
 
-    fn converted(&mut self, now: Now, id: RequestId, call: Call, values: Vec<Value>) {
+    fn converted(&mut self, now: Now, id: RequestId, call: Call<Purpose>, values: Vec<Value>) {
         let text = match values.into_iter().next() {
             Some(Value::Bytes(bytes)) => Ok(bytes),
             _ => Err(format!("`{}` of the script returns no string", call.function)),
         };
         match call.purpose {
-            Purpose::Report { seq, at_ms, form } => match text {
-                Ok(bytes) => self.enqueue(seq, at_ms, hex_content(form, call.code, bytes)),
+            Purpose::Report { code, seq, at_ms, form } => match text {
+                Ok(bytes) => self.enqueue(seq, at_ms, hex_content(form, code, bytes)),
                 Err(why) => self.unsaid(seq, &why),
             },
             Purpose::Command => {
@@ -175,26 +123,6 @@ impl LierdaSession {
                 });
                 self.take_decoded(now, id, decoded);
             }
-        }
-    }
-
-    fn conversion_failed(&mut self, now: Now, id: RequestId, call: Call, failure: &Failure) {
-        let is_gone = matches!(failure.reason, Reason::UnknownHandle | Reason::Timeout | Reason::Closed);
-        if is_gone && self.converter.ready {
-            self.warn(format!("the product's script is gone and is loaded again: {}", failure.text));
-            self.converter.ready = false;
-            self.shows = true;
-            self.timers.set(Timer::Script, now.monotonic.after(RELOAD_MS));
-        }
-        if is_gone && failure.reason != Reason::Timeout {
-            // It was not this call that ended the script. Ids grow, so they tell its place.
-            let place = self.converter.waiting.partition_point(|(waiting, _)| *waiting < id);
-            self.converter.waiting.insert(place, (id, call));
-            return;
-        }
-        match call.purpose {
-            Purpose::Report { seq, .. } => self.unsaid(seq, &failure.text),
-            Purpose::Command => self.take_decoded(now, id, Err(failure.text.clone())),
         }
     }
 
@@ -210,9 +138,3 @@ impl LierdaSession {
 
 /// Calls that wait or run; reports beyond them are left with the host (not documented; chosen by us).
 const MOST: usize = uplink::MOST;
-/// Calls that run at once: half of what the host lets wait.
-const WINDOW: usize = 32;
-/// Bytes for the script at once, roughly: half of what the host lets wait. What is beyond it there is refused, and lost.
-const WINDOW_BYTES: usize = 512 * 1024;
-/// Pause before a script is loaded again (not documented; chosen by us).
-const RELOAD_MS: u64 = 60_000;

@@ -66,7 +66,7 @@ impl LierdaSession {
             };
             fact("encryption", text.to_owned());
         }
-        if let Some(standing) = self.converter.standing() {
+        if let Some(standing) = self.script.standing() {
             fact("script", standing.to_owned());
         }
         if let Some(timezone) = &self.clock.timezone {
