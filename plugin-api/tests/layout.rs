@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use abi_stable::StableAbi;
 use abi_stable::type_layout::{TLData, TypeLayout};
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{ABI_MARK_SYMBOL, ABI_VERSION, AbiMark, Extension, PluginRootRef};
 
 #[test]
@@ -50,6 +50,7 @@ fn listing() -> String {
     table(Network::ID, Network::LAYOUT);
     table(Module::ID, Module::LAYOUT);
     table(Script::ID, Script::LAYOUT);
+    table(Subdevices::ID, Subdevices::LAYOUT);
     listing.extend(types.ours);
     listing
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_api::{Fault, Now, Timestamp};
 
-use crate::services::{http, module, mqtt, network, script, store, tcp, udp};
+use crate::services::{http, module, mqtt, network, script, store, subdevices, tcp, udp};
 use crate::value::{Command, Outcome, Report};
 
 /// A number by which a session recognises the answer to something it asked for. The session chooses it; it should not
@@ -29,6 +29,8 @@ pub struct Context {
     pub facts: module::Facts,
     /// The network interfaces at the start.
     pub interfaces: Vec<network::Interface>,
+    /// The subdevices that are known at the start.
+    pub subdevices: Vec<subdevices::Subdevice>,
     /// The ids of the services that the host offers; see [`crate::services::id`]. Using another one is a fault.
     pub services: Vec<&'static str>,
 }
@@ -81,6 +83,8 @@ pub enum Input {
     Module(module::Event),
     /// News of a script.
     Script(script::Event),
+    /// News of the subdevices.
+    Subdevices(subdevices::Event),
     /// Say good-bye; nothing follows.
     Stop,
 }
@@ -114,6 +118,8 @@ pub enum Output {
     Module(module::Request),
     /// Something for a script.
     Script(script::Request),
+    /// Something for the gateway of the subdevices.
+    Subdevices(subdevices::Request),
 }
 
 /// How loud a log line is.

@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use polylink_plugin_api::{ClockQuality, Fault, FaultCode, HostBox, Now, PluginBox, PluginConfig, Timestamp, WallTime};
 
-use crate::services::{Failure, Reason, id, module, mqtt, network, script, store, tcp};
+use crate::services::{Failure, Reason, id, module, mqtt, network, script, store, subdevices, tcp};
 use crate::session::{Level, Status};
 use crate::{Context, Input, Output, RequestId, Session};
 pub use expect::{Publish, ScriptCall, Subscribe};
@@ -58,6 +58,8 @@ pub struct Setup {
     pub facts: module::Facts,
     /// The network.
     pub interfaces: Vec<network::Interface>,
+    /// The subdevices.
+    pub subdevices: Vec<subdevices::Subdevice>,
     /// The services that the host offers.
     pub services: Vec<&'static str>,
     /// Wall clock at the start.
@@ -77,7 +79,8 @@ impl Default for Setup {
             stored: BTreeMap::new(),
             facts: module::Facts { mcu_online: true, ..Default::default() },
             interfaces: Vec::new(),
-            services: vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT],
+            subdevices: Vec::new(),
+            services: ALL_SERVICES.to_vec(),
             wall: WallTime { unix_ms: START_UNIX_MS, quality: ClockQuality::SYNCED },
             utc_offset_s: 0,
         }
@@ -182,6 +185,7 @@ impl VirtualHost {
             stored: self.setup.stored.clone(),
             facts: self.setup.facts.clone(),
             interfaces: self.setup.interfaces.clone(),
+            subdevices: self.setup.subdevices.clone(),
             services: self.setup.services.clone(),
         };
         self.connections.clear();
@@ -467,8 +471,13 @@ const fn service_of(output: &Output) -> Option<&'static str> {
         Output::Resolve(..) => Some(id::NETWORK),
         Output::Module(_) => Some(id::MODULE),
         Output::Script(_) => Some(id::SCRIPT),
+        Output::Subdevices(_) => Some(id::SUBDEVICES),
     }
 }
+
+/// What a whole host offers.
+pub(crate) const ALL_SERVICES: [&str; 9] =
+    [id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT, id::SUBDEVICES];
 
 /// Not 0, so that a session that forgets to add `now` shows it.
 const START: Timestamp = Timestamp(1_000_000);

@@ -12,6 +12,7 @@ pub mod mqtt;
 pub mod network;
 pub mod script;
 pub mod store;
+pub mod subdevices;
 pub mod tcp;
 pub mod udp;
 
@@ -21,6 +22,7 @@ pub use mqtt::Mqtt;
 pub use network::Network;
 pub use script::Script;
 pub use store::Store;
+pub use subdevices::Subdevices;
 pub use tcp::Tcp;
 pub use udp::Udp;
 

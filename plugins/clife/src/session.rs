@@ -155,7 +155,12 @@ impl Session for ClifeSession {
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(event),
             Input::Stop => self.stop(),
-            Input::Stored(_, Ok(())) | Input::Network(_) | Input::Tcp(_) | Input::Udp(_) | Input::Script(_) => {}
+            Input::Stored(_, Ok(()))
+            | Input::Network(_)
+            | Input::Tcp(_)
+            | Input::Udp(_)
+            | Input::Script(_)
+            | Input::Subdevices(_) => {}
         }
         let something_was_due = self.run_timers(now);
         self.work();

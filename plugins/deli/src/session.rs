@@ -169,7 +169,12 @@ impl Session for DeliSession {
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(now, event),
             Input::Stop => self.stop(),
-            Input::Stored(_, Ok(())) | Input::Network(_) | Input::Tcp(_) | Input::Udp(_) | Input::Script(_) => {}
+            Input::Stored(_, Ok(()))
+            | Input::Network(_)
+            | Input::Tcp(_)
+            | Input::Udp(_)
+            | Input::Script(_)
+            | Input::Subdevices(_) => {}
         }
         something_happened |= self.run_timers(now);
         self.work(now);

@@ -170,7 +170,12 @@ impl Session for LierdaSession {
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(now, event),
             Input::Stop => self.stop(),
-            Input::Stored(_, Ok(())) | Input::Network(_) | Input::Tcp(_) | Input::Udp(_) | Input::Http(..) => {}
+            Input::Stored(_, Ok(()))
+            | Input::Network(_)
+            | Input::Tcp(_)
+            | Input::Udp(_)
+            | Input::Http(..)
+            | Input::Subdevices(_) => {}
         }
         let something_was_due = self.run_timers(now);
         self.work(now);

@@ -3,10 +3,10 @@
 use polylink_plugin_api as api;
 use polylink_plugin_api::abi_stable::std_types::{ROption, RVec};
 use polylink_plugin_api::services::TlsOptions;
-use polylink_plugin_api::services::{module as abi_module, network as abi_network};
+use polylink_plugin_api::services::{module as abi_module, network as abi_network, subdevices as abi_subdevices};
 use polylink_plugin_api::{HostRefusal, LogLevel, OutcomeKind, StatusPhase};
 
-use crate::services::{Failure, Reason, Tls, module, network};
+use crate::services::{Failure, Reason, Tls, module, network, subdevices};
 use crate::session::{Level, Phase, Status};
 use crate::value::{Cause, Command, CommandBody, Outcome, OutcomeResult, ReportBody, Value, Values};
 
@@ -156,6 +156,30 @@ pub fn interfaces(interfaces: RVec<abi_network::Interface>) -> Vec<network::Inte
         signal_dbm: found.signal_dbm,
     };
     interfaces.into_iter().map(interface).collect()
+}
+
+pub fn subdevices(list: RVec<abi_subdevices::Subdevice>) -> Vec<subdevices::Subdevice> {
+    let subdevice = |found: abi_subdevices::Subdevice| subdevices::Subdevice {
+        index: found.index,
+        product: found.product.into(),
+        address: found.address.into(),
+        radio: radio(found.radio),
+        accepted: found.accepted,
+        online: found.online,
+        signal_percent: found.signal_percent.into_option(),
+        version: found.version.into(),
+    };
+    list.into_iter().map(subdevice).collect()
+}
+
+const fn radio(radio: abi_subdevices::Radio) -> subdevices::Radio {
+    match radio {
+        abi_subdevices::Radio::WIFI => subdevices::Radio::Wifi,
+        abi_subdevices::Radio::ZIGBEE => subdevices::Radio::Zigbee,
+        abi_subdevices::Radio::BLUETOOTH => subdevices::Radio::Bluetooth,
+        abi_subdevices::Radio::SUB_GHZ => subdevices::Radio::SubGhz,
+        _ => subdevices::Radio::Other,
+    }
 }
 
 pub fn tls_options(tls: Option<&Tls>) -> TlsOptions<'_> {

@@ -2,8 +2,8 @@
 //! ignored, as the ABI demands.
 
 use polylink_plugin_api as api;
-use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, tcp, udp};
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
+use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, subdevices, tcp, udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Event, Extension};
 
 use super::handles::Kind;
@@ -13,6 +13,7 @@ use crate::services::module::Event as ModuleEvent;
 use crate::services::mqtt::Event as MqttEvent;
 use crate::services::network::Event as NetworkEvent;
 use crate::services::script::Event as ScriptEvent;
+use crate::services::subdevices::Event as SubdevicesEvent;
 use crate::services::tcp::Event as TcpEvent;
 use crate::services::udp::Event as UdpEvent;
 use crate::services::{Failure, Reason};
@@ -52,6 +53,7 @@ impl Port {
             Network::ID => self.network_event(event).map(Input::Network),
             Module::ID => self.module_event(event).map(Input::Module),
             Script::ID => self.script_event(event).map(Input::Script),
+            Subdevices::ID => self.subdevices_event(event).map(Input::Subdevices),
             // `polylink.wake` brings nothing but the call itself.
             _ => None,
         }
@@ -181,6 +183,12 @@ impl Port {
             module::NETWORK_JOINED => Some(ModuleEvent::NetworkJoined),
             _ => None,
         }
+    }
+
+    fn subdevices_event(&self, event: &Event<'_>) -> Option<SubdevicesEvent> {
+        let table = self.tables.subdevices.as_ref().ok()?;
+        let changed = || SubdevicesEvent::Changed(convert::subdevices((table.list)(self.instance)));
+        (event.kind == subdevices::CHANGED).then(changed)
     }
 
     fn script_event(&mut self, event: &Event<'_>) -> Option<ScriptEvent> {

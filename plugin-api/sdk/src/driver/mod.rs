@@ -98,6 +98,10 @@ impl Port {
                 Ok(network) => convert::interfaces((network.interfaces)(self.instance)),
                 Err(_) => Vec::new(),
             },
+            subdevices: match &self.tables.subdevices {
+                Ok(table) => convert::subdevices((table.list)(self.instance)),
+                Err(_) => Vec::new(),
+            },
             services: self.tables.usable(),
         }
     }

@@ -11,7 +11,7 @@ use polylink_plugin_api::{Fault, FaultCode, LogLevel};
 
 use super::handles::{self, Kind};
 use super::{ANSWERS_WAITING_MAX, Port, convert};
-use crate::services::{Failure, Reason, http, module, mqtt, network, script, store, tcp, udp};
+use crate::services::{Failure, Reason, http, module, mqtt, network, script, store, subdevices, tcp, udp};
 use crate::value::{Command, Outcome, OutcomeResult};
 use crate::{Input, Output, RequestId};
 
@@ -38,6 +38,7 @@ impl Port {
             }
             Output::Store(id, request) => return self.store(id, &request),
             Output::Script(request) => return self.script(&request),
+            Output::Subdevices(request) => return self.subdevices(&request),
             Output::Resolve(id, host) => {
                 let table = self.tables.network.clone()?;
                 if !self.handles.has_room(Kind::Resolve) {
@@ -53,18 +54,18 @@ impl Port {
                     module::Request::Applications(count) => (table.applications)(self.instance, count),
                     module::Request::Restart(reason) => {
                         if !(table.request_restart)(self.instance, reason.as_str().into()) {
-                            self.module_refused("restart the module when a plugin asks for it");
+                            self.refused("restart the module when a plugin asks for it");
                         }
                     }
                     module::Request::JoinNetwork { ssid, password } => {
                         let password = password.expose().as_str();
                         if !(table.join_network)(self.instance, ssid.as_str().into(), password.into()) {
-                            self.module_refused("join a network now");
+                            self.refused("join a network now");
                         }
                     }
                     module::Request::EndProductionTest => {
                         if !(table.end_production_test)(self.instance) {
-                            self.module_refused("end a production test now");
+                            self.refused("end a production test now");
                         }
                     }
                     module::Request::ThirdPartyCloud { name, parameters } => {
@@ -76,7 +77,7 @@ impl Port {
         Ok(())
     }
 
-    fn module_refused(&self, what: &str) {
+    fn refused(&self, what: &str) {
         self.host.log(LogLevel::WARN, format!("this host does not {what}").as_str().into());
     }
 
@@ -258,6 +259,28 @@ impl Port {
             store::Request::Remove(key) => (table.remove)(self.instance, key.as_str().into()),
         };
         self.handles.insert(Kind::Store, id, token);
+        Ok(())
+    }
+
+    fn subdevices(&self, request: &subdevices::Request) -> Result<(), Fault> {
+        let table = self.tables.subdevices.clone()?;
+        match request {
+            subdevices::Request::Admit { product, address, seconds } => {
+                if !(table.admit)(self.instance, product.as_str().into(), address.as_str().into(), *seconds) {
+                    self.refused("let a subdevice join now");
+                }
+            }
+            subdevices::Request::Accept(index) => {
+                if !(table.accept)(self.instance, *index) {
+                    self.refused(&format!("accept subdevice {index} now"));
+                }
+            }
+            subdevices::Request::Remove(index) => {
+                if !(table.remove)(self.instance, *index) {
+                    self.refused(&format!("remove subdevice {index} now"));
+                }
+            }
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! The host's service tables as this instance found them.
 
 use polylink_plugin_api::abi_stable::std_types::ROption;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Extension, Fault, FaultCode, HostBox};
 
 /// One table, or why there is none.
@@ -17,6 +17,7 @@ pub struct Tables {
     pub network: Found<Network>,
     pub module: Found<Module>,
     pub script: Found<Script>,
+    pub subdevices: Found<Subdevices>,
 }
 
 impl Tables {
@@ -31,6 +32,7 @@ impl Tables {
             network: find(host),
             module: find(host),
             script: find(host),
+            subdevices: find(host),
         }
     }
 
@@ -47,6 +49,7 @@ impl Tables {
                 Network::ID => drop(self.network.clone()?),
                 Module::ID => drop(self.module.clone()?),
                 Script::ID => drop(self.script.clone()?),
+                Subdevices::ID => drop(self.subdevices.clone()?),
                 other if host.extension(other.into()).is_none() => return Err(missing(other)),
                 _ => {}
             }
@@ -65,6 +68,7 @@ impl Tables {
             (Network::ID, self.network.is_ok()),
             (Module::ID, self.module.is_ok()),
             (Script::ID, self.script.is_ok()),
+            (Subdevices::ID, self.subdevices.is_ok()),
         ];
         all.into_iter().filter_map(|(id, usable)| usable.then_some(id)).collect()
     }

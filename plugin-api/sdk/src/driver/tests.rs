@@ -3,6 +3,7 @@
 mod arbitrary;
 mod panics;
 mod scripts;
+mod subdevices;
 
 use std::cell::RefCell;
 

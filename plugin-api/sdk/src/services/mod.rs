@@ -16,7 +16,7 @@ use crate::secret::Secret;
 /// The ids of the services, for [`crate::PluginInfo::services`] and [`crate::Context::services`].
 pub mod id {
     use polylink_plugin_api::Extension;
-    use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
+    use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
 
     /// MQTT connections.
     pub const MQTT: &str = Mqtt::ID;
@@ -34,6 +34,8 @@ pub mod id {
     pub const MODULE: &str = Module::ID;
     /// Lua scripts; a host may be built without.
     pub const SCRIPT: &str = Script::ID;
+    /// Devices without a network behind this one.
+    pub const SUBDEVICES: &str = Subdevices::ID;
 }
 
 /// Why a service did not do what was asked.

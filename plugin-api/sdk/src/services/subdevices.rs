@@ -1,4 +1,5 @@
-//! Subdevices: devices without a network of their own behind this one, which is their gateway.
+//! Subdevices: devices without a network of their own behind this one, which is their gateway; see
+//! [`polylink_plugin_api::services::subdevices`].
 
 /// What a session asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,12 +3,13 @@
 use polylink_plugin_api::abi_stable::sabi_trait::TD_Opaque;
 use polylink_plugin_api::abi_stable::std_types::RSlice;
 use polylink_plugin_api::event::WAKE;
-use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, tcp, udp};
+use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, subdevices, tcp, udp};
 use polylink_plugin_api::{self as api, Event, Fault, HostBox, Now, Origin, PluginBox, PluginConfig, Timestamp};
 
 use super::tables::Registered;
 use super::{Subject, record};
 use crate::services::script::Event as ScriptEvent;
+use crate::services::subdevices::Event as SubdevicesEvent;
 use crate::services::{Failure, id, module::Event as ModuleEvent, mqtt::Event as MqttEvent};
 use crate::services::{network::Event as NetworkEvent, tcp::Event as TcpEvent, udp::Event as UdpEvent};
 use crate::value::Report;
@@ -87,6 +88,10 @@ impl ThroughAbi {
             Input::Module(ModuleEvent::Changed(facts)) => {
                 self.host.world().facts = facts;
                 Record::new(id::MODULE, module::CHANGED, NONE)
+            }
+            Input::Subdevices(SubdevicesEvent::Changed(list)) => {
+                self.host.world().subdevices = list;
+                Record::new(id::SUBDEVICES, subdevices::CHANGED, NONE)
             }
             Input::Module(ModuleEvent::Reset) => Record::new(id::MODULE, module::RESET, NONE),
             Input::Module(ModuleEvent::NetworkJoined) => Record::new(id::MODULE, module::NETWORK_JOINED, NONE),

@@ -1,7 +1,7 @@
 //! What a test lets happen: the services' answers and news, reports and outcomes of the device.
 
 use super::VirtualHost;
-use crate::services::{Failure, Reason, http, module, mqtt, network, script, tcp, udp};
+use crate::services::{Failure, Reason, http, module, mqtt, network, script, subdevices, tcp, udp};
 use crate::value::{Cause, DatapointId, Outcome, OutcomeResult, Report, ReportBody, Value};
 use crate::{Input, RequestId};
 
@@ -183,6 +183,13 @@ impl VirtualHost {
         self.deliver(Input::Module(module::Event::Changed(facts)));
     }
 
+    /// The subdevices change.
+    #[track_caller]
+    pub fn subdevices_changed(&mut self, list: Vec<subdevices::Subdevice>) {
+        self.setup.subdevices.clone_from(&list);
+        self.deliver(Input::Subdevices(subdevices::Event::Changed(list)));
+    }
+
     /// Something happens at the module.
     #[track_caller]
     pub fn module_event(&mut self, event: module::Event) {
@@ -234,10 +241,16 @@ impl VirtualHost {
     /// The device reports; the report's number.
     #[track_caller]
     pub fn report_body(&mut self, cause: Cause, caused_by: Option<RequestId>, body: ReportBody) -> u64 {
+        self.report_of(0, cause, caused_by, body)
+    }
+
+    /// The device (0) or a subdevice reports; the report's number.
+    #[track_caller]
+    pub fn report_of(&mut self, device: u32, cause: Cause, caused_by: Option<RequestId>, body: ReportBody) -> u64 {
         let seq = self.next_seq;
         self.next_seq += 1;
         let at = self.now.wall;
-        self.deliver(Input::Reports(vec![Report { seq, at, device: 0, cause, caused_by, body }]));
+        self.deliver(Input::Reports(vec![Report { seq, at, device, cause, caused_by, body }]));
         seq
     }
 

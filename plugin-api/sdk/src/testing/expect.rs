@@ -2,7 +2,7 @@
 //! the test if there is none.
 
 use super::VirtualHost;
-use crate::services::{http, module, mqtt, script, tcp, udp};
+use crate::services::{http, module, mqtt, script, subdevices, tcp, udp};
 use crate::value::{CommandBody, Values};
 use crate::{Command, Output, RequestId};
 
@@ -275,6 +275,15 @@ impl VirtualHost {
     pub fn expect_module(&mut self) -> module::Request {
         self.expect_output("something for the module", |output| match output {
             Output::Module(request) => Some(request.clone()),
+            _ => None,
+        })
+    }
+
+    /// Something for the gateway of the subdevices.
+    #[track_caller]
+    pub fn expect_subdevices(&mut self) -> subdevices::Request {
+        self.expect_output("something for the gateway of the subdevices", |output| match output {
+            Output::Subdevices(request) => Some(request.clone()),
             _ => None,
         })
     }

@@ -2,6 +2,7 @@
 //! [`polylink_plugin_api::services`].
 
 use polylink_plugin_api::services::script::{NAME_MAX, SCRIPTS_MAX, SOURCE_MAX, Value, values};
+use polylink_plugin_api::services::subdevices::{ADDRESS_MAX, ADMIT_SECONDS_MAX, PRODUCT_MAX};
 
 use crate::services::{Failure, Reason, mqtt, store};
 
@@ -60,6 +61,13 @@ pub fn call(function: &str, args: &[Value]) -> Result<(), Failure> {
     script_name(function)?;
     values::encode(args).map_err(|error| invalid(format!("the arguments of `{function}`: {error}")))?;
     Ok(())
+}
+
+/// Whether the service of subdevices lets one like this join.
+pub fn admit(product: &str, address: &str, seconds: u16) -> bool {
+    (1..=PRODUCT_MAX).contains(&product.len())
+        && address.len() <= ADDRESS_MAX
+        && (1..=ADMIT_SECONDS_MAX).contains(&seconds)
 }
 
 fn script_name(name: &str) -> Result<(), Failure> {

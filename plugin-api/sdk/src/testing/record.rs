@@ -4,12 +4,14 @@ use polylink_plugin_api as api;
 use polylink_plugin_api::abi_stable::std_types::ROption;
 use polylink_plugin_api::services::http::HttpRequest;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
-use polylink_plugin_api::services::{TlsOptions, module as abi_module, network as abi_network};
+use polylink_plugin_api::services::{
+    TlsOptions, module as abi_module, network as abi_network, subdevices as abi_subdevices,
+};
 use polylink_plugin_api::{HostRefusal, LogLevel, OutcomeKind, StatusPhase};
 
 use crate::driver::convert;
 use crate::secret::Secret;
-use crate::services::{Reason, Tls, http, module, mqtt, network};
+use crate::services::{Reason, Tls, http, module, mqtt, network, subdevices};
 use crate::session::{Level, Phase, Status};
 use crate::value::{Cause, Command, CommandBody, Outcome, OutcomeResult, ReportBody};
 
@@ -126,6 +128,26 @@ pub fn interface(interface: &network::Interface) -> abi_network::Interface {
         ipv6: interface.ipv6.iter().map(|address| address.as_str().into()).collect(),
         wireless: interface.wireless,
         signal_dbm: interface.signal_dbm,
+    }
+}
+
+pub fn subdevice(subdevice: &subdevices::Subdevice) -> abi_subdevices::Subdevice {
+    let radio = match subdevice.radio {
+        subdevices::Radio::Other => abi_subdevices::Radio::OTHER,
+        subdevices::Radio::Wifi => abi_subdevices::Radio::WIFI,
+        subdevices::Radio::Zigbee => abi_subdevices::Radio::ZIGBEE,
+        subdevices::Radio::Bluetooth => abi_subdevices::Radio::BLUETOOTH,
+        subdevices::Radio::SubGhz => abi_subdevices::Radio::SUB_GHZ,
+    };
+    abi_subdevices::Subdevice {
+        index: subdevice.index,
+        product: subdevice.product.as_str().into(),
+        address: subdevice.address.as_str().into(),
+        radio,
+        accepted: subdevice.accepted,
+        online: subdevice.online,
+        signal_percent: subdevice.signal_percent.into(),
+        version: subdevice.version.as_str().into(),
     }
 }
 

@@ -11,14 +11,15 @@ use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
 use polylink_plugin_api::services::network::Interface;
 use polylink_plugin_api::services::script::values;
+use polylink_plugin_api::services::subdevices::Subdevice;
 use polylink_plugin_api::services::tcp::{self as abi_tcp, TcpListen, TcpOpen};
 use polylink_plugin_api::services::udp::UdpBind;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Command, Extension, ExtensionRef, Host, InstanceId, LogLevel, Status};
 
-use super::record;
+use super::{limits, record};
 use crate::secret::Secret;
-use crate::services::{module, mqtt, network, script, store, tcp, udp};
+use crate::services::{module, mqtt, network, script, store, subdevices, tcp, udp};
 use crate::{Context, Output, RequestId};
 
 /// What one virtual instance sees of its host.
@@ -29,6 +30,7 @@ pub struct World {
     pub full: BTreeSet<u64>,
     pub facts: module::Facts,
     pub interfaces: Vec<network::Interface>,
+    pub subdevices: Vec<subdevices::Subdevice>,
     stored: BTreeMap<String, Vec<u8>>,
     services: Vec<&'static str>,
     next_token: u64,
@@ -49,6 +51,7 @@ impl Registered {
         let world = Arc::new(Mutex::new(World {
             facts: context.facts.clone(),
             interfaces: context.interfaces.clone(),
+            subdevices: context.subdevices.clone(),
             stored: context.stored.clone(),
             services: context.services.clone(),
             ..World::default()
@@ -105,6 +108,7 @@ impl Host for Registered {
             Network::ID => ExtensionRef::new(&NETWORK),
             Module::ID => ExtensionRef::new(&MODULE),
             Script::ID => ExtensionRef::new(&SCRIPT),
+            Subdevices::ID => ExtensionRef::new(&SUBDEVICES),
             _ => return ROption::RNone,
         };
         if offered { ROption::RSome(table) } else { ROption::RNone }
@@ -125,6 +129,12 @@ impl World {
 
     fn note(&mut self, output: Output) {
         self.outputs.push(output);
+    }
+
+    /// Whether there is such a subdevice.
+    fn note_subdevice(&mut self, index: u32, request: subdevices::Request) -> bool {
+        self.note(Output::Subdevices(request));
+        self.subdevices.iter().any(|subdevice| subdevice.index == index)
     }
 }
 
@@ -267,6 +277,26 @@ static SCRIPT: Script = {
         with(instance, |world| world.note(Output::Script(script::Request::Unload(RequestId(script)))));
     }
     Script { load, call, unload }
+};
+
+static SUBDEVICES: Subdevices = {
+    extern "C" fn list(instance: InstanceId) -> RVec<Subdevice> {
+        with(instance, |world| world.subdevices.iter().map(record::subdevice).collect())
+    }
+    extern "C" fn admit(instance: InstanceId, product: RStr<'_>, address: RStr<'_>, seconds: u16) -> bool {
+        let (product, address) = (product.to_string(), address.to_string());
+        let acceptable = limits::admit(&product, &address, seconds);
+        let request = subdevices::Request::Admit { product, address, seconds };
+        with(instance, |world| world.note(Output::Subdevices(request)));
+        acceptable
+    }
+    extern "C" fn accept(instance: InstanceId, index: u32) -> bool {
+        with(instance, |world| world.note_subdevice(index, subdevices::Request::Accept(index)))
+    }
+    extern "C" fn remove(instance: InstanceId, index: u32) -> bool {
+        with(instance, |world| world.note_subdevice(index, subdevices::Request::Remove(index)))
+    }
+    Subdevices { list, admit, accept, remove }
 };
 
 static MODULE: Module = {

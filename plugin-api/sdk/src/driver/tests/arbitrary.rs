@@ -10,9 +10,9 @@ use super::{ASK, Puppet, SEEN, connect, load, open, publish};
 use crate::driver::handles::{ANSWERS_MAX, HANDLES_MAX};
 use crate::driver::tickets::{AWAITED_MAX, ENDED_KEPT};
 use crate::driver::{ANSWERS_WAITING_MAX, Driver, assemble, create};
-use crate::services::{http, id, mqtt, script, store, tcp, udp};
-use crate::testing::record;
+use crate::services::{http, mqtt, script, store, subdevices, tcp, udp};
 use crate::testing::tables::Registered;
+use crate::testing::{ALL_SERVICES, record};
 use crate::value::{CommandBody, Outcome, OutcomeResult};
 use crate::{Command, Context, Output, RequestId, Session};
 
@@ -98,7 +98,7 @@ fn config(host: &Registered) -> PluginConfig {
 }
 
 fn context() -> Context {
-    let services = vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT];
+    let services = ALL_SERVICES.to_vec();
     Context { services, ..Context::default() }
 }
 
@@ -126,7 +126,7 @@ impl Record {
 }
 
 fn any_event() -> impl Strategy<Value = Record> {
-    let sources = vec![id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT, WAKE];
+    let sources: Vec<_> = ALL_SERVICES.into_iter().chain([WAKE]).collect();
     let source = prop_oneof![8 => prop::sample::select(sources).prop_map(str::to_owned), 1 => any::<String>()];
     let kind = prop_oneof![9 => 0_u32..9, 1 => any::<u32>()];
     // Small tokens are those that the virtual host has given.
@@ -138,7 +138,7 @@ fn any_event() -> impl Strategy<Value = Record> {
 
 fn any_output() -> impl Strategy<Value = Output> {
     let ids = prop_oneof![9 => 0_u64..6, 1 => any::<u64>()];
-    (0..17, ids).prop_map(|(which, id)| match which {
+    (0..19, ids).prop_map(|(which, id)| match which {
         0 => connect(id),
         1 => publish(id % 3, id),
         2 => Output::Mqtt(mqtt::Request::Disconnect(RequestId(id))),
@@ -165,6 +165,11 @@ fn any_output() -> impl Strategy<Value = Output> {
             args: vec![script::Value::Int(id as i64)],
         }),
         15 => Output::Script(script::Request::Unload(RequestId(id))),
+        16 => Output::Subdevices(subdevices::Request::Accept(id as u32)),
+        17 => {
+            let (product, address, seconds) = (String::new(), String::new(), id as u16);
+            Output::Subdevices(subdevices::Request::Admit { product, address, seconds })
+        }
         _ => Output::Submit(RequestId(id), Command::new(CommandBody::Raw(Vec::new()))),
     })
 }
