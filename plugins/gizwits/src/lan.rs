@@ -5,12 +5,11 @@
 //! [`LanOutput::Request`], and the caller comes back with [`Lan::answer`], or [`Lan::forget`] if the MCU is silent.
 //!
 //! Module map: [`about`] what the device says of itself · [`clients`] TCP sessions · [`datagrams`] discovery and
-//! onboarding · [`beacons`] what is broadcast · [`lockout`] who guesses passcodes · [`bucket`] how many answers a second ·
-//! [`door`] ports that open again · [`counters`] what was dropped.
+//! onboarding · [`beacons`] what is broadcast · [`lockout`] who guesses passcodes · [`door`] ports that open again ·
+//! [`counters`] what was dropped.
 
 pub mod about;
 pub mod beacons;
-pub mod bucket;
 pub mod clients;
 pub mod counters;
 pub mod datagrams;
