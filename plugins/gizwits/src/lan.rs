@@ -5,18 +5,16 @@
 //! [`LanOutput::Request`], and the caller comes back with [`Lan::answer`], or [`Lan::forget`] if the MCU is silent.
 //!
 //! Module map: [`about`] what the device says of itself · [`clients`] TCP sessions · [`datagrams`] discovery and
-//! onboarding · [`beacons`] what is broadcast · [`lockout`] who guesses passcodes · [`bucket`] how many answers a second ·
-//! [`door`] ports that open again · [`counters`] what was dropped.
+//! onboarding · [`beacons`] what is broadcast · [`lockout`] who guesses passcodes · [`counters`] what was dropped.
 
 pub mod about;
 pub mod beacons;
-pub mod bucket;
 pub mod clients;
 pub mod counters;
 pub mod datagrams;
-pub mod door;
 pub mod lockout;
 
+use polylink_plugin_sdk::door::Door;
 use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::services::{tcp, udp};
@@ -30,7 +28,6 @@ use beacons::{Beacon, Beacons};
 use clients::Clients;
 use counters::Counters;
 use datagrams::Datagrams;
-use door::Door;
 
 /// What an operator may choose.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,10 +164,10 @@ impl Lan {
     pub fn tcp(&mut self, now: Timestamp, event: tcp::Event, about: &About) {
         match event {
             tcp::Event::Listening(id, port) if id == self.listener.id() => {
-                self.listener.opened(now, port, &mut self.outbox);
+                self.outbox.door(self.listener.opened(now, port));
             }
             tcp::Event::Closed(id, failure) if id == self.listener.id() => {
-                self.listener.closed(now, &failure.text, &mut self.random, &mut self.outbox);
+                self.outbox.door(self.listener.closed(now, &failure.text, &mut self.random));
             }
             tcp::Event::Accepted { listener, stream, peer } if listener == self.listener.id() => {
                 self.clients.accept(now, stream, peer, self.listener.port().is_some(), &mut self.outbox);
@@ -191,10 +188,10 @@ impl Lan {
     pub fn udp(&mut self, now: Timestamp, event: udp::Event, about: &About) {
         match event {
             udp::Event::Bound(id, port) if id == self.socket.id() => {
-                self.socket.opened(now, port, &mut self.outbox);
+                self.outbox.door(self.socket.opened(now, port));
             }
             udp::Event::Closed(id, failure) if id == self.socket.id() => {
-                self.socket.closed(now, &failure.text, &mut self.random, &mut self.outbox);
+                self.outbox.door(self.socket.closed(now, &failure.text, &mut self.random));
             }
             udp::Event::Received(id, peer, bytes) if id == self.socket.id() && self.socket.port().is_some() => {
                 self.datagrams.receive(now, id, &peer, &bytes, about, &mut self.outbox);
@@ -368,6 +365,14 @@ impl Outbox {
 
     fn log(&mut self, level: Level, text: String) {
         self.push(LanOutput::Log(level, text));
+    }
+
+    /// What a door says when it opens or closes.
+    fn door(&mut self, line: Option<(Level, String)>) {
+        if let Some((level, text)) = line {
+            self.log(level, text);
+            self.touch_status();
+        }
     }
 
     const fn touch_status(&mut self) {

@@ -3,11 +3,11 @@
 //! A datagram that is not for us is ignored and counted. So is one above the limit of answers: an answer is ten times as
 //! long as a discovery, and its address may be forged.
 
+use polylink_plugin_sdk::bucket::Bucket;
 use polylink_plugin_sdk::services::udp;
 use polylink_plugin_sdk::session::Level;
 use polylink_plugin_sdk::{RequestId, Timestamp};
 
-use super::bucket::Bucket;
 use super::{About, LanOutput, Outbox};
 use crate::packet::{Frame, Onboarding, PacketError, command};
 

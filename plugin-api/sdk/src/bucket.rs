@@ -1,6 +1,6 @@
 //! [`Bucket`]: so many of something in a second, and a few more at once.
 
-use polylink_plugin_sdk::Timestamp;
+use crate::Timestamp;
 
 /// A bucket of tokens, full at first.
 #[derive(Clone, Debug)]
