@@ -1,12 +1,19 @@
-//! The JoyLink cloud (JD) for Polylink.
+//! The JoyLink cloud (JD) and its local network for Polylink.
 //!
-//! Module map: [`packet`] header, checks, fragments · [`crypto`] the ciphers and the key exchange · [`wire`] what is in
-//! packets · [`gateway`] the sub-devices of a gateway · [`timers`] schedules that run on the device.
+//! Module map: [`config`] settings · [`session`] the state machine · [`lan`] apps on the local network · [`cloud`] the
+//! connection to the cloud · [`packet`] header, checks, fragments · [`crypto`] the ciphers and the key exchange · [`wire`]
+//! what is in packets · [`datapoints`] what values, commands and events are in JSON · [`uploads`] reports on their way ·
+//! [`views`] what devices look like · [`gateway`] subdevices · [`timers`] schedules that run on the device · [`ota`]
+//! firmware orders · [`recipe`] recipes · [`information`] the weather and the like.
 
+pub mod config;
 pub mod crypto;
+pub mod datapoints;
 pub mod gateway;
 pub mod packet;
 pub mod timers;
+pub mod uploads;
+pub mod views;
 pub mod wire;
 
 #[cfg(test)]

@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use serde::Deserialize;
+
 use super::Refused;
 
 /// What the time in a packet must be, beside that of the packet before from the same source (JoyLink V1.79 only asks for
 /// protection; the rules are ours).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReplayRule {
     /// Later, as in JD's SDKs.
     #[default]

@@ -1,12 +1,14 @@
 //! Which days a time span is for: the `period` table of a task that repeats (JoyLink V1.79, chapter 10, mode 1).
 
 use polylink_plugin_sdk::calendar::DAY_S;
+use serde::Deserialize;
 
 use super::expression::TimesOfDay;
 use super::expression::next::{ANY, Days, HORIZON_S, SANE, first_day};
 
 /// What `period[0]` of a weekly task stands for; the document does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum WeekIndex0 {
     /// As in the values of expressions, where Monday is the first.
     #[default]
