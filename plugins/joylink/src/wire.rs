@@ -10,8 +10,8 @@
 //!
 //! Module map: [`discovery`] type 1 · [`authorization`] types 2, 102, 105 · [`control`] types 3, 103 · [`script`] types 4,
 //! 11, 104, 111 · [`cloud`] types 9, 10, 14, 15, 16 · [`subdevices`] types 110, 112, 113 · [`ota`] types 7, 8 · [`recipe`],
-//! [`information`], [`video`] the JSON in types 11, 15, 16, 200, 201 · [`code`] result codes · [`text`] fields of fixed
-//! width · [`json`] reading and writing.
+//! [`information`], [`video`] the JSON in types 11, 15, 16, 200, 201 · [`standard`] that in types 4, 11, 12 where no script
+//! makes bytes of it · [`code`] result codes · [`text`] fields of fixed width · [`json`] reading and writing.
 
 pub mod authorization;
 pub mod cloud;
@@ -23,6 +23,7 @@ pub mod json;
 pub mod ota;
 pub mod recipe;
 pub mod script;
+pub mod standard;
 pub mod subdevices;
 pub mod text;
 pub mod video;

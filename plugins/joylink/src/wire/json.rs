@@ -40,6 +40,12 @@ impl Json {
         self.0.get()
     }
 
+    /// The same, checked to be JSON.
+    #[must_use]
+    pub fn raw(&self) -> &RawValue {
+        &self.0
+    }
+
     /// Reads it as something; `None` if it is of another kind.
     #[must_use]
     pub fn parse<T: DeserializeOwned>(&self) -> Option<T> {
