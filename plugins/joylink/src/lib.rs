@@ -1,10 +1,11 @@
 //! The JoyLink cloud (JD) for Polylink.
 //!
 //! Module map: [`packet`] header, checks, fragments · [`crypto`] the ciphers and the key exchange · [`wire`] what is in
-//! packets · [`gateway`] the sub-devices of a gateway · [`timers`] schedules that run on the device.
+//! packets · [`gateway`] the sub-devices of a gateway · [`ota`] new firmware · [`timers`] schedules that run on the device.
 
 pub mod crypto;
 pub mod gateway;
+pub mod ota;
 pub mod packet;
 pub mod timers;
 pub mod wire;
