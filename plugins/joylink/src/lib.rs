@@ -10,6 +10,7 @@ pub mod config;
 pub mod crypto;
 pub mod datapoints;
 pub mod gateway;
+pub mod ota;
 pub mod packet;
 pub mod timers;
 pub mod uploads;

@@ -1,0 +1,109 @@
+//! What of upgrades survives a restart: the one that is under way, and what the cloud has still to be told. JSON behind a
+//! check sum.
+
+use polylink_plugin_sdk::Timestamp;
+use polylink_plugin_sdk::bytes::{Reader, Truncated, Writer};
+use serde::{Deserialize, Serialize};
+
+use super::{FAILED_MAX, Image, OUTCOMES_MAX, Outcome, Stage, Upgrade, Upgrades, described};
+use crate::crypto::crc16;
+use crate::wire::{FeedId, OtaPhase, OtaStatus};
+
+/// What was stored of upgrades cannot be used, and counts as absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what was stored of firmware upgrades is damaged, or of an unknown form")]
+pub struct Damaged;
+
+impl From<Truncated> for Damaged {
+    fn from(_: Truncated) -> Self {
+        Self
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    current: Option<StoredUpgrade>,
+    outcomes: Vec<StoredOutcome>,
+    failed: Vec<(FeedId, u16)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredUpgrade {
+    image: Image,
+    from: Option<u16>,
+    installing: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredOutcome {
+    feedid: FeedId,
+    productuuid: String,
+    status: OtaPhase,
+    status_desc: String,
+    progress: u8,
+}
+
+impl Upgrades {
+    /// What to store.
+    #[must_use]
+    pub fn stored(&self) -> Vec<u8> {
+        let stored = Stored {
+            current: self.current.as_ref().map(|current| StoredUpgrade {
+                image: current.image.clone(),
+                from: current.from,
+                installing: current.stage == Stage::Installing,
+            }),
+            outcomes: self.outcomes.iter().map(|outcome| StoredOutcome::of(&outcome.status)).collect(),
+            failed: self.failed.iter().copied().collect(),
+        };
+        let json = serde_json::to_vec(&stored).expect("structures with text keys always become JSON");
+        let mut writer = Writer::new();
+        writer.u8(FORM).u16_le(crc16(&[&json])).bytes(&json);
+        writer.finish()
+    }
+
+    /// Takes what was stored in place of what is there. Then tell [`Upgrades::resumed`].
+    ///
+    /// # Errors
+    /// It cannot be used; then there is nothing.
+    pub fn restore(&mut self, bytes: &[u8]) -> Result<(), Damaged> {
+        *self = Self { changed: true, report_ms: self.report_ms, ..Self::new(0) };
+        let mut reader = Reader::new(bytes);
+        let (form, crc) = (reader.u8()?, reader.u16_le()?);
+        let json = reader.rest();
+        if form != FORM || crc16(&[json]) != crc {
+            return Err(Damaged);
+        }
+        let Stored { current, outcomes, failed } = serde_json::from_slice(json).map_err(|_| Damaged)?;
+        let is_usable = current.as_ref().is_none_or(|current| current.image.is_usable());
+        if !is_usable || outcomes.len() > OUTCOMES_MAX || failed.len() > FAILED_MAX {
+            return Err(Damaged);
+        }
+        self.current = current.map(|StoredUpgrade { image, from, installing }| {
+            let stage = if installing { Stage::Installing } else { Stage::Downloading };
+            Upgrade::new(image, from, stage, Timestamp(0))
+        });
+        for outcome in outcomes {
+            self.n_outcomes += 1;
+            self.outcomes.push_back(Outcome::new(self.n_outcomes, outcome.into_status(), Timestamp(0)));
+        }
+        self.failed = failed.into();
+        self.changed = false;
+        Ok(())
+    }
+}
+
+impl StoredOutcome {
+    fn of(status: &OtaStatus) -> Self {
+        let OtaStatus { feedid, productuuid, status, status_desc, progress } = status.clone();
+        Self { feedid, productuuid, status, status_desc, progress }
+    }
+
+    fn into_status(self) -> OtaStatus {
+        let Self { feedid, productuuid, status, status_desc, progress } = self;
+        OtaStatus { feedid, productuuid, status, status_desc: described(&status_desc), progress: progress.min(100) }
+    }
+}
+
+/// The first byte of what is stored. Another one is another form.
+const FORM: u8 = 1;
