@@ -9,10 +9,12 @@ use std::time::Duration;
 use hex_literal::hex;
 use polylink::services::clock::{Clock, Zone};
 use polylink::services::{
-    EventSink, HANDLES_MAX, InstanceSetup, ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions, Services, Usage,
+    EventSink, HANDLES_MAX, InstanceSetup, ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions, Services,
+    SubdeviceHooks, Usage,
 };
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
+use polylink_plugin_api::services::subdevices::Subdevice;
 use polylink_plugin_api::services::tcp::{TcpListen, TcpOpen};
 use polylink_plugin_api::services::udp::UdpBind;
 use polylink_plugin_api::services::{FAILED, Http, Mqtt, Store, Tcp, TlsOptions, Udp, http, mqtt, store, tcp, udp};
@@ -28,6 +30,8 @@ mod module;
 #[cfg(feature = "script")]
 #[path = "services/script.rs"]
 mod script;
+#[path = "services/subdevices.rs"]
+mod subdevices;
 #[path = "services/tls.rs"]
 mod tls;
 
@@ -327,6 +331,24 @@ impl ModuleHooks for Hooks {
     fn third_party_cloud(&self, _: &str, _: &str, _: &str) {}
 }
 
+impl SubdeviceHooks for Hooks {
+    fn list(&self) -> Vec<Subdevice> {
+        Vec::new()
+    }
+
+    fn admit(&self, _: &str, _: &str, _: &str, _: u16) -> bool {
+        false
+    }
+
+    fn accept(&self, _: &str, _: u32) -> bool {
+        false
+    }
+
+    fn remove(&self, _: &str, _: u32) -> bool {
+        false
+    }
+}
+
 /// One instance and its inbox.
 struct Plugin {
     services: Services,
@@ -345,6 +367,15 @@ impl Plugin {
     }
 
     fn with(name: &str, plain_text: bool, module: Arc<dyn ModuleHooks>, scripts: ScriptLimits) -> Self {
+        Self::open(name, plain_text, (module, Arc::new(Hooks)), scripts)
+    }
+
+    fn open(
+        name: &str,
+        plain_text: bool,
+        (module, subdevices): (Arc<dyn ModuleHooks>, Arc<dyn SubdeviceHooks>),
+        scripts: ScriptLimits,
+    ) -> Self {
         let directory = std::env::temp_dir().join(format!("polylink-services-{}-{name}", std::process::id()));
         let runtime = tokio::runtime::Handle::current();
         let services = Services::new(ServiceOptions { runtime, clock: Clock::new(Zone::Fixed(0)), scripts });
@@ -356,6 +387,7 @@ impl Plugin {
             store_max_bytes: 1000,
             plain_text,
             module,
+            subdevices,
         });
         Self { services, id, events, directory }
     }

@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 pub use protocol::{Answer, Request};
 pub use report::{
     CloudStatus, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, ModuleReport,
-    NamedCloud, PluginReport, SetOutcome, StatusReport, WatchEvent,
+    NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent,
 };
 pub use value::parse_value;
 

@@ -13,6 +13,8 @@ pub struct StatusReport {
     pub host: HostStatus,
     /// The configured clouds, in order of name.
     pub clouds: Vec<CloudStatus>,
+    /// Devices behind this one, by their index.
+    pub subdevices: Vec<SubdeviceReport>,
     /// Last known values.
     pub datapoints: Vec<DatapointReport>,
     /// Counters of the bus and the services.
@@ -147,6 +149,28 @@ pub struct FaultCount {
     pub last: Option<String>,
     /// When it was, as Unix milliseconds.
     pub at_unix_ms: Option<i64>,
+}
+
+/// A device without a network behind this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SubdeviceReport {
+    /// What reports and commands call it.
+    pub index: u32,
+    /// Its product, in the MCU's words.
+    pub product: String,
+    /// Its address.
+    pub address: String,
+    /// `wifi`, `zigbee`, `bluetooth`, `subghz` or `other`.
+    pub radio: String,
+    /// Whether it belongs to the gateway.
+    pub accepted: bool,
+    /// Whether the MCU can reach it.
+    pub online: bool,
+    /// Its signal, 0 to 100; none: unknown.
+    pub signal_percent: Option<u8>,
+    /// Version of its firmware; empty: unknown.
+    pub version: String,
 }
 
 /// The value of one datapoint.

@@ -4,24 +4,28 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use polylink_plugin_api::services::subdevices::Subdevice;
 use polylink_plugin_api::{Command, CommandBody, DatapointId, Now, OutcomeKind, Property, StatusPhase, Timestamp};
 use tokio::sync::broadcast;
 
 use super::module::ModuleSide;
 use super::product::Clouds;
+use super::subdevices::SubdeviceSide;
 use super::watch;
 use crate::admin::{
     CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, ModuleReport,
-    NamedCloud, PluginReport, SetOutcome, StatusReport, WatchEvent, parse_value,
+    NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent, parse_value,
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
+use crate::mcu::subdevices::radio_name;
 use crate::plugins::{InstanceStatus, Phase};
 
 /// See the module.
 pub struct HostControl {
     hub: Arc<Hub>,
     module: Arc<ModuleSide>,
+    subdevices: Arc<SubdeviceSide>,
     clouds: Arc<Clouds>,
     link: &'static str,
     port: String,
@@ -29,13 +33,19 @@ pub struct HostControl {
 }
 
 impl HostControl {
-    pub fn new(config: &HostConfig, hub: Arc<Hub>, module: Arc<ModuleSide>, clouds: Arc<Clouds>) -> Self {
+    pub fn new(
+        config: &HostConfig,
+        hub: Arc<Hub>,
+        module: Arc<ModuleSide>,
+        subdevices: Arc<SubdeviceSide>,
+        clouds: Arc<Clouds>,
+    ) -> Self {
         let link = match config.mcu.link {
             LinkKind::GizwitsUart => "gizwits-uart",
             LinkKind::Jsonl => "jsonl",
         };
         let started = hub.now().monotonic;
-        Self { hub, module, clouds, link, port: super::port_address(config).to_string(), started }
+        Self { hub, module, subdevices, clouds, link, port: super::port_address(config).to_string(), started }
     }
 
     fn cloud(&self, status: InstanceStatus) -> CloudStatus {
@@ -140,6 +150,7 @@ impl Control for HostControl {
                 module: self.module_report(),
             },
             clouds,
+            subdevices: self.subdevices.known().into_iter().map(subdevice).collect(),
             datapoints,
             counters: BTreeMap::from([
                 ("reports".to_owned(), counters.reports),
@@ -224,6 +235,19 @@ impl Control for HostControl {
                 ..PluginReport::default()
             })
             .collect()
+    }
+}
+
+fn subdevice(subdevice: Subdevice) -> SubdeviceReport {
+    SubdeviceReport {
+        index: subdevice.index,
+        product: subdevice.product.into(),
+        address: subdevice.address.into(),
+        radio: radio_name(subdevice.radio).to_owned(),
+        accepted: subdevice.accepted,
+        online: subdevice.online,
+        signal_percent: subdevice.signal_percent.into_option(),
+        version: subdevice.version.into(),
     }
 }
 

@@ -8,6 +8,7 @@ mod files;
 mod module;
 mod network;
 mod product;
+mod subdevices;
 mod watch;
 
 use std::process::ExitCode;
@@ -37,6 +38,7 @@ use crate::services::{LOOK_UPS_MAX, OwnedEvent, ServiceOptions, Services};
 use control::HostControl;
 use module::ModuleSide;
 use product::Clouds;
+use subdevices::SubdeviceSide;
 
 /// Runs the host until it is told to stop.
 pub fn run(config: HostConfig) -> ExitCode {
@@ -102,14 +104,30 @@ async fn host(config: HostConfig) -> ExitCode {
     let module = Arc::new(ModuleSide::new(&config, clock.clone()));
     tokio::spawn(network::serve(Arc::clone(&module)));
     let (to_host, mut news) = mpsc::channel(NEWS_MAX);
-    let handler = Handler { hub: Arc::clone(&hub), module: Arc::clone(&module), news: to_host };
+    let link = link(&config);
+    let subdevices = Arc::new(SubdeviceSide::new(link.has_subdevices(), to_port.clone()));
+    let (announcer, announced) = (Arc::clone(&subdevices), services.clone());
+    tokio::spawn(async move { announcer.announce_changes(announced).await });
+    let handler = Handler {
+        hub: Arc::clone(&hub),
+        module: Arc::clone(&module),
+        subdevices: Arc::clone(&subdevices),
+        news: to_host,
+    };
     let settings = PortSettings { address: port_address(&config), baud: config.mcu.baud };
     let clock_of_port = clock.clone();
-    let port = port::run(settings, link(&config), move || clock_of_port.now(), mailbox, Arc::new(handler));
+    let port = port::run(settings, link, move || clock_of_port.now(), mailbox, Arc::new(handler));
     tokio::spawn(port);
 
-    let clouds = Clouds::new(config.clone(), Arc::clone(&hub), services.clone(), Arc::clone(&module), to_port);
-    let control = HostControl::new(&config, Arc::clone(&hub), Arc::clone(&module), Arc::clone(&clouds));
+    let clouds = Clouds::new(
+        config.clone(),
+        Arc::clone(&hub),
+        services.clone(),
+        Arc::clone(&module),
+        Arc::clone(&subdevices),
+        to_port,
+    );
+    let control = HostControl::new(&config, Arc::clone(&hub), Arc::clone(&module), subdevices, Arc::clone(&clouds));
     tokio::spawn(async move { socket.serve(Arc::new(control)).await });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "polylink runs");
     clouds.start_with_set_key().await;
@@ -204,6 +222,7 @@ fn port_address(config: &HostConfig) -> port::PortAddress {
 struct Handler {
     hub: Arc<Hub>,
     module: Arc<ModuleSide>,
+    subdevices: Arc<SubdeviceSide>,
     news: mpsc::Sender<News>,
 }
 
@@ -214,9 +233,11 @@ impl McuHandler for Handler {
             LinkOutput::User(event) => News::User(event),
             // The update engine will take these; without it no transfer is begun.
             LinkOutput::Firmware(_) => return,
+            LinkOutput::Subdevice(news) => return self.subdevices.told(news),
             LinkOutput::Fault { counter, .. } => return self.module.count(counter),
             LinkOutput::Online(online) => {
                 let is_news = self.module.mcu_online(online);
+                self.subdevices.mcu_online(online);
                 self.hub.link_output(now, LinkOutput::Online(online));
                 if !is_news {
                     return;

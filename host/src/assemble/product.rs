@@ -12,6 +12,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::module::ModuleSide;
 use super::module_event;
+use super::subdevices::SubdeviceSide;
 use crate::config::{CloudInstance, ConfigErrors, HostConfig, LoadedProduct, PluginChoice};
 use crate::hub::Hub;
 use crate::mcu::ModuleState;
@@ -63,12 +64,14 @@ impl Clouds {
         hub: Arc<Hub>,
         services: Services,
         module: Arc<ModuleSide>,
+        subdevices: Arc<SubdeviceSide>,
         to_port: mpsc::Sender<PortMessage>,
     ) -> Arc<Self> {
         let services = Arc::new(HostServices {
             services,
             runtime: Runtime::current(),
             module: Arc::clone(&module),
+            subdevices,
             store_dir: config.host.state_dir.join("store"),
             store_max_bytes: config.store.max_bytes,
             plain_text: Mutex::default(),
@@ -356,6 +359,7 @@ struct HostServices {
     services: Services,
     runtime: Runtime,
     module: Arc<ModuleSide>,
+    subdevices: Arc<SubdeviceSide>,
     store_dir: PathBuf,
     store_max_bytes: usize,
     plain_text: Mutex<HashMap<String, bool>>,
@@ -385,6 +389,7 @@ impl ServiceHost for HostServices {
             store_max_bytes: self.store_max_bytes,
             plain_text: allowed.unwrap_or(false),
             module: Arc::clone(&self.module) as _,
+            subdevices: Arc::clone(&self.subdevices) as _,
         };
         // Held meanwhile, so that the instance hears of a join either here or with the others.
         let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::table::{Table, duration, printable};
-use crate::admin::{CloudStatus, DatapointReport, ModuleReport, StatusReport};
+use crate::admin::{CloudStatus, DatapointReport, ModuleReport, StatusReport, SubdeviceReport};
 
 /// Writes it for people.
 ///
@@ -26,6 +26,10 @@ pub fn write(status: &StatusReport, out: &mut dyn Write) -> io::Result<()> {
     if !status.clouds.is_empty() {
         writeln!(out)?;
         write_clouds(&status.clouds, out)?;
+    }
+    if !status.subdevices.is_empty() {
+        writeln!(out)?;
+        write_subdevices(&status.subdevices, out)?;
     }
     if !status.datapoints.is_empty() {
         writeln!(out)?;
@@ -108,6 +112,25 @@ fn write_clouds(clouds: &[CloudStatus], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+fn write_subdevices(subdevices: &[SubdeviceReport], out: &mut dyn Write) -> io::Result<()> {
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    let mut table =
+        Table::new(&["SUBDEVICE", "PRODUCT", "ADDRESS", "RADIO", "ACCEPTED", "ONLINE", "SIGNAL", "VERSION"]);
+    for subdevice in subdevices {
+        table.row([
+            subdevice.index.to_string(),
+            subdevice.product.clone(),
+            subdevice.address.clone(),
+            subdevice.radio.clone(),
+            yes(subdevice.accepted),
+            yes(subdevice.online),
+            subdevice.signal_percent.map_or(String::new(), |percent| format!("{percent} %")),
+            subdevice.version.clone(),
+        ]);
+    }
+    table.write(out)
+}
+
 /// Nothing for a host that tells nothing of it.
 fn write_module(module: &ModuleReport, out: &mut dyn Write) -> io::Result<()> {
     if module.mode.is_empty() {
@@ -188,6 +211,15 @@ mod tests {
                 retry_in_ms: Some(2000),
                 ..CloudStatus::default()
             }],
+            subdevices: vec![SubdeviceReport {
+                index: 3,
+                product: "ABCDEF".into(),
+                address: "001122334455".into(),
+                radio: "zigbee".into(),
+                online: true,
+                signal_percent: Some(80),
+                ..SubdeviceReport::default()
+            }],
             datapoints: vec![DatapointReport {
                 name: "power".into(),
                 kind: "bool".into(),
@@ -208,6 +240,9 @@ CLOUD  PLUGIN      SESSION  LIFE                PENDING  SETTLED  LOST  FAULTS
 deli   deli 0.1.0  offline  faulted, again in 2 s  2        40       0     1
   deli: waiting for the network
   deli: last fault at 1970-01-01 00:00:00.000Z: it\\u{1b} broke
+
+SUBDEVICE  PRODUCT  ADDRESS       RADIO   ACCEPTED  ONLINE  SIGNAL  VERSION
+3          ABCDEF   001122334455  zigbee  no        yes     80 %
 
 DATAPOINT  VALUE      UNIT  TYPE  SET  AT
 power      (unknown)        bool  no

@@ -6,6 +6,7 @@
 pub mod gizwits_uart;
 pub mod jsonl;
 pub mod port;
+pub mod subdevices;
 pub mod transfer;
 #[cfg(test)]
 mod virtual_line;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use polylink_p0::Schema;
 use polylink_plugin_api::{Cause, CommandBody, Now, Property, ReportBody, Timestamp};
 
+use self::subdevices::{SubdeviceNews, SubdeviceRequest};
 use self::transfer::{FirmwareInput, FirmwareOutput};
 use crate::log::Redacted;
 use crate::product::Product;
@@ -30,6 +32,11 @@ pub trait Link: Send {
 
     /// When [`LinkInput::Timeout`] is wanted.
     fn next_timeout(&self) -> Option<Timestamp>;
+
+    /// Whether its protocol can tell of subdevices.
+    fn has_subdevices(&self) -> bool {
+        false
+    }
 }
 
 /// What happens to a link.
@@ -65,6 +72,9 @@ pub enum LinkInput<'a> {
     },
     /// How the module stands, for MCUs that want to know.
     Module(ModuleState),
+    /// Something for the gateway of the subdevices; nothing for a link without. The link repeats it a few times and does not
+    /// say what came of it, but for a fault if it was nothing.
+    Subdevice(SubdeviceRequest),
     /// Restart the MCU, if the protocol can say so.
     RestartMcu,
     /// Firmware for the MCU. A link that cannot carry any refuses it.
@@ -98,6 +108,8 @@ pub enum LinkOutput {
         /// What became of it.
         result: LinkResult,
     },
+    /// The MCU said something of one of its subdevices. Within the bounds of [`SubdeviceNews::check`].
+    Subdevice(SubdeviceNews),
     /// The user did something at the device.
     User(UserEvent),
     /// What the transfer of firmware has to say.

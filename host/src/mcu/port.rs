@@ -19,6 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::mpsc;
 
+use super::subdevices::SubdeviceRequest;
 use super::transfer::{FirmwareInput, Image};
 use super::{Link, LinkInput, LinkOutput, ModuleState};
 use crate::product::Product;
@@ -73,6 +74,8 @@ pub enum PortMessage {
     },
     /// How the module stands.
     Module(ModuleState),
+    /// Something for the gateway of the subdevices.
+    Subdevice(SubdeviceRequest),
     /// Restart the MCU.
     RestartMcu,
     /// Send this image to the MCU.
@@ -215,6 +218,7 @@ impl<C: Fn() -> Now> Port<C> {
                 LinkInput::Command { ticket, device, body, idempotent, deadline }
             }
             PortMessage::Module(module) => LinkInput::Module(module),
+            PortMessage::Subdevice(request) => LinkInput::Subdevice(request),
             PortMessage::RestartMcu => LinkInput::RestartMcu,
             PortMessage::BeginFirmware(image) => LinkInput::Firmware(FirmwareInput::Begin(image)),
             PortMessage::FirmwareBytes { offset, ref bytes } => {

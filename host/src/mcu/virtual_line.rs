@@ -2,6 +2,7 @@
 
 use polylink_plugin_api::{Cause, CommandBody, Now, Property, ReportBody, Timestamp};
 
+use super::subdevices::{SubdeviceChange, SubdeviceNews, radio_name};
 use super::transfer::FirmwareOutput;
 use super::{Link, LinkInput, LinkOutput, LinkResult};
 
@@ -20,6 +21,12 @@ impl<L: Link> VirtualLine<L> {
     pub fn command(&mut self, ticket: u64, body: CommandBody, idempotent: bool) -> Vec<String> {
         let deadline = self.now.monotonic.after(5000);
         self.input(LinkInput::Command { ticket, device: 0, body, idempotent, deadline })
+    }
+
+    /// The same for a subdevice.
+    pub fn command_to(&mut self, device: u32, ticket: u64, body: CommandBody) -> Vec<String> {
+        let deadline = self.now.monotonic.after(5000);
+        self.input(LinkInput::Command { ticket, device, body, idempotent: false, deadline })
     }
 
     /// Lets the time pass up to `ms`, waking the link when it asks for it.
@@ -50,7 +57,7 @@ fn shown(output: LinkOutput, written: fn(&[u8]) -> String) -> String {
         LinkOutput::Write(bytes) => written(&bytes),
         LinkOutput::Identified(identity) => format!("identified {:.4} {}", identity.product_key, identity.software),
         LinkOutput::Online(online) => format!("online {online}"),
-        LinkOutput::Report { device: 0, cause: cause @ (Cause::CHANGE | Cause::PERIODIC), ticket, body } => {
+        LinkOutput::Report { device, cause: cause @ (Cause::CHANGE | Cause::PERIODIC), ticket, body } => {
             let again = if cause == Cause::PERIODIC { "again " } else { "" };
             let body = match body {
                 ReportBody::Properties(properties) => properties_shown(&properties),
@@ -58,13 +65,16 @@ fn shown(output: LinkOutput, written: fn(&[u8]) -> String) -> String {
                 ReportBody::Raw(bytes) => format!("raw {:?}", bytes.to_vec()),
             };
             let cause = ticket.map_or_else(String::new, |ticket| format!(" for {ticket}"));
-            format!("report {again}{body}{cause}")
+            let of = if device == 0 { String::new() } else { format!("of {device} ") };
+            format!("report {of}{again}{body}{cause}")
         }
         LinkOutput::Outcome { ticket, result } => match result {
             LinkResult::Done(values) => format!("{ticket} done {}", properties_shown(&values)).trim_end().into(),
             LinkResult::Refused(why) => format!("{ticket} refused: {why}"),
             result => format!("{ticket} {result:?}"),
         },
+        LinkOutput::Subdevice(SubdeviceNews::Gone(index)) => format!("subdevice {index} gone"),
+        LinkOutput::Subdevice(SubdeviceNews::Told(index, change)) => subdevice_shown(index, change),
         LinkOutput::User(event) => format!("user {event:?}"),
         LinkOutput::Firmware(FirmwareOutput::Ended(end)) => format!("firmware ended: {end}"),
         LinkOutput::Firmware(said) => format!("firmware {said:?}"),
@@ -76,4 +86,18 @@ fn shown(output: LinkOutput, written: fn(&[u8]) -> String) -> String {
 fn properties_shown(properties: &[Property]) -> String {
     let shown: Vec<_> = properties.iter().map(|property| format!("{}={}", property.id.0, property.value)).collect();
     shown.join(" ")
+}
+
+fn subdevice_shown(index: u32, change: SubdeviceChange) -> String {
+    let said = [
+        change.product.map(|product| format!("product {product}")),
+        change.address.map(|address| format!("address {address}")),
+        change.radio.map(|radio| format!("radio {}", radio_name(radio))),
+        change.accepted.map(|accepted| format!("accepted {accepted}")),
+        change.online.map(|online| format!("online {online}")),
+        change.signal_percent.map(|percent| format!("signal {percent}")),
+        change.version.map(|version| format!("version {version}")),
+    ];
+    let said: Vec<_> = said.into_iter().flatten().collect();
+    format!("subdevice {index} {}", said.join(", "))
 }

@@ -17,6 +17,7 @@ mod resolve;
 #[cfg(feature = "script")]
 mod script;
 mod store;
+mod subdevices;
 mod tcp;
 mod tls;
 mod udp;
@@ -31,7 +32,8 @@ use std::time::Duration;
 #[cfg(feature = "script")]
 use polylink_plugin_api::services::Script;
 use polylink_plugin_api::services::module::Facts;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Tcp, Udp};
+use polylink_plugin_api::services::subdevices::Subdevice;
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
 
 use self::clock::Clock;
@@ -98,6 +100,21 @@ pub trait ModuleHooks: Send + Sync {
     fn third_party_cloud(&self, instance: &str, name: &str, parameters: &str);
 }
 
+/// What the `subdevices` table asks of the rest of the host. Called on any thread; must not block.
+pub trait SubdeviceHooks: Send + Sync {
+    /// Those that are known, by their index.
+    fn list(&self) -> Vec<Subdevice>;
+
+    /// An instance wants one to join; false: not acceptable, or not possible now.
+    fn admit(&self, instance: &str, product: &str, address: &str, seconds: u16) -> bool;
+
+    /// The owner has accepted one, as an instance's cloud says; false: as for `admit`, or there is none.
+    fn accept(&self, instance: &str, index: u32) -> bool;
+
+    /// An instance's cloud says that one no longer belongs to the gateway; false: as for `accept`.
+    fn remove(&self, instance: &str, index: u32) -> bool;
+}
+
 /// What all instances of one host share.
 #[derive(Clone, Debug)]
 pub struct ServiceOptions {
@@ -143,6 +160,8 @@ pub struct InstanceSetup {
     pub plain_text: bool,
     /// The rest of the host.
     pub module: Arc<dyn ModuleHooks>,
+    /// The subdevices.
+    pub subdevices: Arc<dyn SubdeviceHooks>,
 }
 
 /// The services of one host. Clones share everything.
@@ -174,6 +193,7 @@ impl Services {
         Module::ID,
         #[cfg(feature = "script")]
         Script::ID,
+        Subdevices::ID,
     ];
 
     /// Services that work on this runtime.
@@ -250,6 +270,7 @@ impl Services {
             Module::ID => ExtensionRef::new(&module::TABLE),
             #[cfg(feature = "script")]
             Script::ID => ExtensionRef::new(&script::TABLE),
+            Subdevices::ID => ExtensionRef::new(&subdevices::TABLE),
             _ => return None,
         })
     }

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 
 use super::dial::Dialer;
 use super::store::Storage;
-use super::{EventSink, InstanceSetup, ModuleHooks, OwnedEvent};
+use super::{EventSink, InstanceSetup, ModuleHooks, OwnedEvent, SubdeviceHooks};
 
 /// What an instance uses, for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +55,7 @@ pub(super) struct Instance {
     pub storage: Arc<Storage>,
     pub store_max_bytes: usize,
     pub module: Arc<dyn ModuleHooks>,
+    pub subdevices: Arc<dyn SubdeviceHooks>,
     #[cfg(feature = "script")]
     pub workers: Arc<super::script::Workers>,
     plain_text: bool,
@@ -114,7 +115,7 @@ impl Instance {
         dialer: Arc<Dialer>,
         storage: Arc<Storage>,
     ) -> Self {
-        let InstanceSetup { name, sink, store_max_bytes, plain_text, module, store_dir: _ } = setup;
+        let InstanceSetup { name, sink, store_max_bytes, plain_text, module, subdevices, store_dir: _ } = setup;
         Self {
             id,
             name,
@@ -124,6 +125,7 @@ impl Instance {
             storage,
             store_max_bytes,
             module,
+            subdevices,
             #[cfg(feature = "script")]
             workers: Arc::default(),
             plain_text,

@@ -127,7 +127,8 @@ fn host(place: &Place) -> (Arc<Clouds>, Arc<ModuleSide>, mpsc::Receiver<PortMess
         scripts: ScriptLimits::default(),
     });
     let module = Arc::new(ModuleSide::new(&config, clock));
-    (Clouds::new(config, hub, services, Arc::clone(&module), to_port), module, mailbox)
+    let subdevices = Arc::new(SubdeviceSide::new(false, to_port.clone()));
+    (Clouds::new(config, hub, services, Arc::clone(&module), subdevices, to_port), module, mailbox)
 }
 
 /// A configuration directory of one test, gone afterwards.

@@ -156,6 +156,8 @@ impl Link for GizwitsUart {
                     online.restart_wanted = true;
                 }
             }
+            // The protocol knows none.
+            LinkInput::Subdevice(_) => {}
             LinkInput::Firmware(input) => self.firmware(at, input),
         }
         self.go_on(at);

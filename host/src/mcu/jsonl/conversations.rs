@@ -1,5 +1,7 @@
 //! Whole conversations in virtual time: a scripted MCU on one side, the host's inputs on the other.
 
+mod subdevices;
+
 use std::sync::Arc;
 
 use polylink_plugin_api::{ClockQuality, CommandBody, DatapointId, Now, Property, Value};
@@ -47,8 +49,8 @@ fn written(bytes: &[u8]) -> String {
     line.to_owned()
 }
 
-/// The most a link holds: a line that comes, one that came, held ones, 36 commands.
-const MOST_BYTES: usize = (3 + 36) * 65_536;
+/// The most a link holds: a line that comes, one that came, held ones, 36 commands, and short lines about subdevices.
+const MOST_BYTES: usize = (3 + 36) * 65_536 + 8 * 1024;
 
 fn field(name: &str, kind: Kind) -> Field {
     Field { name: name.into(), title: String::new(), unit: String::new(), kind }

@@ -4,17 +4,23 @@
 //! News with an id are acknowledged after they were handed over, and the same news with the same id are not acted upon
 //! twice. A command is sent once; only one that may be carried out twice is repeated.
 
+mod commands;
+mod subdevices;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use polylink_plugin_api::{Cause, CommandBody, DatapointId, Now, ReportBody, Timestamp};
+use polylink_plugin_api::{Cause, DatapointId, Now, ReportBody, Timestamp};
 
 use super::lines::{Lines, MAX_LINE_BYTES};
 use super::message::{Message, MessageError, News, module_line, shorten};
-use super::values::{self, Members};
+use super::values;
+use crate::mcu::subdevices::SubdeviceNews;
 use crate::mcu::transfer::{FirmwareInput, FirmwareOutput};
 use crate::mcu::{Identity, Link, LinkInput, LinkOutput, LinkResult, ModuleState};
-use crate::product::{Action, Event, Field, Product, Property};
+use crate::product::{Event, Field, Product, Property};
+use commands::Job;
+use subdevices::Known;
 
 /// A [`Link`] to an MCU that speaks JSON lines.
 #[derive(Debug, Default)]
@@ -35,6 +41,7 @@ pub struct JsonLines {
     /// Numbers and tickets of commands done lately, see [`REMEMBERED`].
     done: VecDeque<(u64, u64)>,
     next_number: u32,
+    subdevices: Known,
     module: ModuleState,
     module_due: bool,
     outputs: VecDeque<LinkOutput>,
@@ -48,26 +55,6 @@ struct Open {
     next_who: Option<Timestamp>,
     who_pause_ms: u64,
     module_repeat: Timestamp,
-}
-
-#[derive(Debug)]
-struct Job {
-    ticket: u64,
-    number: u64,
-    line: String,
-    answer: Answer,
-    deadline: Timestamp,
-    /// When to send it again; none: never.
-    repeat: Option<Timestamp>,
-    idempotent: bool,
-    sends: u8,
-}
-
-#[derive(Debug)]
-enum Answer {
-    Nothing,
-    Properties(Vec<DatapointId>),
-    Returns(DatapointId),
 }
 
 impl JsonLines {
@@ -106,6 +93,7 @@ impl Link for JsonLines {
             LinkInput::Closed => {
                 self.end_commands();
                 self.say_online(false);
+                self.subdevices.closed();
                 self.open = None;
             }
             LinkInput::Bytes(bytes) if self.open.is_some() => {
@@ -122,8 +110,8 @@ impl Link for JsonLines {
             LinkInput::Product { product, layout: _ } => {
                 self.product = Some(product);
                 for line in std::mem::take(&mut self.held) {
-                    if let Ok(Message::News { command, news, .. }) = Message::parse(&line) {
-                        self.news(command, news);
+                    if let Ok(Message::News { command, device, news, .. }) = Message::parse(&line) {
+                        self.news(command, device, news);
                     }
                 }
             }
@@ -141,6 +129,7 @@ impl Link for JsonLines {
                     self.module_due = true;
                 }
             }
+            LinkInput::Subdevice(request) => self.ask_gateway(at, request),
             LinkInput::RestartMcu if self.open.is_some() => self.write(r#"{"restart":1}"#),
             LinkInput::RestartMcu => {}
             LinkInput::Firmware(FirmwareInput::Begin(_)) => {
@@ -163,7 +152,11 @@ impl Link for JsonLines {
         });
         let jobs = self.waiting.iter().chain(&self.under_way);
         let jobs = jobs.flat_map(|job| [Some(job.deadline), job.repeat]).flatten();
-        jobs.chain(alive).chain(open.next_who).min()
+        jobs.chain(alive).chain(open.next_who).chain(self.subdevices.next_timeout()).min()
+    }
+
+    fn has_subdevices(&self) -> bool {
+        true
     }
 }
 
@@ -172,6 +165,9 @@ impl JsonLines {
     fn go_on(&mut self, now: Now) {
         let at = now.monotonic;
         self.overdue(at);
+        for index in self.subdevices.not_said_again(at) {
+            self.outputs.push_back(LinkOutput::Subdevice(SubdeviceNews::Gone(index)));
+        }
         let Some(open) = &mut self.open else { return };
         if open.heard.is_some_and(|heard| at >= heard.after(DEAD_MS)) {
             open.heard = None;
@@ -210,38 +206,6 @@ impl JsonLines {
         self.send_jobs(at);
     }
 
-    fn overdue(&mut self, at: Timestamp) {
-        let mut outcomes = Vec::new();
-        let late = |job: &mut Job| job.deadline <= at;
-        outcomes.extend(self.under_way.extract_if(.., late).map(|job| (job.ticket, LinkResult::TimedOut)));
-        outcomes.extend(self.waiting.extract_if(.., late).map(|job| (job.ticket, LinkResult::Unreachable)));
-        for (ticket, result) in outcomes {
-            self.outputs.push_back(LinkOutput::Outcome { ticket, result });
-        }
-    }
-
-    fn send_jobs(&mut self, at: Timestamp) {
-        for job in self.under_way.iter_mut().filter(|job| job.repeat.is_some_and(|due| due <= at)) {
-            self.outputs.push_back(LinkOutput::Write(line_of(&job.line)));
-            job.sent(at);
-        }
-        let free = UNDER_WAY.saturating_sub(self.under_way.len()).min(self.waiting.len());
-        for mut job in self.waiting.drain(..free) {
-            self.outputs.push_back(LinkOutput::Write(line_of(&job.line)));
-            job.sent(at);
-            self.under_way.push(job);
-        }
-    }
-
-    /// Commands that were sent may have been obeyed, those that wait were not.
-    fn end_commands(&mut self) {
-        let sent = self.under_way.drain(..).map(|job| (job.ticket, LinkResult::TimedOut));
-        let waiting = self.waiting.drain(..).map(|job| (job.ticket, LinkResult::Unreachable));
-        let outcomes = sent.chain(waiting).map(|(ticket, result)| LinkOutput::Outcome { ticket, result });
-        self.outputs.extend(outcomes);
-        self.done.clear();
-    }
-
     fn say_online(&mut self, online: bool) {
         if self.said_online != Some(online) {
             self.said_online = Some(online);
@@ -273,7 +237,7 @@ impl JsonLines {
         }
         self.say_online(true);
         match message {
-            Message::Hello(identity) => self.hello(identity),
+            Message::Hello(identity) => self.hello(at, identity),
             Message::Ping => self.write(r#"{"pong":1}"#),
             Message::Pong => {}
             Message::Refused { command, reason } => self.end(command, |_, _| LinkResult::Refused(reason)),
@@ -286,7 +250,7 @@ impl JsonLines {
                     self.fault("report_value", problem);
                 }
             }
-            Message::News { id, command, news } => {
+            Message::News { id, command, device, news } => {
                 let repeated = id.is_some()
                     && self.last_news.as_ref().is_some_and(|(seen, last)| *last == line && at.since(*seen) < REPEAT_MS);
                 if repeated {
@@ -295,7 +259,7 @@ impl JsonLines {
                     if id.is_some() {
                         self.last_news = Some((at, line.clone()));
                     }
-                    self.news_or_hold(command, news, line);
+                    self.news_or_hold(command, device, news, line);
                 }
                 if let Some(id) = id {
                     self.write(&format!(r#"{{"ack":{id}}}"#));
@@ -304,7 +268,8 @@ impl JsonLines {
         }
     }
 
-    fn hello(&mut self, identity: Identity) {
+    fn hello(&mut self, at: Timestamp, identity: Identity) {
+        self.subdevices.begin_again(at);
         if let Some(open) = &mut self.open {
             open.next_who = None;
         }
@@ -319,9 +284,9 @@ impl JsonLines {
         }
     }
 
-    fn news_or_hold(&mut self, command: Option<u64>, news: News, line: Vec<u8>) {
-        if self.product.is_some() || matches!(news, News::User(_)) {
-            return self.news(command, news);
+    fn news_or_hold(&mut self, command: Option<u64>, device: u32, news: News, line: Vec<u8>) {
+        if self.product.is_some() || matches!(news, News::User(_) | News::Subdevice(_)) {
+            return self.news(command, device, news);
         }
         self.held.push_back(line);
         while self.held.len() > HELD_LINES || self.held.iter().map(Vec::len).sum::<usize>() > MAX_LINE_BYTES {
@@ -330,20 +295,17 @@ impl JsonLines {
         }
     }
 
-    fn news(&mut self, command: Option<u64>, news: News) {
-        let Some(product) = self.product.clone() else {
-            if let News::User(event) = news {
-                self.outputs.push_back(LinkOutput::User(event));
-            }
-            return;
+    fn news(&mut self, command: Option<u64>, device: u32, news: News) {
+        let news = match news {
+            News::User(event) => return self.outputs.push_back(LinkOutput::User(event)),
+            News::Subdevice(news) => return self.subdevice(news),
+            news => news,
         };
+        let Some(product) = self.product.clone() else { return };
         let mut problems = Vec::new();
         let mut note = |problem| problems.push(problem);
         let body = match news {
-            News::User(event) => {
-                self.outputs.push_back(LinkOutput::User(event));
-                None
-            }
+            News::User(_) | News::Subdevice(_) => None,
             News::Report(members) => {
                 let properties = values::read(&members, fields(&product), &mut note);
                 (!properties.is_empty()).then(|| ReportBody::Properties(properties.into()))
@@ -369,130 +331,21 @@ impl JsonLines {
         }
         if let Some(body) = body {
             let ticket = command.and_then(|number| self.ticket(number));
-            self.outputs.push_back(LinkOutput::Report { device: 0, cause: Cause::CHANGE, ticket, body });
+            self.outputs.push_back(LinkOutput::Report { device, cause: Cause::CHANGE, ticket, body });
         }
     }
 
-    fn ticket(&self, number: u64) -> Option<u64> {
-        let under_way = self.under_way.iter().map(|job| (job.number, job.ticket));
-        under_way.chain(self.done.iter().copied()).find(|(known, _)| *known == number).map(|(_, ticket)| ticket)
-    }
-
-    /// Ends the command with this number.
-    fn end(&mut self, number: u64, result: impl FnOnce(Option<&Product>, &Answer) -> LinkResult) {
-        let Some(index) = self.under_way.iter().position(|job| job.number == number) else {
-            return self.fault("ack_unmatched", format!("an answer to command {number}, which is not under way"));
-        };
-        let job = self.under_way.remove(index);
-        if self.done.len() >= REMEMBERED {
-            self.done.pop_front();
+    fn subdevice(&mut self, news: SubdeviceNews) {
+        if let Err(error) = news.check() {
+            return self.fault("subdevice", error.to_string());
         }
-        self.done.push_back((job.number, job.ticket));
-        let result = result(self.product.as_deref(), &job.answer);
-        self.outputs.push_back(LinkOutput::Outcome { ticket: job.ticket, result });
-    }
-}
-
-/// What comes from the host.
-impl JsonLines {
-    fn job(
-        &mut self,
-        ticket: u64,
-        device: u32,
-        body: &CommandBody,
-        idempotent: bool,
-        deadline: Timestamp,
-    ) -> Result<Job, LinkResult> {
-        let refused = |why: &str| LinkResult::Refused(why.to_owned());
-        if self.said_online != Some(true) {
-            return Err(LinkResult::Unreachable);
-        }
-        if device != 0 {
-            return Err(refused("JSON lines know no subdevices"));
-        }
-        if self.waiting.len() >= WAITING {
-            return Err(refused("too many commands wait for the MCU"));
-        }
-        let product = self.product.as_ref().ok_or_else(|| refused("the product is not known yet"))?;
-        let (wish, answer) = match body {
-            CommandBody::Set(properties) => {
-                let members =
-                    members(fields(product), properties.iter().map(|property| (property.id, &property.value)));
-                (format!(r#""set":{}"#, members.map_err(LinkResult::Refused)?), Answer::Nothing)
-            }
-            CommandBody::Get(ids) => {
-                let named = |id: &DatapointId| product.properties.get(id.0 as usize);
-                let names: Option<Vec<_>> = ids.iter().map(|id| Some(values::quoted(&named(id)?.field.name))).collect();
-                let names = names.ok_or_else(|| refused("the product has no such property"))?;
-                (format!(r#""get":[{}]"#, names.join(",")), Answer::Properties(ids.to_vec()))
-            }
-            CommandBody::Invoke { action, params } => {
-                let known = product.actions.get(action.0 as usize);
-                let known = known.ok_or_else(|| refused("the product has no such action"))?;
-                let members = members(known.params.iter(), params.iter().map(|param| (param.id, &param.value)));
-                let (name, members) = (values::quoted(&known.name), members.map_err(LinkResult::Refused)?);
-                (format!(r#""invoke":{name},"params":{members}"#), Answer::Returns(*action))
-            }
-            CommandBody::Raw(_) if !product.raw => {
-                return Err(refused("the product declares no uninterpreted bytes"));
-            }
-            CommandBody::Raw(bytes) => (format!(r#""raw":"{}""#, values::hex(bytes)), Answer::Nothing),
-        };
-        self.next_number = self.next_number % LAST_NUMBER + 1;
-        let number = u64::from(self.next_number);
-        let line = format!(r#"{{{wish},"id":{number}}}"#);
-        if line.len() > MAX_LINE_BYTES {
-            return Err(refused("the command is longer than a line may be"));
-        }
-        let idempotent = idempotent || matches!(body, CommandBody::Get(_));
-        Ok(Job { ticket, number, line, answer, deadline, repeat: None, idempotent, sends: 0 })
-    }
-}
-
-impl Job {
-    fn sent(&mut self, at: Timestamp) {
-        self.sends += 1;
-        self.repeat = (self.idempotent && self.sends < SENDS).then(|| at.after(ANSWER_MS));
-    }
-}
-
-impl Answer {
-    fn read(
-        &self,
-        product: Option<&Product>,
-        members: &Members,
-        problem: impl FnMut(String),
-    ) -> Vec<polylink_plugin_api::Property> {
-        match (self, product) {
-            (Self::Properties(wanted), Some(product)) => {
-                let mut properties = values::read(members, fields(product), problem);
-                properties.retain(|property| wanted.is_empty() || wanted.contains(&property.id));
-                properties
-            }
-            (Self::Returns(action), Some(product)) => {
-                let returns = product.actions.get(action.0 as usize).map_or(&[][..], |action: &Action| &action.returns);
-                values::read(members, returns.iter(), problem)
-            }
-            _ => Vec::new(),
-        }
+        self.subdevices.note(&news);
+        self.outputs.push_back(LinkOutput::Subdevice(news));
     }
 }
 
 fn fields(product: &Product) -> impl Iterator<Item = &Field> {
     product.properties.iter().map(|property: &Property| &property.field)
-}
-
-/// A JSON object of these values; their ids are positions among the fields.
-fn members<'a>(
-    fields: impl Iterator<Item = &'a Field>,
-    values: impl Iterator<Item = (DatapointId, &'a polylink_plugin_api::Value)>,
-) -> Result<String, String> {
-    let fields: Vec<_> = fields.collect();
-    let member = |(id, value): (DatapointId, _)| {
-        let field = fields.get(id.0 as usize).ok_or_else(|| format!("the product has no datum {}", id.0))?;
-        Ok(format!("{}:{}", values::quoted(&field.name), values::text(field, value)))
-    };
-    Ok(format!("{{{}}}", values.map(member).collect::<Result<Vec<_>, String>>()?.join(",")))
 }
 
 fn position<'a, T>(items: &'a [T], name: impl Fn(&T) -> &String, wanted: &str) -> Option<(DatapointId, &'a T)> {
@@ -520,12 +373,6 @@ const MODULE_REPEAT_MS: u64 = 600_000;
 /// A signal that moved by less, in percent, is not told, as in the Gizwits serial protocol.
 const SIGNAL_MOVE: u8 = 10;
 
-/// Wait for the answer to a command before it is repeated, if it may be. Not documented; chosen by us.
-const ANSWER_MS: u64 = 1000;
-
-/// Transmissions of a command that may be repeated, in total.
-const SENDS: u8 = 3;
-
 /// The same news with the same id within this time are a repeat. Not documented; chosen by us: twice the wait that the
 /// protocol's document asks of an MCU.
 const REPEAT_MS: u64 = 4000;
@@ -536,15 +383,3 @@ const HELD_LINES: usize = 16;
 
 /// The answer to firmware (JSON lines over a serial line, version 1, has no message for it).
 const NO_FIRMWARE: &str = "this line cannot carry firmware";
-
-/// Commands sent and not answered. Not documented; chosen by us: their lines fit the input buffer of a small MCU.
-const UNDER_WAY: usize = 4;
-
-/// Commands that wait for that; the arbiter has at most so many. One more is refused.
-const WAITING: usize = 32;
-
-/// Commands done lately whose number a report may still name. When full, the oldest is forgotten.
-const REMEMBERED: usize = 8;
-
-/// Command numbers run from 1 to this, so that they fit a signed 32-bit integer.
-const LAST_NUMBER: u32 = i32::MAX as u32;

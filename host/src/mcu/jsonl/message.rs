@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::values::{self, Members};
+use crate::mcu::subdevices::{SubdeviceChange, SubdeviceNews, radio};
 use crate::mcu::{Identity, ModuleState, UserEvent};
 use polylink_plugin_api::{ClockQuality, Now};
 
@@ -18,6 +19,8 @@ pub(super) enum Message {
         id: Option<u64>,
         /// Number of the command that caused it.
         command: Option<u64>,
+        /// Of which device; 0: the device itself.
+        device: u32,
         /// What.
         news: News,
     },
@@ -52,6 +55,8 @@ pub(super) enum News {
     Raw(Vec<u8>),
     /// The user did something.
     User(UserEvent),
+    /// Something of a subdevice, within its bounds or not.
+    Subdevice(SubdeviceNews),
 }
 
 /// Why a line is no message.
@@ -61,7 +66,7 @@ pub(super) enum MessageError {
     #[error("not a message: {0}")]
     Json(String),
     /// None of the known members, or more than one.
-    #[error("a message has one of hello, report, event, raw, user, done, refused, ping, pong; this has {0}")]
+    #[error("a message has one of hello, report, event, raw, user, subdevice, done, refused, ping, pong; this has {0}")]
     Kind(usize),
     /// Bytes that are no hex.
     #[error("raw takes an even number of hex digits")]
@@ -74,8 +79,7 @@ pub(super) enum MessageError {
 impl Message {
     /// Reads a line.
     pub(super) fn parse(line: &[u8]) -> Result<Self, MessageError> {
-        let object: Object =
-            serde_json::from_slice(line).map_err(|error| MessageError::Json(shorten(&error.to_string(), 120)))?;
+        let object: Object = serde_json::from_slice(line).map_err(|error| no_json(&error))?;
         let kinds = object.kinds();
         if kinds != 1 {
             return Err(MessageError::Kind(kinds));
@@ -105,13 +109,38 @@ impl Message {
                 "restart" => UserEvent::Restart,
                 other => return Err(MessageError::User(shorten(other, 40))),
             })
+        } else if let Some(index) = object.subdevice {
+            News::Subdevice(subdevice(index, line)?)
         } else if object.ping.is_some() {
             return Ok(Self::Ping);
         } else {
             return Ok(Self::Pong);
         };
-        Ok(Self::News { id, command: object.command, news })
+        Ok(Self::News { id, command: object.command, device: object.device.unwrap_or(0), news })
     }
+}
+
+/// What a line says of a subdevice. Only such a line is held to the types of these members, whose names other lines may use
+/// as they like.
+fn subdevice(index: u32, line: &[u8]) -> Result<SubdeviceNews, MessageError> {
+    let said: Subdevice = serde_json::from_slice(line).map_err(|error| no_json(&error))?;
+    if said.gone == Some(true) {
+        return Ok(SubdeviceNews::Gone(index));
+    }
+    let change = SubdeviceChange {
+        product: said.product,
+        address: said.address,
+        radio: said.radio.as_deref().map(radio),
+        accepted: said.accepted,
+        online: said.online,
+        signal_percent: said.signal,
+        version: said.version,
+    };
+    Ok(SubdeviceNews::Told(index, change))
+}
+
+fn no_json(error: &serde_json::Error) -> MessageError {
+    MessageError::Json(shorten(&error.to_string(), 120))
 }
 
 /// The line that tells the MCU how the module stands.
@@ -151,6 +180,7 @@ struct Object {
     params: Option<Members>,
     raw: Option<String>,
     user: Option<String>,
+    subdevice: Option<u32>,
     mode: Option<u8>,
     done: Option<u64>,
     values: Option<Members>,
@@ -160,6 +190,19 @@ struct Object {
     pong: Option<IgnoredAny>,
     id: Option<u64>,
     command: Option<u64>,
+    device: Option<u32>,
+}
+
+#[derive(Deserialize)]
+struct Subdevice {
+    product: Option<String>,
+    address: Option<String>,
+    radio: Option<String>,
+    accepted: Option<bool>,
+    online: Option<bool>,
+    signal: Option<u8>,
+    version: Option<String>,
+    gone: Option<bool>,
 }
 
 impl Object {
@@ -170,6 +213,7 @@ impl Object {
             self.event.is_some(),
             self.raw.is_some(),
             self.user.is_some(),
+            self.subdevice.is_some(),
             self.done.is_some(),
             self.refused.is_some(),
             self.ping.is_some(),
@@ -230,7 +274,7 @@ mod tests {
     #[test]
     fn every_line_that_the_manual_shows_is_understood() {
         let examples = examples("What the MCU says");
-        assert_eq!(examples.len(), 9);
+        assert_eq!(examples.len(), 11);
         for example in examples {
             let parsed = Message::parse(format!("{{{example}").as_bytes());
             assert!(parsed.is_ok(), "{{{example}: {parsed:?}");

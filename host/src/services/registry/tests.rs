@@ -63,6 +63,7 @@ fn instance() -> (Arc<Instance>, UnboundedReceiver<OwnedEvent>) {
         store_max_bytes: 0,
         plain_text: true,
         module: Arc::new(Hooks),
+        subdevices: Arc::new(Hooks),
     };
     let runtime = RUNTIME.with(|runtime| runtime.handle().clone());
     let dialer = Arc::new(Dialer::new(Clock::new(Zone::Fixed(0))));
@@ -111,6 +112,24 @@ impl ModuleHooks for Hooks {
     }
 
     fn third_party_cloud(&self, _: &str, _: &str, _: &str) {}
+}
+
+impl SubdeviceHooks for Hooks {
+    fn list(&self) -> Vec<polylink_plugin_api::services::subdevices::Subdevice> {
+        Vec::new()
+    }
+
+    fn admit(&self, _: &str, _: &str, _: &str, _: u16) -> bool {
+        false
+    }
+
+    fn accept(&self, _: &str, _: u32) -> bool {
+        false
+    }
+
+    fn remove(&self, _: &str, _: u32) -> bool {
+        false
+    }
 }
 
 thread_local! {
