@@ -1,12 +1,14 @@
 //! The JoyLink cloud (JD) for Polylink.
 //!
 //! Module map: [`packet`] header, checks, fragments · [`crypto`] the ciphers and the key exchange · [`wire`] what is in
-//! packets · [`gateway`] the sub-devices of a gateway · [`ota`] new firmware · [`timers`] schedules that run on the device.
+//! packets · [`gateway`] the sub-devices of a gateway · [`ota`] new firmware · [`recipe`] recipes and
+//! how far they are · [`timers`] schedules that run on the device.
 
 pub mod crypto;
 pub mod gateway;
 pub mod ota;
 pub mod packet;
+pub mod recipe;
 pub mod timers;
 pub mod wire;
 
