@@ -11,6 +11,7 @@ pub mod crypto;
 pub mod datapoints;
 pub mod gateway;
 pub mod information;
+pub mod lan;
 pub mod ota;
 pub mod packet;
 pub mod recipe;
@@ -22,6 +23,10 @@ pub mod wire;
 #[cfg(test)]
 #[path = "../tests/timer_vectors.rs"]
 mod timer_vectors;
+
+#[cfg(test)]
+#[path = "../tests/lan/main.rs"]
+mod lan_scenarios;
 
 #[cfg(test)]
 extern crate self as polylink_joylink;

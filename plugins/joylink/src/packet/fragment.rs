@@ -99,6 +99,12 @@ impl<A: PartialEq> Reassembly<A> {
         }
     }
 
+    /// When [`Self::expire`] frees something, if nothing more comes.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        self.groups.front().map(|group| group.since.after(MAX_AGE_MS))
+    }
+
     fn begin(&mut self, now: Timestamp, source: A, packet: &Packet) -> usize {
         if self.groups.len() >= MAX_GROUPS {
             self.drop_oldest();

@@ -1,0 +1,92 @@
+//! [`LanRequest`]: what apps want, beside finding devices; and [`Asker`], who it was.
+
+use std::net::SocketAddr;
+
+use polylink_plugin_sdk::RequestId;
+
+use crate::packet::{Kind, Opened, Refused};
+use crate::timers::wire::head;
+use crate::wire::{AddSubDevice, Authorization, JsonRequest, Script, SubScript, WireError, biz};
+
+/// Who wants something. It stays good for one answer however long that takes, and costs nothing if none comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub(super) socket: RequestId,
+    pub(super) peer: SocketAddr,
+    pub(super) kind: Kind,
+    /// The time in the request, by the app's clock.
+    pub(super) timestamp: u32,
+}
+
+impl Asker {
+    /// Type of the request, and of its answer.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The app's address, for the log.
+    #[must_use]
+    pub const fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+/// What an app wants. Everything was decrypted and read, and is newer than what came before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LanRequest {
+    /// Bind the device (2).
+    Authorize(Authorization),
+    /// Bind something (2 or 102), but it cannot be read what. The answer is
+    /// [`crate::wire::Code::AUTHORIZATION_FAILED`].
+    Unusable(WireError),
+    /// Bind a sub-device (102).
+    SubAuthorize(Authorization),
+    /// Let a sub-device join (105).
+    AddSubDevice(AddSubDevice),
+    /// Control the device (3).
+    Json(JsonRequest),
+    /// Control a sub-device (103).
+    SubJson(JsonRequest),
+    /// Control the device with its own bytes (4); the code is one of [`biz`] that has an answer.
+    Script(Script),
+    /// The same for a sub-device (104), still encrypted with its key.
+    SubScript(SubScript),
+    /// Something about timers (13): the whole payload with the time in front, as [`crate::timers::wire`] reads it.
+    Timers(Vec<u8>),
+}
+
+/// Reads a request of this type.
+pub(super) fn read(kind: Kind, opened: &Opened) -> Result<LanRequest, Refused> {
+    let body = opened.body();
+    // The person who binds gets to see that it failed, so that has an answer; what else cannot be read has none.
+    let bind = |read: Result<Authorization, WireError>, request: fn(Authorization) -> LanRequest| {
+        read.map_or_else(LanRequest::Unusable, request)
+    };
+    Ok(match kind {
+        Kind::Authorization => bind(Authorization::decode(body), LanRequest::Authorize),
+        Kind::SubAuthorization => bind(Authorization::decode_sub(body), LanRequest::SubAuthorize),
+        Kind::AddSubDevice => LanRequest::AddSubDevice(AddSubDevice::decode(body)?),
+        Kind::Json => LanRequest::Json(JsonRequest::decode(body)?),
+        Kind::SubJson => LanRequest::SubJson(JsonRequest::decode_sub(body)?),
+        Kind::Script => LanRequest::Script(Script::decode(body)?),
+        Kind::SubScript => LanRequest::SubScript(SubScript::decode(body)?),
+        Kind::Timers => {
+            head(opened.plain()).ok_or(Refused::Structure)?;
+            LanRequest::Timers(opened.plain().to_vec())
+        }
+        _ => return Err(Refused::Kind(kind as u8)),
+    })
+}
+
+impl LanRequest {
+    /// Whether the device knows what it means. Timers are judged by who keeps them.
+    pub(super) const fn is_known(&self) -> bool {
+        match self {
+            Self::Script(Script { biz_code, .. }) | Self::SubScript(SubScript { biz_code, .. }) => {
+                biz::answer_to(*biz_code).is_some()
+            }
+            _ => true,
+        }
+    }
+}
