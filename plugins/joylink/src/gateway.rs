@@ -10,7 +10,7 @@
 //!
 //! Left to the session: that the gateway itself is bound, that an identity is not the gateway's own, and the storage.
 //!
-//! Module map: [`record`] one sub-device · [`stored`] what survives a restart.
+//! Module map: `record` one sub-device · `stored` what survives a restart.
 
 mod record;
 mod stored;
@@ -134,7 +134,9 @@ impl Gateway {
             if let Some(record) = self.records.iter_mut().find(|record| record.name == name) {
                 if record.listed.is_none() {
                     requests.extend((!sub.accepted).then_some(Request::Accept(sub.index)));
-                    record.protocol = record::protocol(sub.radio).unwrap_or(record.protocol);
+                    let protocol = record::protocol(sub.radio).unwrap_or(record.protocol);
+                    self.changed |= record.protocol != protocol;
+                    record.protocol = protocol;
                     record.listed = Some(sub.clone());
                 }
             } else if let Some(leaving) = leaving.filter(|_| sub.accepted) {

@@ -7,7 +7,7 @@
 //! answers have no number: they belong to the statuses in the order in which these were sent. The last status of an
 //! upgrade waits for its answer over restarts.
 //!
-//! Module map: [`image`] what an order must be, and a file · [`stored`] what survives a restart.
+//! Module map: `image` what an order must be, and a file · `stored` what survives a restart.
 
 mod image;
 mod stored;
@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use polylink_plugin_sdk::Timestamp;
 
-use crate::wire::{Answer, Code, FeedId, OtaAnswer, OtaOrder, OtaPhase, OtaStatus};
+use crate::wire::{Code, FeedId, OtaAnswer, OtaOrder, OtaPhase, OtaStatus};
 
 pub use image::{Device, Image, Mismatch, Target, is_regular_name};
 pub use stored::Damaged;
@@ -266,9 +266,8 @@ impl Upgrades {
         Some(room.map_or(due, |room| due.max(room)))
     }
 
-    /// Takes an answer to a status; whether one was expected. A code other than success is taken for an answer too: to
-    /// say the same again would not change it.
-    pub fn answered(&mut self, now: Timestamp, _answer: &Answer) -> bool {
+    /// A status was answered; whether one was to be. Its code does not matter: to say the same again would not change it.
+    pub fn answered(&mut self, now: Timestamp) -> bool {
         self.forget_sent(now);
         let Some(Sent { outcome, .. }) = self.sent.pop_front() else { return false };
         match outcome {

@@ -6,7 +6,7 @@
 //!
 //! Nothing here survives a restart: a recipe that stopped with the device must not go on by itself.
 //!
-//! Module map: [`reports`] what waits for an answer.
+//! Module map: `reports` what waits for an answer.
 
 mod reports;
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::crypto::Key32;
 use crate::wire::discovery::Enrolment;
-use crate::wire::{FeedId, Flag, Json};
+use crate::wire::{FeedId, Flag, Json, SubHeartbeat};
 
 const PRODUCT: &str = "XDFSSD";
 
@@ -165,7 +165,11 @@ fn one_that_was_announced_by_its_qr_code_is_bound_before_and_after_it_shows_up()
     assert_eq!(home.authorize(order("AA01", "1001")), (0, vec![admit("AA01")]));
     let record = home.gateway.by_feedid("1001").unwrap();
     assert_eq!((record.device(), record.is_online(), record.protocol()), (None, false, Protocol::Radio433));
+    home.gateway.take_changed();
     assert_eq!(home.shows_up(3, "AA01"), [Request::Accept(3)]);
+    // The host knows better what it speaks.
+    assert_eq!(home.gateway.by_device(3).unwrap().protocol(), Protocol::Zigbee);
+    assert!(home.gateway.take_changed());
     assert_eq!(home.gateway.by_device(3).unwrap().feedid(), feed("1001"));
     // The other order: it shows up after it was announced.
     assert_eq!(home.add("AA02"), (0, vec![admit("AA02")]));
@@ -287,6 +291,28 @@ fn a_removal_that_the_host_did_not_carry_out_is_asked_for_again_also_after_a_res
 }
 
 #[test]
+fn one_that_was_let_go_and_still_asks_to_join_waits_and_an_old_announcement_does_not_count_for_it() {
+    let mut home = Home::new();
+    home.add("AA01");
+    home.authorize(order("AA01", "1001"));
+    home.unbind(&["1001"]);
+    assert_eq!(home.authorize(order("AA01", "1001")).0, 19);
+    assert_eq!(home.shows_up(1, "AA01"), []);
+    assert_eq!(home.shown(), (vec![], vec!["AA01".to_owned()]));
+}
+
+#[test]
+fn local_control_is_allowed_unless_the_app_says_otherwise() {
+    let mut home = Home::new();
+    home.shows_up(1, "AA01");
+    for (lancon, allowed) in [(None, true), (Some(Flag(false)), false), (Some(Flag(true)), true)] {
+        assert_eq!(home.authorize(Authorization { lancon, ..order("AA01", "1001") }).0, 0);
+        assert_eq!(home.gateway.by_feedid("1001").unwrap().lancon(), allowed);
+        assert_eq!(home.gateway.discovery(TransferType::Lua)[0].lancon, Flag(allowed));
+    }
+}
+
+#[test]
 fn one_that_the_host_accepted_without_us_is_not_removed_but_may_be_bound() {
     let mut home = Home::new();
     home.list = vec![Subdevice { accepted: true, ..sub(1, "AA01") }];
@@ -317,6 +343,10 @@ fn fifty_are_bound_and_the_next_is_refused_until_one_goes() {
     assert_eq!((beats[2].state, beats[2].rssi), (SubState::OFFLINE, SubBeat::NO_RSSI));
     assert_eq!((beats[3].state, beats[3].rssi), (SubState::ONLINE, SubBeat::NO_RSSI));
     assert_eq!(beats[4].version, 0);
+    let heartbeat = SubHeartbeat { version: 1, rssi: 50, subs: beats.clone() };
+    assert_eq!(SubHeartbeat::decode(&heartbeat.encode()), Ok(heartbeat));
+    // Apps put together answers of up to 20 480 bytes.
+    assert!(serde_json::to_vec(&home.gateway.discovery(TransferType::Lua)).unwrap().len() < 16_000);
     home.restart();
     assert_eq!(home.tell(), []);
     assert_eq!(home.gateway.beats(), beats);

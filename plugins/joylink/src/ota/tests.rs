@@ -65,7 +65,7 @@ impl Unit {
     }
 
     fn answer(&mut self) -> bool {
-        self.upgrades.answered(Timestamp(self.now), &Answer::of(Code::SUCCESS))
+        self.upgrades.answered(Timestamp(self.now))
     }
 
     /// Only what was stored is left.
@@ -232,7 +232,9 @@ fn a_status_without_an_answer_is_said_again_and_an_unanswered_end_waits_for_the_
     unit.answers = false;
     unit.order(firmware(6));
     let times = |told: Vec<(u64, OtaPhase, u8)>| told.iter().map(|(at, ..)| at / 1000).collect::<Vec<_>>();
-    assert_eq!(times(unit.until(100_000)), [0, 10, 30, 60, 90]);
+    assert_eq!(times(unit.until(50_000)), [0, 10, 30]);
+    unit.upgrades.authenticated(Timestamp(50_000));
+    assert_eq!(times(unit.until(100_000)), [50, 60, 80]);
     unit.upgrades.failed(Timestamp(100_000), "  the\nreason ");
     let status = unit.upgrades.poll(Timestamp(100_000)).unwrap();
     assert_eq!(status.status_desc, "the reason");
