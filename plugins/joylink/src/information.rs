@@ -6,11 +6,12 @@
 use polylink_plugin_sdk::Timestamp;
 
 use crate::wire::Information;
-use crate::wire::information::{AIR, InformationAnswer, InformationRequest, WEATHER};
+use crate::wire::information::{InformationAnswer, InformationRequest};
 
 /// When to ask, and what was asked.
 #[derive(Clone, Debug)]
 pub struct Fetch {
+    kinds: Vec<String>,
     every_ms: Option<u64>,
     is_working: bool,
     next_serial: u32,
@@ -22,11 +23,12 @@ pub struct Fetch {
 }
 
 impl Fetch {
-    /// Asks every so many seconds, but no more often than once a minute; 0: never. Requests are numbered from
+    /// Asks for these kinds every so many seconds, but no more often than once a minute; 0: never. Requests are numbered from
     /// `first_serial` on.
     #[must_use]
-    pub fn new(every_s: u32, first_serial: u32) -> Self {
+    pub fn new(kinds: Vec<String>, every_s: u32, first_serial: u32) -> Self {
         Self {
+            kinds,
             every_ms: (every_s > 0).then(|| u64::from(every_s.max(EVERY_MIN_S)) * 1000),
             is_working: false,
             next_serial: first_serial,
@@ -63,7 +65,7 @@ impl Fetch {
         self.next_serial = serial.wrapping_add(1);
         self.asked = Some((serial, now.after(ANSWER_MS)));
         self.due = now.after(every_ms);
-        let kinds = vec![WEATHER.to_owned(), AIR.to_owned()];
+        let kinds = self.kinds.clone();
         Some(Information { serial, info: InformationRequest { kinds }.encode() })
     }
 
@@ -114,8 +116,12 @@ mod tests {
 
     const TOLD: &str = r#"{"result":[{"type":"air","value":{"pm25":"35"}}]}"#;
 
+    fn fetch(every_s: u32, first_serial: u32) -> Fetch {
+        Fetch::new(vec!["weather".to_owned(), "air".to_owned()], every_s, first_serial)
+    }
+
     fn working() -> Fetch {
-        let mut fetch = Fetch::new(600, 40);
+        let mut fetch = fetch(600, 40);
         fetch.authenticated();
         fetch
     }
@@ -183,10 +189,10 @@ mod tests {
 
     #[test]
     fn zero_never_asks_and_nobody_asks_more_than_once_a_minute() {
-        let mut never = Fetch::new(0, 1);
+        let mut never = fetch(0, 1);
         never.authenticated();
         assert_eq!((never.next_timeout(), never.poll(Timestamp(u64::MAX))), (None, None));
-        let mut often = Fetch::new(1, u32::MAX);
+        let mut often = fetch(1, u32::MAX);
         often.authenticated();
         assert_eq!(until(&mut often, 0, 119_999), [(0, u32::MAX), (60_000, 0)]);
     }
