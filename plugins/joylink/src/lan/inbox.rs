@@ -157,6 +157,6 @@ fn is_for(kind: Kind, about: &About, access: &Access<'_>) -> Result<(), &'static
 /// above it is dropped: apps ask again.
 const DISCOVERIES_PER_SECOND: u32 = 20;
 
-/// Key exchanges in a second. Not documented; chosen by us: each takes about as long as everything else in a hundred
-/// packets, and anybody can ask for one. What is above it is dropped: an app that binds asks again.
+/// Key exchanges in a second. Not documented; chosen by us: it is by far the slowest thing that a packet can ask
+/// for, and anybody can ask. What is above it is dropped: an app that binds asks again.
 const EXCHANGES_PER_SECOND: u32 = 20;

@@ -6,7 +6,7 @@ use polylink_plugin_sdk::RequestId;
 
 use crate::packet::{Kind, Opened, Refused};
 use crate::timers::wire::head;
-use crate::wire::{AddSubDevice, Authorization, JsonRequest, Script, SubScript, WireError, biz};
+use crate::wire::{AddSubDevice, Authorization, Json, JsonRequest, Script, SubScript, WireError, biz};
 
 /// Who wants something. It stays good for one answer however long that takes, and costs nothing if none comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Asker {
 pub enum LanRequest {
     /// Bind the device (2).
     Authorize(Authorization),
-    /// Bind something (2 or 102), but it cannot be read what. The answer is
+    /// Bind something (2 or 102), but what is a JSON object does not say what. The answer is
     /// [`crate::wire::Code::AUTHORIZATION_FAILED`].
     Unusable(WireError),
     /// Bind a sub-device (102).
@@ -59,13 +59,9 @@ pub enum LanRequest {
 /// Reads a request of this type.
 pub(super) fn read(kind: Kind, opened: &Opened) -> Result<LanRequest, Refused> {
     let body = opened.body();
-    // The person who binds gets to see that it failed, so that has an answer; what else cannot be read has none.
-    let bind = |read: Result<Authorization, WireError>, request: fn(Authorization) -> LanRequest| {
-        read.map_or_else(LanRequest::Unusable, request)
-    };
     Ok(match kind {
-        Kind::Authorization => bind(Authorization::decode(body), LanRequest::Authorize),
-        Kind::SubAuthorization => bind(Authorization::decode_sub(body), LanRequest::SubAuthorize),
+        Kind::Authorization => binding(body, Authorization::decode(body).map(LanRequest::Authorize))?,
+        Kind::SubAuthorization => binding(body, Authorization::decode_sub(body).map(LanRequest::SubAuthorize))?,
         Kind::AddSubDevice => LanRequest::AddSubDevice(AddSubDevice::decode(body)?),
         Kind::Json => LanRequest::Json(JsonRequest::decode(body)?),
         Kind::SubJson => LanRequest::SubJson(JsonRequest::decode_sub(body)?),
@@ -77,6 +73,14 @@ pub(super) fn read(kind: Kind, opened: &Opened) -> Result<LanRequest, Refused> {
         }
         _ => return Err(Refused::Kind(kind as u8)),
     })
+}
+
+/// The person who binds gets to see that it failed, so unlike any other request one that cannot be read has an answer. Not
+/// if it is no JSON object: that is what a wrong key leaves if the padding is right by chance, and whoever got an answer to
+/// it could find out, byte by byte, what a recorded authorization says, with the keys in it.
+fn binding(body: &[u8], read: Result<LanRequest, WireError>) -> Result<LanRequest, Refused> {
+    let is_object = || std::str::from_utf8(body).ok().and_then(Json::new).is_some_and(|json| json.is_object());
+    read.or_else(|error| if is_object() { Ok(LanRequest::Unusable(error)) } else { Err(error.into()) })
 }
 
 impl LanRequest {
