@@ -102,6 +102,17 @@ pub struct Settings {
     pub authorization: Option<Authorization>,
 }
 
+/// What messages between cloud and MCU are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Standard JSON, which becomes datapoints here.
+    Json,
+    /// The product's bytes, which the script makes JSON of.
+    Script,
+    /// The product's bytes, which pass to the MCU as they are.
+    Raw,
+}
+
 /// What a bound device does when it is bound again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -125,6 +136,16 @@ pub struct Information {
 }
 
 impl Settings {
+    /// What messages between cloud and MCU are made of.
+    #[must_use]
+    pub const fn form(&self) -> Form {
+        match (self.trantype, &self.script) {
+            (TransferType::Json, _) => Form::Json,
+            (_, Some(_)) => Form::Script,
+            (_, None) => Form::Raw,
+        }
+    }
+
     /// Reads settings for this product.
     ///
     /// # Errors

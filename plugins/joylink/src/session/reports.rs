@@ -1,0 +1,272 @@
+//! What goes up: snapshots after every report (12, 112), and what happened without a command of an app (14).
+
+use polylink_plugin_sdk::value::Values;
+use polylink_plugin_sdk::{Cause, CommandBody, Now, Report, ReportBody};
+
+use super::JoylinkSession;
+use super::converter::Purpose;
+use super::jobs::ReplyTo;
+use crate::config::Form;
+use crate::datapoints;
+use crate::packet::Kind;
+use crate::uploads::{Entry, Said};
+use crate::views::View;
+use crate::wire::cloud::controltype;
+use crate::wire::{AsyncResult, Code, CodeAnswer, FeedId, SubUpload, SubUploadAnswer, Text, biz};
+
+impl JoylinkSession {
+    pub(super) fn take_reports(&mut self, now: Now, reports: Vec<Report>) {
+        for report in reports {
+            self.take_report(now, report);
+        }
+    }
+
+    fn take_report(&mut self, now: Now, report: Report) {
+        let Report { seq, at, device, cause, caused_by, body } = report;
+        match &body {
+            ReportBody::Properties(values) => self.present.merge(device, values),
+            ReportBody::Raw(bytes) => {
+                self.present.said(device, bytes);
+                if let Some(id) = caused_by {
+                    self.take_raw_answer(now, id, bytes);
+                }
+            }
+            ReportBody::Event { .. } => {}
+        }
+        // What was asked for went to the asker with its outcome, the last known values are no news, and those of a full
+        // window come again.
+        if matches!(cause, Cause::Answer | Cause::Snapshot | Cause::Live) {
+            return self.settle(seq);
+        }
+        if device != 0 && self.gateway.by_device(device).is_none() {
+            self.told.counters.reports_without_owner += 1;
+            return self.settle(seq);
+        }
+        let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(&body);
+        let said = match body {
+            ReportBody::Properties(values) => Said::Values(values),
+            ReportBody::Event { id, params } => Said::Event(id, params),
+            ReportBody::Raw(bytes) => Said::Raw(bytes),
+        };
+        if !self.uploads.take(Entry { seq, device, said }) {
+            self.told.counters.reports_left += 1;
+        }
+        if is_result {
+            let at_s = u32::try_from(at.unix_ms / 1000).unwrap_or_default();
+            self.tell_result(device, controltype::PANEL, NO_TIMER, at_s);
+        }
+    }
+
+    /// Whether a person at the device may have done this: values that can be set are changed by somebody, others by the
+    /// world (not documented; chosen by us).
+    fn is_somebodys_doing(&self, body: &ReportBody) -> bool {
+        let can_be_set = |id| self.model.property(id).is_some_and(|property| property.writable);
+        self.settings.panel_results
+            && match body {
+                ReportBody::Properties(values) => values.iter().any(|(id, _)| can_be_set(*id)),
+                ReportBody::Raw(_) => true,
+                ReportBody::Event { .. } => false,
+            }
+    }
+
+    /// Puts what waits into words and sends it.
+    pub(super) fn send_uploads(&mut self, now: Now) {
+        while self.cloud.is_working() && self.cloud.has_room() && !self.is_finding_out {
+            let Some(Entry { device, said, .. }) = self.uploads.begin().cloned() else { return };
+            if device != 0 && self.gateway.by_device(device).is_none() {
+                // It was unbound meanwhile.
+                self.told.counters.reports_without_owner += 1;
+                self.give_up_upload();
+                continue;
+            }
+            let extra = match &said {
+                Said::Values(values) if values.is_empty() => {
+                    self.uploaded.copy(device, &self.present);
+                    None
+                }
+                Said::Values(values) => {
+                    self.uploaded.merge(device, values);
+                    None
+                }
+                Said::Event(id, params) => datapoints::event(&self.model, *id, params),
+                Said::Raw(bytes) => {
+                    self.uploaded.said(device, bytes);
+                    None
+                }
+            };
+            let view = self.uploaded.of(device);
+            match self.settings.form() {
+                Form::Raw => match view.raw.clone() {
+                    Some(bytes) => self.upload(now, &bytes),
+                    None => self.give_up_upload(),
+                },
+                form => {
+                    let mut streams = datapoints::streams(&self.model, &view.values);
+                    streams.extend(extra);
+                    let json = datapoints::snapshot(streams);
+                    if form == Form::Script {
+                        return self.encode(biz::SNAPSHOT_IS, json, Purpose::Upload);
+                    }
+                    self.upload(now, &json);
+                }
+            }
+        }
+    }
+
+    /// Sends the upload that was being put into words.
+    pub(super) fn upload(&mut self, now: Now, content: &[u8]) {
+        let Some(device) = self.uploads.current().map(|entry| entry.device) else { return };
+        let sent = if device == 0 {
+            self.cloud.send(now, Kind::Upload, content).then_some(None)
+        } else {
+            match self.gateway.by_device(device) {
+                Some(record) => {
+                    let feedid = record.feedid();
+                    let body = SubUpload::seal(feedid, &record.accesskey().cipher_key(), content).encode();
+                    self.cloud.send(now, Kind::SubUpload, &body).then_some(Some(feedid))
+                }
+                None => return self.give_up_upload(),
+            }
+        };
+        match sent {
+            Some(feedid) => {
+                self.snapshot_sent |= device == 0;
+                self.uploads.sent(now.monotonic, feedid);
+            }
+            None => self.uploads.put_back(),
+        }
+    }
+
+    /// It can never be sent.
+    pub(super) fn give_up_upload(&mut self) {
+        if let Some(seq) = self.uploads.give_up() {
+            self.settle(seq);
+        }
+    }
+
+    pub(super) fn take_upload_answer(&mut self, kind: Kind, body: &[u8]) {
+        let answer = match kind {
+            Kind::SubUpload => SubUploadAnswer::decode(body).map(|answer| (Some(answer.feedid), answer.code)),
+            _ => CodeAnswer::decode(body).map(|CodeAnswer(code)| (None, code)),
+        };
+        let (feedid, code): (Option<FeedId>, Code) = match answer {
+            Ok(answer) => answer,
+            Err(why) => return self.drop_input(&why.to_string()),
+        };
+        let Some(seq) = self.uploads.answered(feedid) else {
+            self.told.counters.unmatched += 1;
+            return;
+        };
+        if !code.is_success() {
+            // It says no more, and a second time it would say the same.
+            if self.told.counters.uploads_refused == 0 {
+                self.warn(format!(
+                    "the cloud refused an upload with code {}, {} (further ones are only counted)",
+                    code.0,
+                    code.text()
+                ));
+            }
+            self.told.counters.uploads_refused += 1;
+        }
+        self.settle(seq);
+    }
+
+    /// The first thing that the cloud is told on a connection: what the devices look like.
+    pub(super) fn tell_present(&mut self, now: Now) {
+        self.snapshot_sent = false;
+        if !self.uploads.has_any(0) {
+            if *self.present.of(0) != View::default() {
+                self.show(0);
+            } else if self.settings.form() == Form::Raw {
+                // Nobody knows how to ask such a product for a snapshot; it will say something some day.
+                self.snapshot_sent = true;
+            } else {
+                self.is_finding_out = true;
+                let body = CommandBody::Get(Vec::new());
+                self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+            }
+        }
+        let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
+        for device in devices {
+            if !self.uploads.has_any(device) && *self.present.of(device) != View::default() {
+                self.show(device);
+            }
+        }
+    }
+
+    /// The MCU told what the device looks like, or did not.
+    pub(super) fn first_snapshot_known(&mut self, code: Code) {
+        self.is_finding_out = false;
+        if code.is_success() {
+            self.show(0);
+        } else {
+            self.snapshot_sent = true;
+            self.warn(format!("the cloud cannot be shown the device yet: {}", code.text()));
+        }
+    }
+
+    /// Uploads what a device looks like now.
+    pub(super) fn show(&mut self, device: u32) {
+        let _ = self.uploads.take(Entry { seq: 0, device, said: Said::Values(Values::new()) });
+    }
+
+    /// Tells what happened without a command of an app (14), with what the device looks like then.
+    pub(super) fn tell_result(&mut self, device: u32, controltype: u8, timer: &str, executed_at: u32) {
+        let feedid = if device == 0 {
+            self.bond().map(|bond| bond.feedid)
+        } else {
+            self.gateway.by_device(device).map(crate::gateway::Record::feedid)
+        };
+        let Some(feedid) = feedid else { return };
+        let id = Text::new(timer).unwrap_or(Text::EMPTY);
+        let serial = self.next_serial();
+        let content = Vec::new();
+        let head = AsyncResult { biz_code: biz::UNKNOWN, serial, feedid, controltype, executed_at, id, content };
+        let view = self.present.of(device);
+        match self.settings.form() {
+            Form::Raw => {
+                let content = view.raw.clone().unwrap_or_default();
+                self.push_result(AsyncResult { content, ..head });
+            }
+            form => {
+                let json = datapoints::snapshot(datapoints::streams(&self.model, &view.values));
+                if form == Form::Json {
+                    self.push_result(AsyncResult { content: json, ..head });
+                } else if self.script.n_open() < MOST_CALLS {
+                    self.encode(biz::SNAPSHOT_IS, json, Purpose::Result(Box::new(head)));
+                } else {
+                    self.told.counters.results_lost += 1;
+                }
+            }
+        }
+    }
+
+    /// Keeps a result until there is a connection. When there are too many, the oldest is dropped and counted.
+    pub(super) fn push_result(&mut self, result: AsyncResult) {
+        if self.results.len() >= self.settings.async_queue {
+            self.results.pop_front();
+            self.told.counters.results_lost += 1;
+        }
+        self.results.push_back(result);
+    }
+
+    pub(super) fn send_results(&mut self, now: Now) {
+        while self.cloud.is_working() && self.snapshot_sent && self.cloud.has_room() {
+            let Some(result) = self.results.pop_front() else { return };
+            if !self.cloud.send(now, Kind::AsyncResult, &result.encode()) {
+                return self.results.push_front(result);
+            }
+        }
+    }
+
+    pub(super) fn settle(&mut self, seq: u64) {
+        if seq != 0 {
+            self.settled.push(seq);
+        }
+    }
+}
+
+/// Results are lost while so many calls of the script wait (not documented; chosen by us).
+const MOST_CALLS: usize = 256;
+/// `id` of a result that no timer led to (JoyLink V1.79, asynchronous result).
+const NO_TIMER: &str = "0";

@@ -1,0 +1,186 @@
+//! What the cloud offers beside control: firmware (7, 8), recipes (16), the weather and the like (15), where a video goes
+//! (200, 201).
+
+use polylink_plugin_sdk::secret::Secret;
+use polylink_plugin_sdk::session::Level;
+use polylink_plugin_sdk::thing_model::Kind as Type;
+use polylink_plugin_sdk::value::Values;
+use polylink_plugin_sdk::{CommandBody, Now, Timestamp, Value};
+
+use super::JoylinkSession;
+use super::converter::Purpose;
+use super::jobs::ReplyTo;
+use crate::config::Form;
+use crate::datapoints;
+use crate::ota::{Device, Target, is_regular_name};
+use crate::packet::Kind;
+use crate::wire::recipe::Recipe;
+use crate::wire::video::{VideoAnswer, VideoRequest};
+use crate::wire::{Answer, Code, Information, OtaOrder, Script, SerialAnswer, biz};
+
+impl JoylinkSession {
+    /// An order to load firmware (7). There is nothing in the host yet that could, so the order ends at once and says so.
+    pub(super) fn take_firmware_order(&mut self, now: Now, order: &OtaOrder) {
+        let productuuid = self.product_uuid().unwrap_or_default().to_owned();
+        let Some(feedid) = self.bond().map(|bond| bond.feedid) else { return };
+        let version = Some(self.settings.firmware_number);
+        let own = Device { target: Target::Own(feedid), productuuid: &productuuid, version };
+        let subs = self.gateway.records().map(|record| Device {
+            target: Target::Sub(record.feedid()),
+            productuuid: record.productuuid(),
+            version: record.version(),
+        });
+        let (answer, image) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
+        self.tell_cloud(now, Kind::OtaOrder, &answer.encode());
+        if let Some(image) = image {
+            let note = if is_regular_name(&image.versionname) { "" } else { ", by an unusual name" };
+            self.warn(format!(
+                "firmware {} ({}) was ordered{note} and is refused: {NO_ENGINE}",
+                image.version, image.versionname
+            ));
+            self.upgrades.failed(now.monotonic, NO_ENGINE);
+        } else if !answer.code.is_success() {
+            self.info(format!("an order for firmware {} was refused: {}", order.firmware.version, answer.code.text()));
+        }
+        self.shows = true;
+    }
+
+    /// An answer to what the cloud was told of an upgrade (8).
+    pub(super) fn take_upgrade_answer(&mut self, now: Now, body: &[u8]) {
+        match Answer::decode(body) {
+            Ok(_) if self.upgrades.answered(now.monotonic) => {}
+            Ok(_) => self.told.counters.unmatched += 1,
+            Err(why) => self.drop_input(&format!("an answer about firmware: {why}")),
+        }
+    }
+
+    /// A recipe (11), already as JSON. It is answered at once, and its progress is told later (16).
+    pub(super) fn take_recipe(&mut self, now: Now, content: &[u8], to: ReplyTo) {
+        let unix_ms = self.clock.unix_ms(now).unwrap_or_default();
+        let code = match Recipe::decode(content) {
+            Ok(recipe) => self.recipes.begin(recipe, unix_ms).err().unwrap_or(Code::SUCCESS),
+            Err(why) => {
+                self.log(Level::Debug, format!("a recipe cannot be read: {why}"));
+                Code::LINKAGE_FAILED
+            }
+        };
+        if !code.is_success() {
+            return self.refuse(now, 0, biz::RECIPE, to, code);
+        }
+        let json = Answer::of(code).encode();
+        if self.settings.form() == Form::Script {
+            self.encode(biz::RECIPE_TAKEN, json, Purpose::RecipeTaken(to));
+        } else {
+            self.send_bytes(now, biz::RECIPE, &to, json);
+        }
+    }
+
+    /// A step of a recipe is over.
+    pub(super) fn recipe_step_done(&mut self, now: Now, code: Code) {
+        let unix_ms = self.clock.unix_ms(now).unwrap_or_default();
+        self.is_cooking = false;
+        self.recipes.step_done(code.is_success(), now.monotonic, unix_ms);
+    }
+
+    /// An answer to the progress of a recipe (16).
+    pub(super) fn take_progress_answer(&mut self, body: &[u8]) {
+        match SerialAnswer::decode(body) {
+            Ok(answer) if self.recipes.answered(&answer) => {}
+            Ok(_) => self.told.counters.unmatched += 1,
+            Err(why) => self.drop_input(&format!("an answer about a recipe: {why}")),
+        }
+    }
+
+    /// The weather and the like (15): it goes to the MCU as it came.
+    pub(super) fn take_information(&mut self, now: Now, body: &[u8]) {
+        let answer = match Information::decode(body) {
+            Ok(answer) => answer,
+            Err(why) => return self.drop_input(&format!("an answer about the weather: {why}")),
+        };
+        let told = self.information.answered(now.monotonic, &answer);
+        let property = self.settings.information.as_ref().map(|information| information.property);
+        let (Some(text), Some(id)) = (told, property) else { return };
+        let is_json = self.model.property(id).is_some_and(|property| matches!(property.field.kind, Type::Json { .. }));
+        let value = if is_json { Value::Json(text) } else { Value::Text(text) };
+        self.submit(now, 0, biz::UNKNOWN, ReplyTo::Nobody, CommandBody::Set(vec![(id, value)]), Values::new());
+    }
+
+    /// Where a video goes (200).
+    pub(super) fn take_video(&mut self, now: Now, body: &[u8]) {
+        let request = match Script::decode(body) {
+            Ok(request) => request,
+            Err(why) => return self.drop_input(&format!("a video address: {why}")),
+        };
+        let serial = request.serial;
+        let video = match VideoRequest::decode(&request.content) {
+            Ok(video) => video,
+            Err(why) => return self.drop_input(&format!("a video address: {why}")),
+        };
+        self.told.counters.commands += 1;
+        let to = ReplyTo::Video(serial, Box::new(video.clone()));
+        if self.settings.form() == Form::Raw {
+            return self.refuse(now, 0, biz::CONTROL, to, Code::PROPERTY_FAILED);
+        }
+        self.control(now, 0, biz::CONTROL, &video.control, to);
+    }
+
+    pub(super) fn answer_video(&mut self, now: Now, serial: u32, request: &VideoRequest, code: Code) {
+        let Some(bond) = self.bond() else { return };
+        let streams = code.is_success().then(|| datapoints::streams(&self.model, &self.present.of(0).values));
+        let answer = VideoAnswer {
+            result: datapoints::video_result(code),
+            control_resp: code.text().to_owned(),
+            resolution: RESOLUTIONS.to_vec(),
+            attribute: request.attribute.clone(),
+            feed_id: bond.feedid,
+            access_key: Secret::new(bond.accesskey.expose_text().unwrap_or_default().to_owned()),
+            streams,
+        };
+        let content = answer.encode().expose().clone();
+        let body = Script { biz_code: biz::CONTROLLED, serial, content }.encode();
+        self.tell_cloud(now, Kind::VideoAnswer, &body);
+    }
+
+    /// What is due of all that.
+    pub(super) fn work_services(&mut self, now: Now) {
+        self.go_on_with_recipe(now);
+        if !self.cloud.is_working() || !self.snapshot_sent {
+            return;
+        }
+        while self.cloud.has_room()
+            && let Some(status) = self.upgrades.poll(now.monotonic)
+        {
+            self.tell_cloud(now, Kind::OtaStatus, &status.encode());
+        }
+        while self.cloud.has_room()
+            && let Some(report) = self.recipes.poll(now.monotonic)
+        {
+            self.tell_cloud(now, Kind::RecipeProgress, &report.encode());
+        }
+        if let Some(request) = self.information.poll(now.monotonic) {
+            self.tell_cloud(now, Kind::Information, &request.encode());
+        }
+    }
+
+    /// Steps that cannot even begin are over at once, so this may take several.
+    fn go_on_with_recipe(&mut self, now: Now) {
+        while !self.is_cooking
+            && let Some(step) = self.recipes.next_step()
+        {
+            self.is_cooking = true;
+            let streams = step.streams.clone();
+            self.control(now, 0, biz::CONTROL, &streams, ReplyTo::Recipe);
+        }
+    }
+
+    /// When [`Self::work_services`] has something to do.
+    pub(super) fn services_due(&self) -> Option<Timestamp> {
+        let due = [self.upgrades.next_timeout(), self.recipes.next_timeout(), self.information.next_timeout()];
+        due.into_iter().flatten().min().filter(|_| self.cloud.is_working() && self.snapshot_sent)
+    }
+}
+
+/// Said to people by the cloud.
+const NO_ENGINE: &str = "this device cannot install firmware yet";
+/// Heights of pictures in the document (JoyLink V1.79, video); which of them a product has, nobody tells us.
+const RESOLUTIONS: [u32; 3] = [240, 360, 480];

@@ -1,0 +1,220 @@
+//! [`Uploads`]: what the device said, on its way to the cloud, in order and until the cloud has taken it.
+//!
+//! An upload has no number, and neither has its answer (JoyLink V1.79, upload): the answers of a connection come in the
+//! order of the uploads of the same device, which is how they are told apart. So an upload that stays without an answer
+//! spoils the connection, and [`Uploads::is_silent`] says so.
+
+use std::collections::VecDeque;
+
+use polylink_plugin_sdk::value::Values;
+use polylink_plugin_sdk::{DatapointId, Timestamp};
+
+use crate::wire::FeedId;
+
+/// What was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// New values of properties; none: the device is shown as it is.
+    Values(Values),
+    /// Something happened, with parameters.
+    Event(DatapointId, Values),
+    /// Bytes of the product's own.
+    Raw(Vec<u8>),
+}
+
+/// One thing that was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// To be settled; 0: nobody waits for it.
+    pub seq: u64,
+    /// 0: the device itself, else a subdevice.
+    pub device: u32,
+    /// What.
+    pub said: Said,
+}
+
+/// All that is on its way.
+#[derive(Debug, Default)]
+pub struct Uploads {
+    waiting: VecDeque<Entry>,
+    /// It is being put into words; nothing overtakes it.
+    current: Option<Entry>,
+    in_flight: VecDeque<Sent>,
+}
+
+#[derive(Debug)]
+struct Sent {
+    entry: Entry,
+    /// The subdevice; `None`: the device itself.
+    feedid: Option<FeedId>,
+    at: Timestamp,
+}
+
+impl Uploads {
+    /// Takes what was said. False: too much is on its way, it is left with the host.
+    #[must_use]
+    pub fn take(&mut self, entry: Entry) -> bool {
+        let has_room = self.len() < MOST;
+        if has_room {
+            self.waiting.push_back(entry);
+        }
+        has_room
+    }
+
+    /// The next to put into words and send, if none is, and few enough wait for their answers.
+    pub fn begin(&mut self) -> Option<&Entry> {
+        if self.current.is_some() || self.in_flight.len() >= WINDOW {
+            return None;
+        }
+        self.current = Some(self.waiting.pop_front()?);
+        self.current.as_ref()
+    }
+
+    /// The one that is being put into words.
+    #[must_use]
+    pub const fn current(&self) -> Option<&Entry> {
+        self.current.as_ref()
+    }
+
+    /// The current one was sent.
+    pub fn sent(&mut self, now: Timestamp, feedid: Option<FeedId>) {
+        let sent = self.current.take().map(|entry| Sent { entry, feedid, at: now });
+        self.in_flight.extend(sent);
+    }
+
+    /// The current one cannot be sent now.
+    pub fn put_back(&mut self) {
+        if let Some(entry) = self.current.take() {
+            self.waiting.push_front(entry);
+        }
+    }
+
+    /// The current one can never be sent; its number.
+    pub fn give_up(&mut self) -> Option<u64> {
+        self.current.take().map(|entry| entry.seq)
+    }
+
+    /// The cloud has answered an upload of this device; the number of it, or `None` if it sent none.
+    pub fn answered(&mut self, feedid: Option<FeedId>) -> Option<u64> {
+        let at = self.in_flight.iter().position(|sent| sent.feedid == feedid)?;
+        self.in_flight.remove(at).map(|sent| sent.entry.seq)
+    }
+
+    /// The connection is gone: what was not answered goes again, in its place.
+    pub fn disconnected(&mut self) {
+        self.put_back();
+        for sent in self.in_flight.drain(..).rev() {
+            self.waiting.push_front(sent.entry);
+        }
+    }
+
+    /// Whether the device itself has something on its way.
+    #[must_use]
+    pub fn has_any(&self, device: u32) -> bool {
+        let in_flight = self.in_flight.iter().map(|sent| &sent.entry);
+        self.waiting.iter().chain(&self.current).chain(in_flight).any(|entry| entry.device == device)
+    }
+
+    /// True if an upload has waited for its answer for too long.
+    #[must_use]
+    pub fn is_silent(&self, now: Timestamp, timeout_ms: u64) -> bool {
+        self.next_due(timeout_ms).is_some_and(|due| due <= now)
+    }
+
+    /// When an answer is overdue.
+    #[must_use]
+    pub fn next_due(&self, timeout_ms: u64) -> Option<Timestamp> {
+        self.in_flight.front().map(|sent| sent.at.after(timeout_ms))
+    }
+
+    fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.current.is_some()) + self.in_flight.len()
+    }
+}
+
+/// Reports taken from the host, which stops at 256 unsettled ones, and snapshots beside them. Further ones are left with it
+/// and counted (not documented; chosen by us).
+pub const MOST: usize = 512;
+/// Uploads that wait for an answer at once (not documented; chosen by us).
+pub const WINDOW: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(seq: u64, device: u32) -> Entry {
+        Entry { seq, device, said: Said::Raw(Vec::new()) }
+    }
+
+    fn sub() -> Option<FeedId> {
+        FeedId::new("7")
+    }
+
+    /// Sends all that can be sent; their numbers.
+    fn send(uploads: &mut Uploads, at: u64) -> Vec<u64> {
+        std::iter::from_fn(|| {
+            let Entry { seq, device, .. } = uploads.begin()?.clone();
+            uploads.sent(Timestamp(at), sub().filter(|_| device != 0));
+            Some(seq)
+        })
+        .collect()
+    }
+
+    fn with(entries: &[(u64, u32)]) -> Uploads {
+        let mut uploads = Uploads::default();
+        entries.iter().for_each(|(seq, device)| assert!(uploads.take(entry(*seq, *device))));
+        uploads
+    }
+
+    #[test]
+    fn answers_belong_to_the_uploads_of_their_device_in_order() {
+        let mut uploads = with(&[(1, 0), (2, 5), (3, 0)]);
+        assert_eq!(send(&mut uploads, 0), [1, 2, 3]);
+        assert_eq!(uploads.answered(sub()), Some(2));
+        assert_eq!((uploads.answered(None), uploads.answered(None), uploads.answered(None)), (Some(1), Some(3), None));
+    }
+
+    #[test]
+    fn what_was_not_answered_goes_again_in_its_place() {
+        let mut uploads = with(&[(1, 0), (2, 0), (3, 0)]);
+        assert_eq!(send(&mut uploads, 0), [1, 2, 3]);
+        assert!(uploads.take(entry(4, 0)));
+        uploads.begin();
+        uploads.answered(None);
+        uploads.disconnected();
+        assert_eq!(send(&mut uploads, 0), [2, 3, 4]);
+    }
+
+    #[test]
+    fn nothing_overtakes_what_is_being_put_into_words() {
+        let mut uploads = with(&[(1, 0), (2, 0)]);
+        assert_eq!(uploads.begin().map(|entry| entry.seq), Some(1));
+        assert_eq!(uploads.begin(), None);
+        uploads.put_back();
+        assert_eq!(uploads.begin().map(|entry| entry.seq), Some(1));
+        assert_eq!(uploads.give_up(), Some(1));
+        assert_eq!(send(&mut uploads, 0), [2]);
+    }
+
+    #[test]
+    fn the_window_and_the_queue_are_bounded() {
+        let mut uploads = Uploads::default();
+        let n_taken = (0..1000).filter(|seq| uploads.take(entry(*seq, 0))).count();
+        assert_eq!((n_taken, send(&mut uploads, 0).len()), (MOST, WINDOW));
+        uploads.answered(None);
+        assert_eq!(send(&mut uploads, 0).len(), 1);
+    }
+
+    #[test]
+    fn a_cloud_that_leaves_the_oldest_without_an_answer_is_silent() {
+        let mut uploads = with(&[(1, 0)]);
+        assert_eq!(uploads.next_due(10), None);
+        send(&mut uploads, 5);
+        assert!(uploads.take(entry(2, 0)));
+        send(&mut uploads, 9);
+        assert_eq!(uploads.next_due(10), Some(Timestamp(15)));
+        assert!(!uploads.is_silent(Timestamp(14), 10) && uploads.is_silent(Timestamp(15), 10));
+        uploads.answered(None);
+        assert!(!uploads.is_silent(Timestamp(15), 10));
+    }
+}
