@@ -8,6 +8,7 @@ mod clife;
 mod commands;
 mod gizwits;
 mod json_lines;
+mod joylink;
 mod lierda;
 mod life;
 mod misbehaviour;

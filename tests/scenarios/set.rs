@@ -148,6 +148,8 @@ pub const CLIFE: &str = "polylink-clife";
 pub const DELI: &str = "polylink-deli";
 /// The plugin of the Gizwits cloud.
 pub const GIZWITS: &str = "polylink-gizwits";
+/// The plugin of the JoyLink cloud.
+pub const JOYLINK: &str = "polylink-joylink";
 /// The plugin of the Lierda cloud.
 pub const LIERDA: &str = "polylink-lierda";
 /// The smallest plugin.
@@ -155,10 +157,11 @@ pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
 /// What the scenarios load, or try to.
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     CLIFE,
     DELI,
     GIZWITS,
+    JOYLINK,
     LIERDA,
     TEMPLATE,
     MISBEHAVING,

@@ -137,7 +137,7 @@ impl JoyLink {
     }
 
     /// 11: a recipe, with the members that the document gives it.
-    pub fn recipe(&self, task_id: &str, steps: &Json) -> Result<String, String> {
+    pub fn recipe(&self, task_id: i64, steps: &Json) -> Result<String, String> {
         let feed_id: u64 = self.product().device.feedid.parse().unwrap_or_default();
         let recipe = json!({"at": 0, "code": RECIPE, "feed_id": feed_id, "task_id": task_id, "subTask": steps});
         self.platform.command(None, RECIPE, Some(&recipe), false)

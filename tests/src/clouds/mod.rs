@@ -74,6 +74,11 @@ pub const KNOWN: &[Known] = &[
         start: |counter| Box::pin(async move { Ok(Box::new(gizwits::Gizwits::start(counter)?) as Box<dyn SimCloud>) }),
     },
     Known {
+        name: "joylink",
+        package: "polylink-joylink",
+        start: |counter| Box::pin(async move { Ok(Box::new(joylink::JoyLink::start(counter)?) as Box<dyn SimCloud>) }),
+    },
+    Known {
         name: "lierda",
         package: "polylink-lierda",
         start: |counter| Box::pin(async move { Ok(Box::new(lierda::Lierda::start(counter)?) as Box<dyn SimCloud>) }),

@@ -43,7 +43,7 @@ fn a_device_reports_and_is_commanded() {
         peer.send(11, &answer(104, serial, snapshot(&json!({"switch": 1})).to_string().as_bytes())).await;
         cloud.until(|seen| seen.answers.contains_key(&id)).await;
 
-        let id = cloud.recipe("7", &json!([{"id": "1", "index": 0, "streams": []}])).unwrap();
+        let id = cloud.recipe(7, &json!([{"id": "1", "index": 0, "streams": []}])).unwrap();
         let (_, biz_code, serial, _) = peer.command().await;
         assert_eq!(biz_code, 1050);
         peer.send(11, &answer(150, serial, br#"{"code":0,"msg":"ok"}"#)).await;
