@@ -16,3 +16,4 @@ mod outage;
 mod reports;
 mod set;
 mod stage;
+mod subdevices;

@@ -154,14 +154,17 @@ pub const LIERDA: &str = "polylink-lierda";
 pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
+/// A plugin that owns every subdevice.
+pub const GATEWAY: &str = "polylink-fixture-gateway";
 /// What the scenarios load, or try to.
-const ALL: [&str; 9] = [
+const ALL: [&str; 10] = [
     CLIFE,
     DELI,
     GIZWITS,
     LIERDA,
     TEMPLATE,
     MISBEHAVING,
+    GATEWAY,
     "polylink-fixture-not-a-plugin",
     "polylink-fixture-wants-more",
     "polylink-fixture-wrong-abi",
