@@ -17,3 +17,4 @@ mod outage;
 mod reports;
 mod set;
 mod stage;
+mod subdevices;

@@ -156,6 +156,8 @@ pub const LIERDA: &str = "polylink-lierda";
 pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
+/// A plugin that owns every subdevice.
+pub const GATEWAY: &str = "polylink-fixture-gateway";
 /// What the scenarios load, or try to.
 const ALL: [&str; 10] = [
     CLIFE,
@@ -165,6 +167,7 @@ const ALL: [&str; 10] = [
     LIERDA,
     TEMPLATE,
     MISBEHAVING,
+    GATEWAY,
     "polylink-fixture-not-a-plugin",
     "polylink-fixture-wants-more",
     "polylink-fixture-wrong-abi",

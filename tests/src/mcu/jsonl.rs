@@ -3,6 +3,8 @@
 //! Written from `docs/protocols/mcu-jsonl.md`, and strict: what the host says beyond that text is a violation.
 //! Invariant: news are said again with the same id until the host acknowledges them; each list in the log has a limit.
 
+mod subdevices;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
+
+use subdevices::Subdevices;
 
 /// A running MCU; dropping it ends it and removes its socket.
 #[derive(Debug)]
@@ -40,6 +44,12 @@ pub struct JsonLog {
     pub repetitions: u64,
     /// Commands as they came, in that order.
     pub commands: Vec<Json>,
+    /// Each `admit` as it came, in that order.
+    pub admitted: Vec<Json>,
+    /// Subdevices that were accepted, in that order.
+    pub accepted: Vec<u64>,
+    /// Subdevices that were removed, in that order.
+    pub removed: Vec<u64>,
     /// The module's last word on how it stands.
     pub module: Option<Json>,
     /// What the host did against the protocol, in words.
@@ -69,6 +79,7 @@ struct State {
     log: JsonLog,
     manners: Manners,
     values: Map<String, Json>,
+    subdevices: Subdevices,
     last_id: u64,
     /// News not acknowledged yet, with the time to say them (again).
     news: BTreeMap<u64, (Json, Option<Instant>)>,
@@ -300,7 +311,8 @@ impl State {
         let answers = match kind {
             "who" => {
                 self.log.greetings += 1;
-                vec![json!({"hello": {"product_key": product_key, "hardware": "sim", "software": "1.0"}})]
+                let hello = json!({"hello": {"product_key": product_key, "hardware": "sim", "software": "1.0"}});
+                [vec![hello], self.subdevices.all()].concat()
             }
             "ping" => vec![json!({"pong": 1})],
             "pong" | "restart" => Vec::new(),
@@ -346,7 +358,10 @@ impl State {
         if open.len() > UNDER_WAY {
             return Err(format!("{} commands at a time", open.len()));
         }
-        note(&mut self.log.commands, Json::Object(message.clone()));
+        let is_wish = WISHES.contains(&kind);
+        if !is_wish {
+            note(&mut self.log.commands, Json::Object(message.clone()));
+        }
         if self.manners.silent {
             return Ok(Vec::new());
         }
@@ -354,16 +369,25 @@ impl State {
         if let Some(reason) = &self.manners.refuses {
             return Ok(vec![json!({"refused": id, "reason": reason})]);
         }
+        if is_wish {
+            return self.subdevices.wish((kind, id), message, &mut self.log);
+        }
+        let device = message.get("device");
+        let values = self.subdevices.values(&mut self.values, device)?;
         let wanted = &message[kind];
         Ok(match kind {
             "set" => {
                 let set = wanted.as_object().ok_or("set is no object")?;
-                self.values.extend(set.clone());
-                vec![json!({"done": id}), json!({"report": set, "command": id})]
+                values.extend(set.clone());
+                let mut report = json!({"report": set, "command": id});
+                if let Some(device) = device {
+                    report["device"] = device.clone();
+                }
+                vec![json!({"done": id}), report]
             }
             "get" => {
                 let names = wanted.as_array().ok_or("get is no list")?;
-                let mut values = self.values.clone();
+                let mut values = values.clone();
                 values.retain(|name, _| names.is_empty() || names.iter().any(|wanted| wanted == name));
                 vec![json!({"done": id, "values": values})]
             }
@@ -396,9 +420,12 @@ fn note<T>(list: &mut Vec<T>, entry: T) {
 }
 
 /// What the host says (JSON lines, "What the host says").
-const KINDS: &[&str] = &["who", "set", "get", "invoke", "raw", "ack", "ping", "pong", "module", "restart"];
+const KINDS: &[&str] =
+    &["who", "set", "get", "invoke", "raw", "admit", "accept", "remove", "ack", "ping", "pong", "module", "restart"];
+/// Those about subdevices (JSON lines, "Subdevices").
+const WISHES: &[&str] = &["admit", "accept", "remove"];
 /// Commands that may come again with the same id (JSON lines, "Rules").
-const REPEATED: &[&str] = &["set", "get", "invoke"];
+const REPEATED: &[&str] = &["set", "get", "invoke", "admit", "accept", "remove"];
 /// Commands under way at most, and the last id (JSON lines, "Rules").
 const UNDER_WAY: usize = 4;
 const LAST_ID: u64 = 2_147_483_647;
@@ -416,6 +443,7 @@ mod tests {
     fn check(line: &str, breach: Option<&str>, answers: &[Json]) {
         let mut state = State { last_id: 1, ..State::default() };
         state.values.insert("power".to_owned(), json!(true));
+        state.subdevices = test_subdevices();
         let said = state.heard(line.as_bytes(), "oven", &mut BTreeSet::from([9]));
         assert_eq!(said, answers, "{line}");
         match (breach, &state.log.violations[..]) {
@@ -425,9 +453,23 @@ mod tests {
         }
     }
 
+    /// One that is online, with the number 3.
+    fn test_subdevices() -> Subdevices {
+        let mut subdevices = Subdevices::default();
+        subdevices.say(3, &json!({"online": true}));
+        subdevices
+    }
+
     #[test]
     fn what_the_document_says_is_answered_as_it_says() {
-        check(r#"{"who":1}"#, None, &[json!({"hello": {"product_key": "oven", "hardware": "sim", "software": "1.0"}})]);
+        check(
+            r#"{"who":1}"#,
+            None,
+            &[
+                json!({"hello": {"product_key": "oven", "hardware": "sim", "software": "1.0"}}),
+                json!({"subdevice": 3, "online": true}),
+            ],
+        );
         check(r#"{"ping":1}"#, None, &[json!({"pong": 1})]);
         check(
             r#"{"set":{"power":false},"id":1}"#,
@@ -437,6 +479,17 @@ mod tests {
         check(r#"{"get":[],"id":2}"#, None, &[json!({"done": 2, "values": {"power": true}})]);
         check(r#"{"invoke":"fly","id":3}"#, None, &[json!({"refused": 3, "reason": "no such action"})]);
         check(r#"{"ack":1}"#, None, &[]);
+        check(
+            r#"{"set":{"power":false},"device":3,"id":1}"#,
+            None,
+            &[json!({"done": 1}), json!({"report": {"power": false}, "command": 1, "device": 3})],
+        );
+        check(r#"{"get":[],"device":3,"id":2}"#, None, &[json!({"done": 2, "values": {}})]);
+        check(r#"{"admit":{"product":"A","address":""},"seconds":60,"id":1}"#, None, &[json!({"done": 1})]);
+        let accepted = json!({"subdevice": 3, "accepted": true});
+        check(r#"{"accept":3,"id":1}"#, None, &[json!({"done": 1}), accepted]);
+        check(r#"{"remove":3,"id":1}"#, None, &[json!({"done": 1}), json!({"subdevice": 3, "gone": true})]);
+        check(r#"{"remove":4,"id":1}"#, None, &[json!({"refused": 1, "reason": "no such subdevice"})]);
     }
 
     #[test]
@@ -452,6 +505,13 @@ mod tests {
             (r#"{"ack":7}"#, "never said"),
             (r#"{"raw":"abc","id":1}"#, "no hex"),
             (r#"{"module":{"network":1}}"#, "module.network"),
+            (r#"{"accept":3}"#, "has an id"),
+            (r#"{"accept":65,"id":1}"#, "no number"),
+            (r#"{"admit":{"product":"","address":""},"seconds":60,"id":1}"#, "bounds"),
+            (r#"{"admit":{"product":"A"},"seconds":60,"id":1}"#, "lacks a text"),
+            (r#"{"admit":{"product":"A","address":""},"seconds":601,"id":1}"#, "bounds"),
+            (r#"{"get":[],"device":0,"id":1}"#, "left out"),
+            (r#"{"get":[],"device":4,"id":1}"#, "not told of"),
         ] {
             check(line, Some(breach), &[]);
         }

@@ -312,6 +312,9 @@ fn what_the_protocol_or_the_product_cannot_carry_is_refused_before_the_line() {
     let deadline = Timestamp(5000);
     let input = LinkInput::Command { ticket: 1, device: 3, body: get, idempotent: true, deadline };
     assert_eq!(line.input(input), ["1 refused: the Gizwits serial protocol knows no subdevices"]);
+    let wish = crate::mcu::subdevices::SubdeviceRequest::Accept(1);
+    assert_eq!(line.input(LinkInput::Subdevice(wish)), [""; 0], "the host is told by `has_subdevices` not to ask");
+    assert!(!line.link.has_subdevices());
 }
 
 #[test]

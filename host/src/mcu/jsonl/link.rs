@@ -251,7 +251,9 @@ impl JsonLines {
                 }
             }
             Message::News { id, command, device, news } => {
+                // What is said of a subdevice may be said twice, and counts as said again after a hello.
                 let repeated = id.is_some()
+                    && !matches!(news, News::Subdevice(_))
                     && self.last_news.as_ref().is_some_and(|(seen, last)| *last == line && at.since(*seen) < REPEAT_MS);
                 if repeated {
                     self.fault("duplicate", format!("news {} came again", id.unwrap_or_default()));

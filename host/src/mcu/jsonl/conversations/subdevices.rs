@@ -143,6 +143,16 @@ fn subdevices_that_are_not_said_again_after_a_hello_are_gone() {
     assert_eq!(line.until(40_000), ["40000 subdevice 3 gone"]);
 }
 
+#[test]
+fn an_mcu_that_restarts_and_says_the_same_line_has_said_it_again() {
+    let mut line = Line::online();
+    let lamp = r#"{"subdevice":3,"id":1}"#;
+    line.mcu(lamp);
+    line.mcu(r#"{"hello":{"product_key":"oven"}}"#);
+    assert_eq!(line.mcu(lamp), ["subdevice 3 ", r#"{"ack":1}"#]);
+    assert_eq!(line.until(15_000), [""; 0]);
+}
+
 proptest! {
     #[test]
     fn no_lines_about_subdevices_can_panic_the_link_or_make_it_grow(

@@ -60,7 +60,7 @@ fn subdevice(index: u32) -> Subdevice {
         product: "ABCDEF".to_owned(),
         address: "001122334455".to_owned(),
         radio: Radio::Zigbee,
-        accepted: index % 2 == 0,
+        accepted: index.is_multiple_of(2),
         online: true,
         signal_percent: (index > 1).then_some(80),
         version: "1.2".to_owned(),
