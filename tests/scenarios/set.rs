@@ -159,7 +159,7 @@ pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
 /// A plugin that owns every subdevice.
 pub const GATEWAY: &str = "polylink-fixture-gateway";
 /// What the scenarios load, or try to.
-const ALL: [&str; 10] = [
+const ALL: [&str; 11] = [
     CLIFE,
     DELI,
     GIZWITS,
