@@ -203,6 +203,9 @@ const PURE: &[&str] = &[
     "plugin-api/sdk/src/session",
     "plugin-api/sdk/src/status.rs",
     "plugin-api/sdk/src/url.rs",
+    "plugins/clife/src/",
     "plugins/deli/src/",
     "plugins/gizwits/src/",
+    "plugins/joylink/src/",
+    "plugins/lierda/src/",
 ];

@@ -251,6 +251,11 @@ impl JoylinkSession {
             self.told.counters.commands_refused += 1;
         }
         let code = if let Ended::Failed(code) = ended { code } else { Code::SUCCESS };
+        let is_of_app = matches!(to, ReplyTo::AppJson(..) | ReplyTo::App(..) | ReplyTo::AppSub(..));
+        if is_of_app && biz == biz::CONTROL && matches!(ended, Ended::Shown(_)) {
+            // The cloud is told, also if the MCU says no more than that it obeyed (JoyLink V1.79, local control).
+            self.show(device);
+        }
         match to {
             ReplyTo::AppJson(asker, feedid) => {
                 let answer = match ended {
