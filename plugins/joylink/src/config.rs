@@ -7,8 +7,8 @@
 
 mod keys;
 
+use core::net::Ipv4Addr;
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use keys::Keys;

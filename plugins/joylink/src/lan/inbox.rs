@@ -4,7 +4,7 @@
 //! What the device would ignore anyway in its present state is dropped before it takes memory or a key: there is none for
 //! a device that is not bound.
 
-use std::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 
 use polylink_plugin_sdk::bucket::Bucket;
 use polylink_plugin_sdk::{Now, RequestId, Timestamp};

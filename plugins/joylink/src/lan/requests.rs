@@ -1,6 +1,6 @@
 //! [`LanRequest`]: what apps want, beside finding devices; and [`Asker`], who it was.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use polylink_plugin_sdk::RequestId;
 

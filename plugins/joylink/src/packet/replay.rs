@@ -1,6 +1,6 @@
 //! No request of an app is taken twice.
 
-use std::net::IpAddr;
+use core::net::IpAddr;
 
 use serde::Deserialize;
 
