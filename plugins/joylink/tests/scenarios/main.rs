@@ -1,0 +1,4 @@
+//! Whole conversations of a JoyLink session with its cloud, with apps and with the MCU, in virtual time.
+
+mod stage;
+mod starting;
