@@ -24,7 +24,13 @@ impl JoylinkSession {
     fn take_report(&mut self, now: Now, report: Report) {
         let Report { seq, at, device, cause, caused_by, body } = report;
         match &body {
-            ReportBody::Properties(values) => self.present.merge(device, values),
+            ReportBody::Properties(values) => {
+                self.present.merge(device, values);
+                if matches!(cause, Cause::Answer | Cause::Snapshot) {
+                    // There is no report of its own for it, and the cloud is to be shown all.
+                    self.uploaded.fill(device, values);
+                }
+            }
             ReportBody::Raw(bytes) => {
                 self.present.said(device, bytes);
                 if let Some(id) = caused_by {
@@ -139,6 +145,8 @@ impl JoylinkSession {
 
     /// It can never be sent.
     pub(super) fn give_up_upload(&mut self) {
+        // What waits for the first snapshot would wait for ever.
+        self.snapshot_sent |= self.uploads.current().is_some_and(|entry| entry.device == 0);
         if let Some(seq) = self.uploads.give_up() {
             self.settle(seq);
         }
@@ -181,9 +189,11 @@ impl JoylinkSession {
                 // Nobody knows how to ask such a product for a snapshot; it will say something some day.
                 self.snapshot_sent = true;
             } else {
-                self.is_finding_out = true;
-                let body = CommandBody::Get(Vec::new());
-                self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+                // It may still be asked since the connection before.
+                if !std::mem::replace(&mut self.is_finding_out, true) {
+                    let body = CommandBody::Get(Vec::new());
+                    self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+                }
             }
         }
         let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
@@ -197,7 +207,9 @@ impl JoylinkSession {
     /// The MCU told what the device looks like, or did not.
     pub(super) fn first_snapshot_known(&mut self, code: Code) {
         self.is_finding_out = false;
-        if code.is_success() {
+        if self.uploads.has_any(0) {
+            // What was reported meanwhile shows all that is known.
+        } else if code.is_success() {
             self.show(0);
         } else {
             self.snapshot_sent = true;

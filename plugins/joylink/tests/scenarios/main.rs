@@ -1,4 +1,5 @@
 //! Whole conversations of a JoyLink session with its cloud, with apps and with the MCU, in virtual time.
 
+mod first_packets;
 mod stage;
 mod starting;

@@ -64,7 +64,10 @@ pub fn gateway(changes: Value) -> Setup {
 }
 
 pub fn setup_of(product: Value, changes: Value) -> Setup {
-    let mut setup = Setup::new(with(json!({"product_uuid": PRODUCT_UUID, "heartbeat_s": 60}), changes), product);
+    let mut setup = Setup::new(
+        with(json!({"product_uuid": PRODUCT_UUID, "heartbeat_s": 60, "snapshot_delay_s": 3600}), changes),
+        product,
+    );
     setup.interfaces = interfaces();
     setup
 }
