@@ -41,8 +41,18 @@ fn an_mcu_that_does_not_answer_does_not_keep_the_rest_back() {
         assert_eq!(stage.expect_result().controltype, 1);
         stage.accept_upload();
         assert_eq!(stage.host.expect_settle(), [seq]);
-        assert!(stage.logged("cannot be shown the device yet"));
     }
+}
+
+#[test]
+fn a_device_of_which_nothing_is_known_is_shown_when_it_says_something() {
+    let mut stage = Stage::connected(bound(json!({})));
+    let question = expect_question(&mut stage);
+    stage.host.command_ended(question, OutcomeResult::TimedOut);
+    stage.host.expect_silence();
+    assert!(stage.logged("cannot be shown the device yet"));
+    stage.host.report([heat(21)]);
+    assert_eq!(stage.expect_streams(), json!({"heat": 21}));
 }
 
 #[test]

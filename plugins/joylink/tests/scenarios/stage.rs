@@ -240,6 +240,14 @@ impl Stage {
         opened.body().to_vec()
     }
 
+    /// What an upload in standard JSON shows, under the session key.
+    #[track_caller]
+    pub fn streams_sent(&self, bytes: &[u8]) -> Value {
+        let packet = one_packet(bytes);
+        assert_eq!(packet.kind, Kind::Upload);
+        streams(packet.open(&self.session_key().cipher_key()).expect("under the session key").body())
+    }
+
     /// Types of all packets that were not expected yet; they are forgotten, as is everything else.
     pub fn take_kinds(&mut self) -> Vec<Kind> {
         let sent = self.host.take_outputs().into_iter().filter_map(|output| match output {
