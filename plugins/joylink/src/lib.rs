@@ -51,3 +51,7 @@ extern crate self as polylink_joylink;
 #[cfg(test)]
 #[path = "../tests/vectors.rs"]
 mod vectors;
+
+#[cfg(test)]
+#[path = "../tests/scenarios/main.rs"]
+mod scenarios;

@@ -233,6 +233,10 @@ pub const MAX_PACKET: usize = 65 * 1024;
 /// Bytes of the time in front of every encrypted payload (JoyLink V1.79, encryption).
 pub const STAMP: usize = 4;
 
+/// The longest body of an encrypted packet without `opt`: with the time and at least one byte of padding it is a multiple
+/// of 16 that the length field can tell.
+pub const LONGEST_BODY: usize = (u16::MAX as usize / 16) * 16 - 1 - STAMP;
+
 /// Version of the packet (JoyLink V1.79, packet).
 const VERSION: u8 = 1;
 

@@ -55,7 +55,10 @@ impl JoylinkSession {
         let uuid = value.and_then(|(_, value)| datapoints::uuid(value));
         match uuid {
             Some(uuid) => self.adopt_product_uuid(now, Some(&uuid)),
-            None => self.note = "the MCU tells no product type of six letters and digits".to_owned(),
+            None => {
+                self.note = "the MCU tells no product type of six letters and digits".to_owned();
+                self.shows = true;
+            }
         }
     }
 
@@ -72,6 +75,7 @@ impl JoylinkSession {
         if self.product_uuid().is_none() {
             self.told_product_uuid = Some(uuid.to_owned());
             self.store_product_uuid();
+            self.note.clear();
             self.info(format!("the product type is {uuid}"));
             self.shows = true;
         }

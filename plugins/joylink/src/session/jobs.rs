@@ -188,8 +188,10 @@ impl JoylinkSession {
                 let returned = datapoints::returned(&self.model, action, outcome);
                 return self.end(now, id, Ended::Shown(returned));
             }
-            self.present.merge(device, &wanted);
-            self.present.merge(device, &outcome.values);
+            for values in [&wanted, &outcome.values] {
+                self.present.merge(device, values);
+                self.uploaded.fill(device, values);
+            }
             if matches!(self.jobs.get(&id), Some(Job { to: ReplyTo::ProductUuid, .. })) {
                 self.take_product_uuid(now, &outcome.values);
             }

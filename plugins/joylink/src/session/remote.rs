@@ -18,6 +18,8 @@ impl JoylinkSession {
             accesskey: bond.accesskey.clone(),
             servers: bond.servers().collect(),
         });
+        // Of a connection that ends here nothing is heard any more.
+        self.connection_over();
         match account {
             Some(account) => self.cloud.open(now, account),
             None => self.cloud.close(),
@@ -62,6 +64,11 @@ impl JoylinkSession {
         self.warn(why.clone());
         self.note = why;
         self.shows = true;
+        self.connection_over();
+    }
+
+    /// What was not answered on a connection is said again on the next.
+    fn connection_over(&mut self) {
         self.snapshot_sent = false;
         self.uploads.disconnected();
         // What the script was putting into words begins anew.

@@ -1,14 +1,14 @@
 //! What goes up: snapshots after every report (12, 112), and what happened without a command of an app (14).
 
 use polylink_plugin_sdk::value::Values;
-use polylink_plugin_sdk::{Cause, CommandBody, Now, Report, ReportBody};
+use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Now, Report, ReportBody};
 
 use super::JoylinkSession;
 use super::converter::Purpose;
 use super::jobs::ReplyTo;
 use crate::config::Form;
 use crate::datapoints;
-use crate::packet::Kind;
+use crate::packet::{Kind, LONGEST_BODY};
 use crate::uploads::{Entry, Said};
 use crate::views::View;
 use crate::wire::cloud::controltype;
@@ -24,7 +24,13 @@ impl JoylinkSession {
     fn take_report(&mut self, now: Now, report: Report) {
         let Report { seq, at, device, cause, caused_by, body } = report;
         match &body {
-            ReportBody::Properties(values) => self.present.merge(device, values),
+            ReportBody::Properties(values) => {
+                self.present.merge(device, values);
+                if matches!(cause, Cause::Answer | Cause::Snapshot) {
+                    // There is no report of its own for it, and the cloud is to be shown all.
+                    self.uploaded.fill(device, values);
+                }
+            }
             ReportBody::Raw(bytes) => {
                 self.present.said(device, bytes);
                 if let Some(id) = caused_by {
@@ -52,7 +58,12 @@ impl JoylinkSession {
             self.told.counters.reports_left += 1;
         }
         if is_result {
-            let at_s = u32::try_from(at.unix_ms / 1000).unwrap_or_default();
+            // A host without a clock does not know when; the cloud does.
+            let at_s = if at.quality > ClockQuality::UNSET {
+                u32::try_from(at.unix_ms / 1000).unwrap_or_default()
+            } else {
+                self.unix_s(now)
+            };
             self.tell_result(device, controltype::PANEL, NO_TIMER, at_s);
         }
     }
@@ -116,29 +127,29 @@ impl JoylinkSession {
     /// Sends the upload that was being put into words.
     pub(super) fn upload(&mut self, now: Now, content: &[u8]) {
         let Some(device) = self.uploads.current().map(|entry| entry.device) else { return };
-        let sent = if device == 0 {
-            self.cloud.send(now, Kind::Upload, content).then_some(None)
+        let (kind, feedid, body) = if device == 0 {
+            (Kind::Upload, None, content.to_vec())
         } else {
-            match self.gateway.by_device(device) {
-                Some(record) => {
-                    let feedid = record.feedid();
-                    let body = SubUpload::seal(feedid, &record.accesskey().cipher_key(), content).encode();
-                    self.cloud.send(now, Kind::SubUpload, &body).then_some(Some(feedid))
-                }
-                None => return self.give_up_upload(),
-            }
+            let Some(record) = self.gateway.by_device(device) else { return self.give_up_upload() };
+            let feedid = record.feedid();
+            let body = SubUpload::seal(feedid, &record.accesskey().cipher_key(), content).encode();
+            (Kind::SubUpload, Some(feedid), body)
         };
-        match sent {
-            Some(feedid) => {
+        match self.cloud.send(now, kind, &body) {
+            // It was dropped, and nobody will answer it.
+            true if body.len() > LONGEST_BODY => self.give_up_upload(),
+            true => {
                 self.snapshot_sent |= device == 0;
                 self.uploads.sent(now.monotonic, feedid);
             }
-            None => self.uploads.put_back(),
+            false => self.uploads.put_back(),
         }
     }
 
     /// It can never be sent.
     pub(super) fn give_up_upload(&mut self) {
+        // What waits for the first snapshot would wait for ever.
+        self.snapshot_sent |= self.uploads.current().is_some_and(|entry| entry.device == 0);
         if let Some(seq) = self.uploads.give_up() {
             self.settle(seq);
         }
@@ -181,9 +192,11 @@ impl JoylinkSession {
                 // Nobody knows how to ask such a product for a snapshot; it will say something some day.
                 self.snapshot_sent = true;
             } else {
-                self.is_finding_out = true;
-                let body = CommandBody::Get(Vec::new());
-                self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+                // It may still be asked since the connection before.
+                if !std::mem::replace(&mut self.is_finding_out, true) {
+                    let body = CommandBody::Get(Vec::new());
+                    self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+                }
             }
         }
         let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
@@ -197,7 +210,9 @@ impl JoylinkSession {
     /// The MCU told what the device looks like, or did not.
     pub(super) fn first_snapshot_known(&mut self, code: Code) {
         self.is_finding_out = false;
-        if code.is_success() {
+        if self.uploads.has_any(0) {
+            // What was reported meanwhile shows all that is known.
+        } else if code.is_success() {
             self.show(0);
         } else {
             self.snapshot_sent = true;

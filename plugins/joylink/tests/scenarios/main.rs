@@ -1,0 +1,7 @@
+//! Whole conversations of a JoyLink session with its cloud, with apps and with the MCU, in virtual time.
+
+mod first_packets;
+mod reports;
+mod results;
+mod stage;
+mod starting;
