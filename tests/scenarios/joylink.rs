@@ -3,6 +3,7 @@
 mod enrolment;
 mod everyday;
 mod outage;
+mod schedules;
 
 use std::ops::{Deref, DerefMut};
 

@@ -50,6 +50,13 @@ struct Sent {
     at: Timestamp,
 }
 
+impl Entry {
+    /// Shows a device as it is, and says nothing new.
+    fn is_show(&self) -> bool {
+        self.seq == 0 && matches!(&self.said, Said::Values(values) if values.is_empty())
+    }
+}
+
 impl Uploads {
     /// Takes what was said. False: too much is on its way, it is left with the host.
     #[must_use]
@@ -61,12 +68,20 @@ impl Uploads {
         has_room
     }
 
-    /// The next to put into words and send, if none is, and few enough wait for their answers.
+    /// The next to put into words and send, if none is, and few enough wait for their answers. A device is shown as it is
+    /// after all that it said before: the other way round its values would go back in time at the cloud.
     pub fn begin(&mut self) -> Option<&Entry> {
         if self.current.is_some() || self.in_flight.len() >= WINDOW {
             return None;
         }
-        self.current = Some(self.waiting.pop_front()?);
+        let mut next = self.waiting.pop_front()?;
+        while next.is_show() && self.waiting.iter().any(|entry| entry.device == next.device) {
+            if !self.waiting.contains(&next) {
+                self.waiting.push_back(next);
+            }
+            next = self.waiting.pop_front()?;
+        }
+        self.current = Some(next);
         self.current.as_ref()
     }
 
@@ -164,6 +179,22 @@ mod tests {
         let mut uploads = Uploads::default();
         entries.iter().for_each(|(seq, device)| assert!(uploads.take(entry(*seq, *device))));
         uploads
+    }
+
+    #[test]
+    fn a_device_is_shown_once_and_after_all_that_it_said() {
+        let show = |device| Entry { seq: 0, device, said: Said::Values(Values::new()) };
+        let mut uploads = Uploads::default();
+        for next in [show(0), entry(1, 0), show(4), show(0), entry(2, 0), entry(3, 4)] {
+            assert!(uploads.take(next));
+        }
+        let shown = |uploads: &mut Uploads| {
+            let Entry { seq, device, .. } = uploads.begin()?.clone();
+            uploads.sent(Timestamp(0), sub().filter(|_| device != 0));
+            Some((seq, device))
+        };
+        let sent: Vec<_> = std::iter::from_fn(|| shown(&mut uploads)).collect();
+        assert_eq!(sent, [(1, 0), (2, 0), (3, 4), (0, 4), (0, 0)]);
     }
 
     #[test]
