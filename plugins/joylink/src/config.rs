@@ -17,8 +17,10 @@ use polylink_plugin_sdk::thing_model::{Kind, Property, ThingModel};
 use polylink_plugin_sdk::{DatapointId, Fault, hex, settings};
 use serde::Deserialize;
 
+use crate::cloud::servers::MAX_SERVERS;
 use crate::crypto::Key32;
 use crate::datapoints;
+use crate::lan::MAX_PORTS;
 use crate::packet::{ReplayRule, enctype};
 use crate::timers::period::WeekIndex0;
 use crate::wire::authorization::Server;
@@ -243,8 +245,8 @@ fn check_numbers(keys: &Keys) -> Result<(), Fault> {
     }
     let distinct: BTreeSet<u16> = keys.lan_ports.iter().copied().collect();
     let n_ports = keys.lan_ports.len();
-    if distinct.contains(&0) || distinct.len() != n_ports || !(1..=MOST_PORTS).contains(&n_ports) {
-        return Err(unfit("lan_ports", "1 to 8 different ports, none of them 0"));
+    if distinct.contains(&0) || distinct.len() != n_ports || !(1..=MAX_PORTS).contains(&n_ports) {
+        return Err(unfit("lan_ports", "1 to 4 different ports, none of them 0"));
     }
     Ok(())
 }
@@ -362,8 +364,8 @@ fn authorization(keys: &Keys) -> Result<Option<Authorization>, Fault> {
         .and_then(FeedId::new)
         .ok_or_else(|| unfit("feedid", "at most 32 printable characters"))?;
     let unusable = keys.joylink_servers.iter().any(|server| Server::parse(server).is_none());
-    if unusable || keys.joylink_servers.len() > MOST_SERVERS {
-        return Err(unfit("joylink_servers", "at most 16 addresses, each with a port, such as live.example:2002"));
+    if unusable || keys.joylink_servers.len() > MAX_SERVERS {
+        return Err(unfit("joylink_servers", "at most 8 addresses, each with a port, such as live.example:2002"));
     }
     Ok(Some(Authorization {
         feedid,
@@ -413,10 +415,6 @@ const MOST_TASKS: u32 = 256;
 const MOST_SUBDEVS: u32 = 50;
 /// Not documented; chosen by us.
 const LONGEST_ASYNC_QUEUE: u32 = 256;
-/// Not documented; chosen by us.
-const MOST_PORTS: usize = 8;
-/// Not documented; chosen by us.
-const MOST_SERVERS: usize = 16;
 const MINUTE_S: u32 = 60;
 const HOUR_S: u32 = 3600;
 const DAY_S: u32 = 86_400;

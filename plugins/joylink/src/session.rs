@@ -62,6 +62,8 @@ pub struct JoylinkSession {
     is_new_key: bool,
     bond: Bond,
     told_product_uuid: Option<String>,
+    /// Unix milliseconds of the last change from one owner to another since the start.
+    owner_since: Option<i64>,
     /// An app may bind the device though it is bound.
     bind_window: Option<Timestamp>,
     /// Between start and stop.
@@ -149,7 +151,7 @@ impl Session for JoylinkSession {
             cloud: Cloud::new(cloud_settings(&settings), CLOUD_STREAMS, Random::new(random.bytes())),
             script: ProductScript::new("joylink", settings.script.clone()),
             schedules: Table::new(identity::schedule_settings(&settings, bond.bond())),
-            schedule_uplink: ScheduleUplink::new(settings.snapshot_delay_ms, random.below(1 << 31) as u32),
+            schedule_uplink: identity::schedule_uplink(&settings, random.below(1 << 31) as u32),
             gateway: Gateway::new(settings.max_subdevs),
             upgrades: Upgrades::new((settings.ota_report_ms / 1_000) as u32),
             recipes: Runs::new(settings.timezone_offset_s, random.below(1 << 31) as u32),
@@ -161,6 +163,7 @@ impl Session for JoylinkSession {
             is_new_key,
             bond,
             told_product_uuid: product_uuid,
+            owner_since: None,
             bind_window: None,
             is_running: false,
             clock: CloudClock::default(),

@@ -123,6 +123,12 @@ impl Uploads {
         }
     }
 
+    /// Forgets everything, such as when the device has another owner; the numbers.
+    pub fn clear(&mut self) -> Vec<u64> {
+        self.disconnected();
+        self.waiting.drain(..).map(|entry| entry.seq).collect()
+    }
+
     /// Whether the device itself has something on its way.
     #[must_use]
     pub fn has_any(&self, device: u32) -> bool {
@@ -225,6 +231,16 @@ mod tests {
         assert_eq!(uploads.begin().map(|entry| entry.seq), Some(1));
         assert_eq!(uploads.give_up(), Some(1));
         assert_eq!(send(&mut uploads, 0), [2]);
+    }
+
+    #[test]
+    fn what_is_forgotten_is_named() {
+        let mut uploads = with(&[(1, 0), (2, 0), (3, 5)]);
+        send(&mut uploads, 0);
+        assert!(uploads.take(entry(4, 0)));
+        uploads.begin();
+        assert_eq!(uploads.clear(), [1, 2, 3, 4]);
+        assert!(uploads.begin().is_none() && uploads.answered(None).is_none());
     }
 
     #[test]

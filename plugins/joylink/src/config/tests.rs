@@ -147,8 +147,8 @@ fn a_value_that_does_not_fit_names_its_key() {
     check("trantype", json!(3), "2 (JavaScript)");
     check("wan_session_enctype", json!(2), "4 (as JD's SDKs)");
     check("lan_address", json!("eth0"), "an IPv4 address");
-    for ports in [json!([]), json!([0]), json!([80, 80]), json!([1, 2, 3, 4, 5, 6, 7, 8, 9])] {
-        check("lan_ports", ports, "1 to 8 different ports");
+    for ports in [json!([]), json!([0]), json!([80, 80]), json!([1, 2, 3, 4, 5])] {
+        check("lan_ports", ports, "1 to 4 different ports");
     }
     check("lan_ports", json!([65_536]), "u16");
     check("reconnect_max_s", json!(1), "not less than reconnect_min_s");

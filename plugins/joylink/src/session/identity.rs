@@ -3,6 +3,7 @@
 use polylink_plugin_sdk::value::Values;
 use polylink_plugin_sdk::{CommandBody, Now};
 
+use super::converter::Purpose;
 use super::jobs::ReplyTo;
 use super::{JoylinkSession, Timer};
 use crate::config::Settings;
@@ -82,18 +83,25 @@ impl JoylinkSession {
     }
 
     /// Another owner: nothing of the one before is kept but the key pair and the product type.
-    pub(super) fn bond_changed(&mut self, before: Option<FeedId>) {
+    pub(super) fn bond_changed(&mut self, now: Now, before: Option<FeedId>) {
         self.shows = true;
-        let now = self.bond().map(|bond| bond.feedid);
-        if before == now {
+        if before == self.bond().map(|bond| bond.feedid) {
             return;
         }
         self.schedules = timers::table::Table::new(self.schedule_settings());
         self.store_schedules();
+        self.schedule_uplink = schedule_uplink(&self.settings, self.last_serial);
+        self.executions.forget_all();
         self.results.clear();
         self.recipes.forget_all();
         if let Some(before) = before {
             self.upgrades.forget(before);
+            // What was said in the house of the one is not the other's business.
+            self.owner_since = self.clock.unix_ms(now);
+            let said = self.uploads.clear();
+            self.script.forget(|purpose| matches!(purpose, Purpose::Upload | Purpose::Result(_)));
+            self.told.counters.reports_of_former_owner += said.iter().filter(|seq| **seq != 0).count() as u64;
+            said.into_iter().for_each(|seq| self.settle(seq));
         }
     }
 
@@ -105,7 +113,7 @@ impl JoylinkSession {
         self.forget_owner();
         let requests = self.gateway.forget_all();
         self.ask_host(requests);
-        self.bond_changed(before);
+        self.bond_changed(now, before);
         // Also if a bond from the factory counts again, nothing goes on as before.
         self.schedules = timers::table::Table::new(self.schedule_settings());
         self.store_schedules();
@@ -117,6 +125,11 @@ impl JoylinkSession {
     pub(super) fn schedule_settings(&self) -> timers::table::Settings {
         schedule_settings(&self.settings, self.bond())
     }
+}
+
+/// What the cloud is told of schedules; nothing yet.
+pub fn schedule_uplink(settings: &Settings, first_serial: u32) -> timers::results::Uplink {
+    timers::results::Uplink::new(settings.snapshot_delay_ms, first_serial)
 }
 
 /// What the table of schedules needs to know.

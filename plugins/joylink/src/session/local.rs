@@ -10,7 +10,7 @@ use super::storage::Storing;
 use crate::config::Rebind;
 use crate::lan::{About, Access, Asker, LanOutput, LanRequest};
 use crate::wire::discovery::{Debugging, DeviceType};
-use crate::wire::{Answer, Authorization, Code, FeedId, Json, JsonAnswer, JsonRequest, Script, SubScript};
+use crate::wire::{Answer, Authorization, Code, FeedId, Json, JsonAnswer, JsonRequest, Script, SubScript, biz};
 
 impl JoylinkSession {
     pub(super) fn take_udp(&mut self, now: Now, event: udp::Event) {
@@ -73,6 +73,11 @@ impl JoylinkSession {
                 self.take_json_request(now, 0, &command, ReplyTo::AppJson(asker, None));
             }
             LanRequest::SubJson(request) => self.take_sub_json(now, asker, &request),
+            // The table of codes has it, but only a cloud unbinds, and in another way (113).
+            LanRequest::Script(Script { biz_code: biz::UNBIND, .. })
+            | LanRequest::SubScript(SubScript { biz_code: biz::UNBIND, .. }) => {
+                self.drop_input("an app cannot unbind");
+            }
             LanRequest::Script(Script { biz_code, serial, content }) => {
                 self.take_bytes(now, 0, biz_code, content, ReplyTo::App(asker, serial));
             }
@@ -86,7 +91,7 @@ impl JoylinkSession {
         let is_same = self.bond().is_some_and(|bond| {
             bond.feedid == order.feedid && bond.accesskey == order.accesskey && bond.localkey == order.localkey
         });
-        let is_open = self.bond.stored.is_none()
+        let is_open = self.bond().is_none()
             || self.settings.rebind == Rebind::Allow
             || self.bind_window.is_some_and(|until| now.monotonic < until)
             // The answer to the first was lost.
@@ -128,7 +133,7 @@ impl JoylinkSession {
         self.info(format!("bound as {}", order.feedid.as_str()));
         self.adopt_product_uuid(now, order.productuuid.as_deref());
         self.bond.stored = Some(order);
-        self.bond_changed(before);
+        self.bond_changed(now, before);
         self.open_cloud(now);
     }
 

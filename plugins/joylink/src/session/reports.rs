@@ -48,6 +48,11 @@ impl JoylinkSession {
             self.told.counters.reports_without_owner += 1;
             return self.settle(seq);
         }
+        let is_dated = at.quality > ClockQuality::UNSET;
+        if is_dated && self.owner_since.is_some_and(|since| at.unix_ms < since) {
+            self.told.counters.reports_of_former_owner += 1;
+            return self.settle(seq);
+        }
         let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(&body);
         let said = match body {
             ReportBody::Properties(values) => Said::Values(values),

@@ -24,6 +24,13 @@ pub struct Executions {
     is_asking: bool,
 }
 
+impl Executions {
+    /// What waits is not carried out any more; the answer to what was asked counts for nothing.
+    pub fn forget_all(&mut self) {
+        self.queue.clear();
+    }
+}
+
 /// A step of a task that is being carried out.
 #[derive(Debug)]
 struct Execution {

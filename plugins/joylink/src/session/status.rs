@@ -35,6 +35,8 @@ pub struct Counters {
     pub reports_left: u64,
     /// Reports of subdevices that nobody has bound.
     pub reports_without_owner: u64,
+    /// Reports that waited when the device got another owner.
+    pub reports_of_former_owner: u64,
     /// Calls of the script that failed.
     pub conversions_failed: u64,
 }
@@ -95,7 +97,11 @@ impl JoylinkSession {
             ("results_lost", counters.results_lost),
             ("reports_left_with_host", counters.reports_left),
             ("reports_without_owner", counters.reports_without_owner),
+            ("reports_of_former_owner", counters.reports_of_former_owner),
             ("conversions_failed", counters.conversions_failed),
+            ("timer_results_lost", self.schedule_uplink.n_lost()),
+            ("recipe_reports_lost", self.recipes.n_lost()),
+            ("firmware_reports_lost", self.upgrades.n_lost()),
         ] {
             if count > 0 {
                 fact(name, count.to_string());
