@@ -11,7 +11,7 @@ use std::fmt::Write;
 
 use abi_stable::StableAbi;
 use abi_stable::type_layout::{TLData, TypeLayout};
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Ota, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{ABI_MARK_SYMBOL, ABI_VERSION, AbiMark, Extension, PluginRootRef};
 
 #[test]
@@ -51,6 +51,8 @@ fn listing() -> String {
     table(Module::ID, Module::LAYOUT);
     table(Script::ID, Script::LAYOUT);
     table(Subdevices::ID, Subdevices::LAYOUT);
+    table(Ota::ID, Ota::LAYOUT);
+    table(Logs::ID, Logs::LAYOUT);
     listing.extend(types.ours);
     listing
 }

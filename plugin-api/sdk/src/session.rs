@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_api::{Fault, Now, Timestamp};
 
-use crate::services::{http, module, mqtt, network, script, store, subdevices, tcp, udp};
+use crate::services::{http, logs, module, mqtt, network, ota, script, store, subdevices, tcp, udp};
 use crate::value::{Command, Outcome, Report};
 
 /// A number by which a session recognises the answer to something it asked for. The session chooses it; it should not
@@ -31,6 +31,8 @@ pub struct Context {
     pub interfaces: Vec<network::Interface>,
     /// The subdevices that are known at the start.
     pub subdevices: Vec<subdevices::Subdevice>,
+    /// Updates of this instance that are under way, or over and not acknowledged.
+    pub updates: Vec<ota::Update>,
     /// The ids of the services that the host offers; see [`crate::services::id`]. Using another one is a fault.
     pub services: Vec<&'static str>,
 }
@@ -85,6 +87,10 @@ pub enum Input {
     Script(script::Event),
     /// News of the subdevices.
     Subdevices(subdevices::Event),
+    /// News of the updates.
+    Ota(ota::Event),
+    /// What became of a part of the log: bytes that were sent; 0: there was nothing to send.
+    LogsSent(RequestId, Result<u64, crate::services::Failure>),
     /// Say good-bye; nothing follows.
     Stop,
 }
@@ -120,6 +126,10 @@ pub enum Output {
     Script(script::Request),
     /// Something for the gateway of the subdevices.
     Subdevices(subdevices::Request),
+    /// Something about updates.
+    Ota(ota::Request),
+    /// Send a part of the module's log; [`Input::LogsSent`] follows with this id.
+    SendLogs(RequestId, Box<logs::Upload>),
 }
 
 /// How loud a log line is.

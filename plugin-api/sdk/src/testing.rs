@@ -35,7 +35,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use polylink_plugin_api::{ClockQuality, Fault, FaultCode, HostBox, Now, PluginBox, PluginConfig, Timestamp, WallTime};
 
-use crate::services::{Failure, Reason, id, module, mqtt, network, script, store, subdevices, tcp};
+use crate::services::{Failure, Reason, id, module, mqtt, network, ota, script, store, subdevices, tcp};
 use crate::session::{Level, Status};
 use crate::{Context, Input, Output, RequestId, Session};
 pub use expect::{Publish, ScriptCall, Subscribe};
@@ -60,6 +60,8 @@ pub struct Setup {
     pub interfaces: Vec<network::Interface>,
     /// The subdevices.
     pub subdevices: Vec<subdevices::Subdevice>,
+    /// Updates of the instance.
+    pub updates: Vec<ota::Update>,
     /// The services that the host offers.
     pub services: Vec<&'static str>,
     /// Wall clock at the start.
@@ -80,6 +82,7 @@ impl Default for Setup {
             facts: module::Facts { mcu_online: true, ..Default::default() },
             interfaces: Vec::new(),
             subdevices: Vec::new(),
+            updates: Vec::new(),
             services: ALL_SERVICES.to_vec(),
             wall: WallTime { unix_ms: START_UNIX_MS, quality: ClockQuality::SYNCED },
             utc_offset_s: 0,
@@ -186,6 +189,7 @@ impl VirtualHost {
             facts: self.setup.facts.clone(),
             interfaces: self.setup.interfaces.clone(),
             subdevices: self.setup.subdevices.clone(),
+            updates: self.setup.updates.clone(),
             services: self.setup.services.clone(),
         };
         self.connections.clear();
@@ -472,12 +476,25 @@ const fn service_of(output: &Output) -> Option<&'static str> {
         Output::Module(_) => Some(id::MODULE),
         Output::Script(_) => Some(id::SCRIPT),
         Output::Subdevices(_) => Some(id::SUBDEVICES),
+        Output::Ota(_) => Some(id::OTA),
+        Output::SendLogs(..) => Some(id::LOGS),
     }
 }
 
 /// What a whole host offers.
-pub(crate) const ALL_SERVICES: [&str; 9] =
-    [id::MQTT, id::TCP, id::UDP, id::HTTP, id::STORE, id::NETWORK, id::MODULE, id::SCRIPT, id::SUBDEVICES];
+pub(crate) const ALL_SERVICES: [&str; 11] = [
+    id::MQTT,
+    id::TCP,
+    id::UDP,
+    id::HTTP,
+    id::STORE,
+    id::NETWORK,
+    id::MODULE,
+    id::SCRIPT,
+    id::SUBDEVICES,
+    id::OTA,
+    id::LOGS,
+];
 
 /// Not 0, so that a session that forgets to add `now` shows it.
 const START: Timestamp = Timestamp(1_000_000);

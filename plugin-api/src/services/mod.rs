@@ -7,9 +7,11 @@
 //! Everything an instance opened is closed when it stops or faults; late calls then do nothing.
 
 pub mod http;
+pub mod logs;
 pub mod module;
 pub mod mqtt;
 pub mod network;
+pub mod ota;
 pub mod script;
 pub mod store;
 pub mod subdevices;
@@ -17,9 +19,11 @@ pub mod tcp;
 pub mod udp;
 
 pub use http::Http;
+pub use logs::Logs;
 pub use module::Module;
 pub use mqtt::Mqtt;
 pub use network::Network;
+pub use ota::Ota;
 pub use script::Script;
 pub use store::Store;
 pub use subdevices::Subdevices;

@@ -160,7 +160,9 @@ impl Session for ClifeSession {
             | Input::Tcp(_)
             | Input::Udp(_)
             | Input::Script(_)
-            | Input::Subdevices(_) => {}
+            | Input::Subdevices(_)
+            | Input::Ota(_)
+            | Input::LogsSent(..) => {}
         }
         let something_was_due = self.run_timers(now);
         self.work();

@@ -174,7 +174,9 @@ impl Session for DeliSession {
             | Input::Tcp(_)
             | Input::Udp(_)
             | Input::Script(_)
-            | Input::Subdevices(_) => {}
+            | Input::Subdevices(_)
+            | Input::Ota(_)
+            | Input::LogsSent(..) => {}
         }
         something_happened |= self.run_timers(now);
         self.work(now);

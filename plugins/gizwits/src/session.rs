@@ -177,7 +177,11 @@ impl Session for GizwitsSession {
             Input::Tcp(event) => self.take_tcp(now, event),
             Input::Udp(event) => self.take_udp(now, event),
             Input::Stored(_, Err(failure)) => self.warn(format!("a value could not be stored: {}", failure.text)),
-            Input::Stored(_, Ok(())) | Input::Script(_) | Input::Subdevices(_) => {}
+            Input::Stored(_, Ok(()))
+            | Input::Script(_)
+            | Input::Subdevices(_)
+            | Input::Ota(_)
+            | Input::LogsSent(..) => {}
             Input::Network(network::Event::Changed(interfaces)) => self.take_interfaces(now, interfaces),
             Input::Network(network::Event::Resolved(id, result)) => self.take_addresses(now, id, result),
             Input::Module(event) => self.take_module(now, event),

@@ -219,7 +219,7 @@ impl Session for JoylinkSession {
             Input::Module(event) => self.take_module(now, &event),
             Input::Subdevices(event) => self.take_subdevices(now, event),
             Input::Stop => self.stop(),
-            Input::Network(_) | Input::Mqtt(_) | Input::Http(..) => {}
+            Input::Network(_) | Input::Mqtt(_) | Input::Http(..) | Input::Ota(_) | Input::LogsSent(..) => {}
         }
         let something_was_due = self.run_timers(now);
         self.work(now);

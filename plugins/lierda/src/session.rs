@@ -175,7 +175,9 @@ impl Session for LierdaSession {
             | Input::Tcp(_)
             | Input::Udp(_)
             | Input::Http(..)
-            | Input::Subdevices(_) => {}
+            | Input::Subdevices(_)
+            | Input::Ota(_)
+            | Input::LogsSent(..) => {}
         }
         let something_was_due = self.run_timers(now);
         self.work(now);

@@ -1,12 +1,14 @@
 //! The types of the ABI as the session's ordinary ones, and back.
 
 use polylink_plugin_api as api;
-use polylink_plugin_api::abi_stable::std_types::{ROption, RVec};
+use polylink_plugin_api::abi_stable::std_types::{ROption, RVec, Tuple2};
 use polylink_plugin_api::services::TlsOptions;
-use polylink_plugin_api::services::{module as abi_module, network as abi_network, subdevices as abi_subdevices};
+use polylink_plugin_api::services::{
+    logs as abi_logs, module as abi_module, network as abi_network, ota as abi_ota, subdevices as abi_subdevices,
+};
 use polylink_plugin_api::{HostRefusal, LogLevel, OutcomeKind, StatusPhase};
 
-use crate::services::{Failure, Reason, Tls, module, network, subdevices};
+use crate::services::{Failure, Reason, Tls, logs, module, network, ota, subdevices};
 use crate::session::{Level, Phase, Status};
 use crate::value::{Cause, Command, CommandBody, Outcome, OutcomeResult, ReportBody, Value, Values};
 
@@ -179,6 +181,103 @@ const fn radio(radio: abi_subdevices::Radio) -> subdevices::Radio {
         abi_subdevices::Radio::BLUETOOTH => subdevices::Radio::Bluetooth,
         abi_subdevices::Radio::SUB_GHZ => subdevices::Radio::SubGhz,
         _ => subdevices::Radio::Other,
+    }
+}
+
+pub fn updates(list: RVec<abi_ota::Update>) -> Vec<ota::Update> {
+    list.into_iter().map(update).collect()
+}
+
+fn update(update: abi_ota::Update) -> ota::Update {
+    use abi_ota::{Phase, Target};
+    ota::Update {
+        id: update.id.into(),
+        target: match update.target {
+            Target::MCU => ota::Target::Mcu,
+            Target::SUBDEVICE => ota::Target::Subdevice(update.device),
+            _ => ota::Target::Module,
+        },
+        version: update.version.into(),
+        phase: match update.phase {
+            Phase::WAITING => ota::Phase::Waiting,
+            Phase::DOWNLOADING => ota::Phase::Downloading,
+            Phase::FINISHED => ota::Phase::Finished,
+            Phase::FAILED => ota::Phase::Failed(why(update.failure)),
+            _ => ota::Phase::Installing,
+        },
+        percent: update.percent.min(100),
+        reason: update.reason.into(),
+    }
+}
+
+const fn why(failure: abi_ota::Failure) -> ota::Failure {
+    use abi_ota::Failure;
+    match failure {
+        Failure::UNSUPPORTED => ota::Failure::Unsupported,
+        Failure::POLICY => ota::Failure::Policy,
+        Failure::DOWNLOAD => ota::Failure::Download,
+        Failure::DIGEST => ota::Failure::Digest,
+        Failure::SPACE => ota::Failure::Space,
+        Failure::INSTALL => ota::Failure::Install,
+        Failure::CANCELLED => ota::Failure::Cancelled,
+        Failure::TOO_LATE => ota::Failure::TooLate,
+        _ => ota::Failure::Other,
+    }
+}
+
+pub fn abi_offer(offer: ota::Offer) -> abi_ota::Offer {
+    let (target, device) = match offer.target {
+        ota::Target::Module => (abi_ota::Target::MODULE, 0),
+        ota::Target::Mcu => (abi_ota::Target::MCU, 0),
+        ota::Target::Subdevice(index) => (abi_ota::Target::SUBDEVICE, index),
+    };
+    abi_ota::Offer {
+        id: offer.id.into(),
+        target,
+        device,
+        version: offer.version.into(),
+        url: offer.url.into(),
+        headers: offer.headers.into_iter().map(Into::into).collect(),
+        size: offer.size,
+        digests: offer.digests.into_iter().map(abi_digest).collect(),
+        not_before_ms: offer.not_before_ms,
+        spread_ms: offer.spread_ms,
+        not_after_ms: offer.not_after_ms,
+    }
+}
+
+fn abi_digest(digest: ota::Digest) -> abi_ota::Digest {
+    use abi_ota::DigestKind;
+    let (kind, value) = match digest {
+        ota::Digest::Md5(value) => (DigestKind::MD5, value.to_vec()),
+        ota::Digest::Sha256(value) => (DigestKind::SHA256, value.to_vec()),
+        ota::Digest::Crc32(value) => (DigestKind::CRC32, value.to_be_bytes().to_vec()),
+        ota::Digest::Crc32Plain(value) => (DigestKind::CRC32_PLAIN, value.to_be_bytes().to_vec()),
+        ota::Digest::ByteSum(value) => (DigestKind::BYTE_SUM, value.to_be_bytes().to_vec()),
+    };
+    abi_ota::Digest { kind, value: value.into() }
+}
+
+pub fn abi_log_upload(upload: &logs::Upload) -> abi_logs::LogUpload {
+    let (user, password) = match &upload.login {
+        Some((user, password)) => (user.as_str(), password.expose().as_str()),
+        None => ("", ""),
+    };
+    abi_logs::LogUpload {
+        url: upload.url.as_str().into(),
+        method: match upload.method {
+            logs::Method::Put => abi_logs::Method::PUT,
+            logs::Method::Post => abi_logs::Method::POST,
+            logs::Method::Multipart => abi_logs::Method::MULTIPART,
+        },
+        headers: upload.headers.iter().map(|header| header.as_str().into()).collect(),
+        fields: upload.fields.iter().map(|(name, text)| Tuple2(name.as_str().into(), text.as_str().into())).collect(),
+        file_field: upload.file_field.as_str().into(),
+        file_name: upload.file_name.as_str().into(),
+        user: user.into(),
+        password: password.into(),
+        from_ms: upload.from_ms.unwrap_or(i64::MIN),
+        to_ms: upload.to_ms.unwrap_or(i64::MAX),
     }
 }
 

@@ -28,6 +28,8 @@ pub enum Kind {
     Script,
     /// A call of a script's function.
     ScriptCall,
+    /// A part of the log that is sent.
+    Logs,
 }
 
 impl Kind {

@@ -2,8 +2,10 @@
 //! ignored, as the ABI demands.
 
 use polylink_plugin_api as api;
-use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, subdevices, tcp, udp};
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{
+    FAILED, http, logs, module, mqtt, network, ota, script, store, subdevices, tcp, udp,
+};
+use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Ota, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Event, Extension};
 
 use super::handles::Kind;
@@ -12,6 +14,7 @@ use crate::services::http::Response;
 use crate::services::module::Event as ModuleEvent;
 use crate::services::mqtt::Event as MqttEvent;
 use crate::services::network::Event as NetworkEvent;
+use crate::services::ota::Event as OtaEvent;
 use crate::services::script::Event as ScriptEvent;
 use crate::services::subdevices::Event as SubdevicesEvent;
 use crate::services::tcp::Event as TcpEvent;
@@ -54,6 +57,8 @@ impl Port {
             Module::ID => self.module_event(event).map(Input::Module),
             Script::ID => self.script_event(event).map(Input::Script),
             Subdevices::ID => self.subdevices_event(event).map(Input::Subdevices),
+            Ota::ID => self.ota_event(event).map(Input::Ota),
+            Logs::ID => self.logs_event(event),
             // `polylink.wake` brings nothing but the call itself.
             _ => None,
         }
@@ -189,6 +194,21 @@ impl Port {
         let table = self.tables.subdevices.as_ref().ok()?;
         let changed = || SubdevicesEvent::Changed(convert::subdevices((table.list)(self.instance)));
         (event.kind == subdevices::CHANGED).then(changed)
+    }
+
+    fn ota_event(&self, event: &Event<'_>) -> Option<OtaEvent> {
+        let table = self.tables.ota.as_ref().ok()?;
+        let changed = || OtaEvent::Changed(convert::updates((table.list)(self.instance)));
+        (event.kind == ota::CHANGED).then(changed)
+    }
+
+    fn logs_event(&mut self, event: &Event<'_>) -> Option<Input> {
+        let answer = match event.kind {
+            logs::SENT => Ok(u64::try_from(event.code).unwrap_or_default()),
+            FAILED => Err(convert::failure(event.code, event.text.as_str())),
+            _ => return None,
+        };
+        Some(Input::LogsSent(self.handles.take(Kind::Logs, event.token)?, answer))
     }
 
     fn script_event(&mut self, event: &Event<'_>) -> Option<ScriptEvent> {

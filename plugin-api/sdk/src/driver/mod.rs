@@ -102,6 +102,10 @@ impl Port {
                 Ok(table) => convert::subdevices((table.list)(self.instance)),
                 Err(_) => Vec::new(),
             },
+            updates: match &self.tables.ota {
+                Ok(table) => convert::updates((table.list)(self.instance)),
+                Err(_) => Vec::new(),
+            },
             services: self.tables.usable(),
         }
     }

@@ -11,7 +11,7 @@ use polylink_plugin_api::{Fault, FaultCode, LogLevel};
 
 use super::handles::{self, Kind};
 use super::{ANSWERS_WAITING_MAX, Port, convert};
-use crate::services::{Failure, Reason, http, module, mqtt, network, script, store, subdevices, tcp, udp};
+use crate::services::{Failure, Reason, http, logs, module, mqtt, network, ota, script, store, subdevices, tcp, udp};
 use crate::value::{Command, Outcome, OutcomeResult};
 use crate::{Input, Output, RequestId};
 
@@ -39,6 +39,8 @@ impl Port {
             Output::Store(id, request) => return self.store(id, &request),
             Output::Script(request) => return self.script(&request),
             Output::Subdevices(request) => return self.subdevices(&request),
+            Output::Ota(request) => return self.ota(request),
+            Output::SendLogs(id, upload) => return self.send_logs(id, &upload),
             Output::Resolve(id, host) => {
                 let table = self.tables.network.clone()?;
                 if !self.handles.has_room(Kind::Resolve) {
@@ -281,6 +283,32 @@ impl Port {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn ota(&self, request: ota::Request) -> Result<(), Fault> {
+        let table = self.tables.ota.clone()?;
+        match request {
+            ota::Request::Offer(offer) => {
+                let id = offer.id.clone();
+                if !(table.offer)(self.instance, convert::abi_offer(*offer)) {
+                    self.refused(&format!("take the update `{}`", id.escape_debug()));
+                }
+            }
+            // Both cross with what happens to the update meanwhile, which its list tells.
+            ota::Request::Cancel(id) => drop((table.cancel)(self.instance, id.as_str().into())),
+            ota::Request::Acknowledge(id) => drop((table.acknowledge)(self.instance, id.as_str().into())),
+        }
+        Ok(())
+    }
+
+    fn send_logs(&mut self, id: RequestId, upload: &logs::Upload) -> Result<(), Fault> {
+        let table = self.tables.logs.clone()?;
+        if !self.handles.has_room(Kind::Logs) {
+            return self.answer(Input::LogsSent(id, Err(quota())));
+        }
+        let token = (table.send)(self.instance, convert::abi_log_upload(upload));
+        self.handles.insert(Kind::Logs, id, token);
         Ok(())
     }
 

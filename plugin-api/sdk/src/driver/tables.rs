@@ -1,7 +1,7 @@
 //! The host's service tables as this instance found them.
 
 use polylink_plugin_api::abi_stable::std_types::ROption;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Ota, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Extension, Fault, FaultCode, HostBox};
 
 /// One table, or why there is none.
@@ -18,6 +18,8 @@ pub struct Tables {
     pub module: Found<Module>,
     pub script: Found<Script>,
     pub subdevices: Found<Subdevices>,
+    pub ota: Found<Ota>,
+    pub logs: Found<Logs>,
 }
 
 impl Tables {
@@ -33,6 +35,8 @@ impl Tables {
             module: find(host),
             script: find(host),
             subdevices: find(host),
+            ota: find(host),
+            logs: find(host),
         }
     }
 
@@ -50,6 +54,8 @@ impl Tables {
                 Module::ID => drop(self.module.clone()?),
                 Script::ID => drop(self.script.clone()?),
                 Subdevices::ID => drop(self.subdevices.clone()?),
+                Ota::ID => drop(self.ota.clone()?),
+                Logs::ID => drop(self.logs.clone()?),
                 other if host.extension(other.into()).is_none() => return Err(missing(other)),
                 _ => {}
             }
@@ -69,6 +75,8 @@ impl Tables {
             (Module::ID, self.module.is_ok()),
             (Script::ID, self.script.is_ok()),
             (Subdevices::ID, self.subdevices.is_ok()),
+            (Ota::ID, self.ota.is_ok()),
+            (Logs::ID, self.logs.is_ok()),
         ];
         all.into_iter().filter_map(|(id, usable)| usable.then_some(id)).collect()
     }

@@ -4,6 +4,7 @@ mod arbitrary;
 mod panics;
 mod scripts;
 mod subdevices;
+mod updates;
 
 use std::cell::RefCell;
 

@@ -2,9 +2,11 @@
 //! of [`polylink_plugin_api::services`].
 
 pub mod http;
+pub mod logs;
 pub mod module;
 pub mod mqtt;
 pub mod network;
+pub mod ota;
 pub mod script;
 pub mod store;
 pub mod subdevices;
@@ -16,7 +18,7 @@ use crate::secret::Secret;
 /// The ids of the services, for [`crate::PluginInfo::services`] and [`crate::Context::services`].
 pub mod id {
     use polylink_plugin_api::Extension;
-    use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
+    use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Ota, Script, Store, Subdevices, Tcp, Udp};
 
     /// MQTT connections.
     pub const MQTT: &str = Mqtt::ID;
@@ -36,6 +38,10 @@ pub mod id {
     pub const SCRIPT: &str = Script::ID;
     /// Devices without a network behind this one.
     pub const SUBDEVICES: &str = Subdevices::ID;
+    /// New firmware.
+    pub const OTA: &str = Ota::ID;
+    /// The module's log.
+    pub const LOGS: &str = Logs::ID;
 }
 
 /// Why a service did not do what was asked.

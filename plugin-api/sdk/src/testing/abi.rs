@@ -3,11 +3,14 @@
 use polylink_plugin_api::abi_stable::sabi_trait::TD_Opaque;
 use polylink_plugin_api::abi_stable::std_types::RSlice;
 use polylink_plugin_api::event::WAKE;
-use polylink_plugin_api::services::{FAILED, http, module, mqtt, network, script, store, subdevices, tcp, udp};
+use polylink_plugin_api::services::{
+    FAILED, http, logs, module, mqtt, network, ota, script, store, subdevices, tcp, udp,
+};
 use polylink_plugin_api::{self as api, Event, Fault, HostBox, Now, Origin, PluginBox, PluginConfig, Timestamp};
 
 use super::tables::Registered;
 use super::{Subject, record};
+use crate::services::ota::Event as OtaEvent;
 use crate::services::script::Event as ScriptEvent;
 use crate::services::subdevices::Event as SubdevicesEvent;
 use crate::services::{Failure, id, module::Event as ModuleEvent, mqtt::Event as MqttEvent};
@@ -93,6 +96,14 @@ impl ThroughAbi {
                 self.host.world().subdevices = list;
                 Record::new(id::SUBDEVICES, subdevices::CHANGED, NONE)
             }
+            Input::Ota(OtaEvent::Changed(list)) => {
+                self.host.world().updates = list;
+                Record::new(id::OTA, ota::CHANGED, NONE)
+            }
+            Input::LogsSent(id, Ok(bytes)) => {
+                Record::new(id::LOGS, logs::SENT, id).code(i64::try_from(bytes).unwrap_or(i64::MAX))
+            }
+            Input::LogsSent(id, Err(failure)) => Record::new(id::LOGS, FAILED, id).failure(failure),
             Input::Module(ModuleEvent::Reset) => Record::new(id::MODULE, module::RESET, NONE),
             Input::Module(ModuleEvent::NetworkJoined) => Record::new(id::MODULE, module::NETWORK_JOINED, NONE),
             Input::Module(ModuleEvent::Unbind) => Record::new(id::MODULE, module::UNBIND, NONE),

@@ -1,7 +1,7 @@
 //! What a test lets happen: the services' answers and news, reports and outcomes of the device.
 
 use super::VirtualHost;
-use crate::services::{Failure, Reason, http, module, mqtt, network, script, subdevices, tcp, udp};
+use crate::services::{Failure, Reason, http, module, mqtt, network, ota, script, subdevices, tcp, udp};
 use crate::value::{Cause, DatapointId, Outcome, OutcomeResult, Report, ReportBody, Value};
 use crate::{Input, RequestId};
 
@@ -181,6 +181,19 @@ impl VirtualHost {
     pub fn facts_changed(&mut self, facts: module::Facts) {
         self.setup.facts.clone_from(&facts);
         self.deliver(Input::Module(module::Event::Changed(facts)));
+    }
+
+    /// The updates of the instance change.
+    #[track_caller]
+    pub fn updates_changed(&mut self, list: Vec<ota::Update>) {
+        self.setup.updates.clone_from(&list);
+        self.deliver(Input::Ota(ota::Event::Changed(list)));
+    }
+
+    /// A part of the log was sent, or was not.
+    #[track_caller]
+    pub fn logs_sent(&mut self, id: RequestId, result: Result<u64, Failure>) {
+        self.deliver(Input::LogsSent(id, result));
     }
 
     /// The subdevices change.

@@ -2,7 +2,7 @@
 //! the test if there is none.
 
 use super::VirtualHost;
-use crate::services::{http, module, mqtt, script, subdevices, tcp, udp};
+use crate::services::{http, logs, module, mqtt, ota, script, subdevices, tcp, udp};
 use crate::value::{CommandBody, Values};
 use crate::{Command, Output, RequestId};
 
@@ -275,6 +275,24 @@ impl VirtualHost {
     pub fn expect_module(&mut self) -> module::Request {
         self.expect_output("something for the module", |output| match output {
             Output::Module(request) => Some(request.clone()),
+            _ => None,
+        })
+    }
+
+    /// Something about updates.
+    #[track_caller]
+    pub fn expect_ota(&mut self) -> ota::Request {
+        self.expect_output("something about updates", |output| match output {
+            Output::Ota(request) => Some(request.clone()),
+            _ => None,
+        })
+    }
+
+    /// A part of the log is sent.
+    #[track_caller]
+    pub fn expect_logs(&mut self) -> (RequestId, logs::Upload) {
+        self.expect_output("a part of the log", |output| match output {
+            Output::SendLogs(id, upload) => Some((*id, (**upload).clone())),
             _ => None,
         })
     }

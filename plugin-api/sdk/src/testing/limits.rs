@@ -4,7 +4,7 @@
 use polylink_plugin_api::services::script::{NAME_MAX, SCRIPTS_MAX, SOURCE_MAX, Value, values};
 use polylink_plugin_api::services::subdevices::{ADDRESS_MAX, ADMIT_SECONDS_MAX, PRODUCT_MAX};
 
-use crate::services::{Failure, Reason, mqtt, store};
+use crate::services::{Failure, Reason, mqtt, ota, store};
 
 /// Whether the store takes it.
 pub fn store(request: &store::Request) -> Result<(), Failure> {
@@ -61,6 +61,18 @@ pub fn call(function: &str, args: &[Value]) -> Result<(), Failure> {
     script_name(function)?;
     values::encode(args).map_err(|error| invalid(format!("the arguments of `{function}`: {error}")))?;
     Ok(())
+}
+
+/// Whether the service of updates takes this.
+pub fn offer(offer: &ota::Offer) -> bool {
+    let is_http = offer.url.starts_with("http://") || offer.url.starts_with("https://");
+    (1..=ota::ID_MAX).contains(&offer.id.len())
+        && offer.version.len() <= ota::VERSION_MAX
+        && is_http
+        && offer.url.len() <= ota::URL_MAX
+        && offer.headers.len() <= ota::HEADERS_MAX
+        && offer.headers.iter().all(|header| header.len() <= ota::URL_MAX)
+        && offer.digests.len() <= ota::DIGESTS_MAX
 }
 
 /// Whether the service of subdevices lets one like this join.

@@ -5,13 +5,14 @@ use polylink_plugin_api::abi_stable::std_types::ROption;
 use polylink_plugin_api::services::http::HttpRequest;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
 use polylink_plugin_api::services::{
-    TlsOptions, module as abi_module, network as abi_network, subdevices as abi_subdevices,
+    TlsOptions, logs as abi_logs, module as abi_module, network as abi_network, ota as abi_ota,
+    subdevices as abi_subdevices,
 };
 use polylink_plugin_api::{HostRefusal, LogLevel, OutcomeKind, StatusPhase};
 
 use crate::driver::convert;
 use crate::secret::Secret;
-use crate::services::{Reason, Tls, http, module, mqtt, network, subdevices};
+use crate::services::{Reason, Tls, http, logs, module, mqtt, network, ota, subdevices};
 use crate::session::{Level, Phase, Status};
 use crate::value::{Cause, Command, CommandBody, Outcome, OutcomeResult, ReportBody};
 
@@ -148,6 +149,88 @@ pub fn subdevice(subdevice: &subdevices::Subdevice) -> abi_subdevices::Subdevice
         online: subdevice.online,
         signal_percent: subdevice.signal_percent.into(),
         version: subdevice.version.as_str().into(),
+    }
+}
+
+pub fn update(update: &ota::Update) -> abi_ota::Update {
+    use abi_ota::{Failure, Phase, Target};
+    let (target, device) = match update.target {
+        ota::Target::Module => (Target::MODULE, 0),
+        ota::Target::Mcu => (Target::MCU, 0),
+        ota::Target::Subdevice(index) => (Target::SUBDEVICE, index),
+    };
+    let (phase, failure) = match update.phase {
+        ota::Phase::Waiting => (Phase::WAITING, Failure::NONE),
+        ota::Phase::Downloading => (Phase::DOWNLOADING, Failure::NONE),
+        ota::Phase::Installing => (Phase::INSTALLING, Failure::NONE),
+        ota::Phase::Finished => (Phase::FINISHED, Failure::NONE),
+        ota::Phase::Failed(failure) => (
+            Phase::FAILED,
+            match failure {
+                ota::Failure::Other => Failure::OTHER,
+                ota::Failure::Unsupported => Failure::UNSUPPORTED,
+                ota::Failure::Policy => Failure::POLICY,
+                ota::Failure::Download => Failure::DOWNLOAD,
+                ota::Failure::Digest => Failure::DIGEST,
+                ota::Failure::Space => Failure::SPACE,
+                ota::Failure::Install => Failure::INSTALL,
+                ota::Failure::Cancelled => Failure::CANCELLED,
+                ota::Failure::TooLate => Failure::TOO_LATE,
+            },
+        ),
+    };
+    let (id, version, reason) =
+        (update.id.as_str().into(), update.version.as_str().into(), update.reason.as_str().into());
+    abi_ota::Update { id, target, device, version, phase, percent: update.percent, failure, reason }
+}
+
+pub fn offer(offer: abi_ota::Offer) -> ota::Offer {
+    use abi_ota::{DigestKind, Target};
+    let digest = |digest: abi_ota::Digest| {
+        let value = digest.value.as_slice();
+        let word = || u32::from_be_bytes(value.try_into().expect("four bytes"));
+        match digest.kind {
+            DigestKind::MD5 => ota::Digest::Md5(value.try_into().expect("sixteen bytes")),
+            DigestKind::SHA256 => ota::Digest::Sha256(value.try_into().expect("32 bytes")),
+            DigestKind::CRC32 => ota::Digest::Crc32(word()),
+            DigestKind::CRC32_PLAIN => ota::Digest::Crc32Plain(word()),
+            _ => ota::Digest::ByteSum(word()),
+        }
+    };
+    ota::Offer {
+        id: offer.id.into(),
+        target: match offer.target {
+            Target::MCU => ota::Target::Mcu,
+            Target::SUBDEVICE => ota::Target::Subdevice(offer.device),
+            _ => ota::Target::Module,
+        },
+        version: offer.version.into(),
+        url: offer.url.into(),
+        headers: offer.headers.into_iter().map(Into::into).collect(),
+        size: offer.size,
+        digests: offer.digests.into_iter().map(digest).collect(),
+        not_before_ms: offer.not_before_ms,
+        spread_ms: offer.spread_ms,
+        not_after_ms: offer.not_after_ms,
+    }
+}
+
+pub fn log_upload(upload: abi_logs::LogUpload) -> logs::Upload {
+    let user = upload.user.to_string();
+    logs::Upload {
+        url: upload.url.into(),
+        method: match upload.method {
+            abi_logs::Method::POST => logs::Method::Post,
+            abi_logs::Method::MULTIPART => logs::Method::Multipart,
+            _ => logs::Method::Put,
+        },
+        headers: upload.headers.into_iter().map(Into::into).collect(),
+        fields: upload.fields.into_iter().map(|pair| (pair.0.into(), pair.1.into())).collect(),
+        file_field: upload.file_field.into(),
+        file_name: upload.file_name.into(),
+        login: (!user.is_empty()).then(|| (user, Secret::new(upload.password.into()))),
+        from_ms: Some(upload.from_ms).filter(|ms| *ms != i64::MIN),
+        to_ms: Some(upload.to_ms).filter(|ms| *ms != i64::MAX),
     }
 }
 

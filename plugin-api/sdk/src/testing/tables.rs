@@ -7,19 +7,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use polylink_plugin_api::abi_stable::std_types::{ROption, RSlice, RStr, RString, RVec};
 use polylink_plugin_api::services::http::HttpRequest;
+use polylink_plugin_api::services::logs::LogUpload;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
 use polylink_plugin_api::services::network::Interface;
+use polylink_plugin_api::services::ota::{Offer, Update};
 use polylink_plugin_api::services::script::values;
 use polylink_plugin_api::services::subdevices::Subdevice;
 use polylink_plugin_api::services::tcp::{self as abi_tcp, TcpListen, TcpOpen};
 use polylink_plugin_api::services::udp::UdpBind;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Script, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Ota, Script, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Command, Extension, ExtensionRef, Host, InstanceId, LogLevel, Status};
 
 use super::{limits, record};
 use crate::secret::Secret;
-use crate::services::{module, mqtt, network, script, store, subdevices, tcp, udp};
+use crate::services::{module, mqtt, network, ota, script, store, subdevices, tcp, udp};
 use crate::{Context, Output, RequestId};
 
 /// What one virtual instance sees of its host.
@@ -31,6 +33,7 @@ pub struct World {
     pub facts: module::Facts,
     pub interfaces: Vec<network::Interface>,
     pub subdevices: Vec<subdevices::Subdevice>,
+    pub updates: Vec<ota::Update>,
     stored: BTreeMap<String, Vec<u8>>,
     services: Vec<&'static str>,
     next_token: u64,
@@ -52,6 +55,7 @@ impl Registered {
             facts: context.facts.clone(),
             interfaces: context.interfaces.clone(),
             subdevices: context.subdevices.clone(),
+            updates: context.updates.clone(),
             stored: context.stored.clone(),
             services: context.services.clone(),
             ..World::default()
@@ -109,6 +113,8 @@ impl Host for Registered {
             Module::ID => ExtensionRef::new(&MODULE),
             Script::ID => ExtensionRef::new(&SCRIPT),
             Subdevices::ID => ExtensionRef::new(&SUBDEVICES),
+            Ota::ID => ExtensionRef::new(&OTA),
+            Logs::ID => ExtensionRef::new(&LOGS),
             _ => return ROption::RNone,
         };
         if offered { ROption::RSome(table) } else { ROption::RNone }
@@ -129,6 +135,12 @@ impl World {
 
     fn note(&mut self, output: Output) {
         self.outputs.push(output);
+    }
+
+    /// Whether there is such an update.
+    fn note_update(&mut self, id: &str, request: ota::Request) -> bool {
+        self.note(Output::Ota(request));
+        self.updates.iter().any(|update| update.id == id)
     }
 
     /// Whether there is such a subdevice.
@@ -297,6 +309,33 @@ static SUBDEVICES: Subdevices = {
         with(instance, |world| world.note_subdevice(index, subdevices::Request::Remove(index)))
     }
     Subdevices { list, admit, accept, remove }
+};
+
+static OTA: Ota = {
+    extern "C" fn offer(instance: InstanceId, offer: Offer) -> bool {
+        let offer = record::offer(offer);
+        let acceptable = limits::offer(&offer);
+        with(instance, |world| world.note(Output::Ota(ota::Request::Offer(Box::new(offer)))));
+        acceptable
+    }
+    extern "C" fn cancel(instance: InstanceId, id: RStr<'_>) -> bool {
+        with(instance, |world| world.note_update(id.as_str(), ota::Request::Cancel(id.to_string())))
+    }
+    extern "C" fn acknowledge(instance: InstanceId, id: RStr<'_>) -> bool {
+        with(instance, |world| world.note_update(id.as_str(), ota::Request::Acknowledge(id.to_string())))
+    }
+    extern "C" fn list(instance: InstanceId) -> RVec<Update> {
+        with(instance, |world| world.updates.iter().map(record::update).collect())
+    }
+    Ota { offer, cancel, acknowledge, list }
+};
+
+static LOGS: Logs = {
+    extern "C" fn send(instance: InstanceId, upload: LogUpload) -> u64 {
+        let upload = Box::new(record::log_upload(upload));
+        with(instance, |world| world.ask(|id| Output::SendLogs(id, upload)))
+    }
+    Logs { send }
 };
 
 static MODULE: Module = {
