@@ -117,12 +117,22 @@ pub struct OtaSettings {
     pub force_spread_s: u32,
     /// Hosts firmware may be loaded from; empty: any.
     pub allowed_hosts: Vec<String>,
-    /// Largest firmware.
-    pub max_bytes: u64,
     /// Refuse versions that are not newer.
     pub only_newer: bool,
     /// Hold business messages while a forced upgrade is due.
     pub force_holds_reports: bool,
+    /// Whose firmware the platform offers; `None`: that of the MCU if it tells a version, else the module's.
+    pub target: Option<OtaTarget>,
+}
+
+/// Whose firmware the platform offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtaTarget {
+    /// The module's.
+    Module,
+    /// The MCU's.
+    Mcu,
 }
 
 /// Where and as whom logs are uploaded.
@@ -287,9 +297,9 @@ pub const KEYS: &[&str] = &[
     "ota_window_len_s",
     "ota_force_spread_s",
     "ota_allowed_hosts",
-    "ota_max_bytes",
     "ota_only_newer",
     "ota_force_holds_reports",
+    "ota_target",
     "unbind_supported",
     "ftp_user",
     "ftp_password",

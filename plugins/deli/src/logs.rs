@@ -1,25 +1,25 @@
-//! Log upload (action 201): what is asked for, what the file is called, what is answered.
-//!
-//! The upload itself needs a service of the host that does not exist yet, so every well-formed request is answered with
-//! [`NOT_AVAILABLE`].
+//! Log upload (action 201): what is asked for, where the file goes, what is answered.
 
-use polylink_plugin_sdk::calendar::days_in_month;
+use polylink_plugin_sdk::calendar::{DAY_S, Date, days_in_month};
+use polylink_plugin_sdk::services::logs::Upload;
+use polylink_plugin_sdk::url::percent_encoded;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::config::FtpSettings;
 use crate::message::{integer, raw, text};
 
 /// A request for logs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRequest {
-    /// FTP server.
+    /// FTP server: a name or an address.
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// First day, `yyyy-MM-dd`; `None`: from the beginning.
-    pub start: Option<String>,
+    /// First day; `None`: from the beginning.
+    pub start: Option<Date>,
     /// Last day, included; `None`: to the end.
-    pub end: Option<String>,
+    pub end: Option<Date>,
 }
 
 /// Why a request for logs cannot be followed.
@@ -46,7 +46,7 @@ impl LogRequest {
         }
         let object = Some(data.get()).filter(|text| text.starts_with('{')).ok_or(BadLogRequest)?;
         let members: Members<'_> = serde_json::from_str(object).map_err(|_| BadLogRequest)?;
-        let host = members.ftp_host.and_then(text).filter(|host| !host.is_empty()).ok_or(BadLogRequest)?;
+        let host = members.ftp_host.and_then(text).filter(|host| is_host(host)).ok_or(BadLogRequest)?;
         let port = match members.ftp_port {
             None => FTP_PORT,
             Some(port) => integer(port)
@@ -55,7 +55,6 @@ impl LogRequest {
                 .ok_or(BadLogRequest)?,
         };
         let (start, end) = (day(members.log_start)?, day(members.log_end)?);
-        // Days of this form compare as texts.
         if let (Some(start), Some(end)) = (&start, &end)
             && start > end
         {
@@ -64,11 +63,37 @@ impl LogRequest {
         Ok(Self { host, port, start, end })
     }
 
-    /// Name of the file to upload (not documented; chosen by us).
+    /// What the host is to send, and where. `unix_s` makes the file's name unique.
     #[must_use]
-    pub fn file_name(&self, device_id: &str, unix_s: i64) -> String {
-        let or_all = |day: &Option<String>| day.clone().unwrap_or_else(|| "all".into());
-        format!("{device_id}_{}_{}_{unix_s}.tar.gz", or_all(&self.start), or_all(&self.end))
+    pub fn upload(&self, ftp: &FtpSettings, device_id: &str, unix_s: i64, utc_offset_s: i32) -> Upload {
+        // Days are local ones.
+        let begins = |day: i64| day.saturating_mul(DAY_S).saturating_sub(i64::from(utc_offset_s)).saturating_mul(1000);
+        // Only an IPv6 address has a colon, and needs brackets before a port.
+        let (open, close) = if self.host.contains(':') { ("[", "]") } else { ("", "") };
+        let (host, port) = (&self.host, self.port);
+        let mut url = format!("ftp://{open}{host}{close}:{port}/");
+        for part in ftp.dir.split('/').filter(|part| !part.is_empty()) {
+            url += &percent_encoded(part);
+            url.push('/');
+        }
+        Upload {
+            url,
+            file_name: self.file_name(device_id, unix_s),
+            login: Some((ftp.user.clone(), ftp.password.clone())),
+            from_ms: self.start.map(|day| begins(day.days())),
+            to_ms: self.end.map(|day| begins(day.days() + 1)),
+            ..Upload::default()
+        }
+    }
+
+    /// Name of the file to upload (not documented; chosen by us).
+    fn file_name(&self, device_id: &str, unix_s: i64) -> String {
+        let or_all = |day: Option<Date>| {
+            day.map_or_else(|| "all".into(), |Date { year, month, day }| format!("{year:04}-{month:02}-{day:02}"))
+        };
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
+        let device: String = device_id.chars().take(LONGEST_DEVICE).map(plain).collect();
+        format!("{device}_{}_{}_{unix_s}.log", or_all(self.start), or_all(self.end))
     }
 }
 
@@ -82,56 +107,91 @@ pub fn answer(result: Result<(), &str>) -> Box<RawValue> {
     raw(&serde_json::json!({ "code": code, "msg": msg }))
 }
 
-/// Reason given as long as the host offers no upload.
-pub const NOT_AVAILABLE: &str = "log upload is not available on this device yet";
+/// Reason given where the host offers no upload.
+pub const NOT_AVAILABLE: &str = "log upload is not available on this device";
+/// Reason given if there is nothing to upload.
+pub const NOTHING_LOGGED: &str = "nothing was logged in that time";
 
-fn day(raw: Option<&RawValue>) -> Result<Option<String>, BadLogRequest> {
+/// A host name, or an address: it becomes a part of a URL.
+fn is_host(text: &str) -> bool {
+    let usable = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:".contains(&byte);
+    (1..=LONGEST_HOST).contains(&text.len()) && text.bytes().all(usable)
+}
+
+fn day(raw: Option<&RawValue>) -> Result<Option<Date>, BadLogRequest> {
     let Some(raw) = raw else { return Ok(None) };
     let day = text(raw).ok_or(BadLogRequest)?;
     if day.is_empty() {
         return Ok(None);
     }
-    if is_day(&day) { Ok(Some(day)) } else { Err(BadLogRequest) }
+    date(&day).map(Some).ok_or(BadLogRequest)
 }
 
-fn is_day(text: &str) -> bool {
+fn date(text: &str) -> Option<Date> {
     let shape = text.len() == 10
         && text
             .bytes()
             .enumerate()
             .all(|(i, byte)| if i == 4 || i == 7 { byte == b'-' } else { byte.is_ascii_digit() });
     if !shape {
-        return false;
+        return None;
     }
     // Of two digits there are at most 99.
     let number = |range: std::ops::Range<usize>| text[range].parse::<u8>().unwrap_or(0);
     let (year, month, day) = (text[0..4].parse().unwrap_or(0), number(5..7), number(8..10));
-    (1..=days_in_month(year, month)).contains(&day)
+    (1..=days_in_month(year, month)).contains(&day).then_some(Date { year, month, day })
 }
 
 /// "Device alarm: log upload failed" (Deli access document, error codes).
 const UPLOAD_FAILED: i64 = 201;
+/// Longest host name (RFC 1035).
+const LONGEST_HOST: usize = 253;
+/// Characters of the device's id in the name of a file, which the host limits to 128 (not documented; chosen by us).
+const LONGEST_DEVICE: usize = 64;
 /// Port of FTP where text 1.1 names none (RFC 959).
 const FTP_PORT: u16 = 21;
 
 #[cfg(test)]
 mod tests {
+    use polylink_plugin_sdk::secret::Secret;
+
     use super::*;
 
-    fn check(data: &str, file_name: Option<&str>) {
-        let data = RawValue::from_string(data.to_owned()).unwrap();
-        let name = LogRequest::parse(&data).ok().map(|request| request.file_name("M_1", 9));
-        assert_eq!(name.as_deref(), file_name, "{data}");
+    fn upload(data: &str) -> Option<Upload> {
+        let ftp = FtpSettings { user: "u".into(), password: Secret::new("p".into()), dir: "/in/日志".into() };
+        let request = LogRequest::parse(&RawValue::from_string(data.to_owned()).unwrap()).ok()?;
+        Some(request.upload(&ftp, "M_1/é", 9, 28_800))
+    }
+
+    fn check(data: &str, expected: Option<(&str, Option<i64>, Option<i64>)>) {
+        let upload = upload(data);
+        let got = upload.as_ref().map(|upload| (upload.file_name.as_str(), upload.from_ms, upload.to_ms));
+        assert_eq!(got, expected, "{data}");
     }
 
     #[test]
-    fn days_are_inclusive_and_may_be_open() {
+    fn days_are_local_and_inclusive_and_may_be_open() {
+        // 2017-08-09 and -10 16:00 UTC.
+        let (from, to) = (Some(1_502_294_400_000), Some(1_502_380_800_000));
         check(
             r#"{"ftp_host":"h","log_start":"2017-08-10","log_end":"2017-08-10"}"#,
-            Some("M_1_2017-08-10_2017-08-10_9.tar.gz"),
+            Some(("M_1___2017-08-10_2017-08-10_9.log", from, to)),
         );
-        check(r#"{"ftp_host":"h","log_start":"","log_end":null}"#, Some("M_1_all_all_9.tar.gz"));
-        check(r#"{"ftp_host":"h","ftp_port":"2121"}"#, Some("M_1_all_all_9.tar.gz"));
+        check(r#"{"ftp_host":"h","log_end":"2017-08-10"}"#, Some(("M_1___all_2017-08-10_9.log", None, to)));
+        check(r#"{"ftp_host":"h","log_start":"","log_end":null}"#, Some(("M_1___all_all_9.log", None, None)));
+    }
+
+    #[test]
+    fn the_file_goes_to_the_server_that_is_named_and_the_directory_of_the_settings() {
+        for (data, url) in [
+            (r#"{"ftp_host":"ftp.delicloud.com"}"#, "ftp://ftp.delicloud.com:21/in/%E6%97%A5%E5%BF%97/"),
+            (r#"{"ftp_host":"h","ftp_port":"2121"}"#, "ftp://h:2121/in/%E6%97%A5%E5%BF%97/"),
+            (r#"{"ftp_host":"fe80::1"}"#, "ftp://[fe80::1]:21/in/%E6%97%A5%E5%BF%97/"),
+        ] {
+            let upload = upload(data).unwrap();
+            assert_eq!(upload.url, url);
+            assert_eq!(upload.login, Some(("u".to_owned(), Secret::new("p".to_owned()))));
+        }
     }
 
     #[test]
@@ -141,6 +201,8 @@ mod tests {
             "[]",
             r#"{"ftp_host":""}"#,
             r#"{"ftp_host":7}"#,
+            r#"{"ftp_host":"h/x"}"#,
+            r#"{"ftp_host":"u@h"}"#,
             r#"{"ftp_host":"h","ftp_port":0}"#,
             r#"{"ftp_host":"h","ftp_port":65536}"#,
             r#"{"ftp_host":"h","log_start":"2017-02-29"}"#,

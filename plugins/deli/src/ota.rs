@@ -1,9 +1,9 @@
-//! Firmware decisions: whether, when and from where. Pure functions; nothing here loads or installs anything.
+//! Firmware decisions: whether, when and from where. Pure functions; the host loads and installs.
 //!
-//! Invariant: a [`Plan`] that exists passed every check of the answer to 103, and its random start was drawn once.
+//! Invariant: a [`Firmware`] that exists passed every check of the answer to 103.
 
-use md5::{Digest, Md5};
 use polylink_plugin_sdk::hex;
+use polylink_plugin_sdk::services::ota::{Digest, Offer, Target};
 use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -40,8 +40,8 @@ pub struct Firmware {
     pub forced: bool,
     /// Where it is.
     pub url: String,
-    /// MD5 of the file in lower case.
-    pub md5: String,
+    /// MD5 of the file.
+    pub md5: [u8; 16],
 }
 
 /// Why an offered firmware is not taken.
@@ -88,66 +88,76 @@ impl Firmware {
         {
             return Err(FirmwareError::Host(host.to_owned()));
         }
-        let checksum = said(members.checksum)
-            .filter(|checksum| hex::is_digits(checksum, MD5_DIGITS))
-            .ok_or(FirmwareError::Checksum)?;
+        let checksum = said(members.checksum).and_then(|checksum| hex::decode(&checksum));
+        let md5 = checksum.and_then(|md5| md5.try_into().ok()).ok_or(FirmwareError::Checksum)?;
         let forced = said(members.upgrade_type).is_some_and(|kind| kind == "force");
-        Ok(Self { version, forced, md5: checksum.to_ascii_lowercase(), url })
+        Ok(Self { version, forced, url, md5 })
     }
-}
 
-/// A firmware that waits for its start, as it is stored.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
-    /// Its version.
-    pub version: String,
-    /// True: the device is not usable before it runs.
-    pub forced: bool,
-    /// Where it is.
-    pub url: String,
-    /// MD5 of the file in lower case.
-    pub md5: String,
-    /// The seconds drawn once for this version.
-    pub random_s: u32,
-    /// Unix seconds of the start; `None` while the clock was never set.
-    pub start: Option<i64>,
-}
-
-impl Plan {
-    /// A plan for this firmware. `draw` gives a uniform number from 0 to its argument, both included; it is asked only
-    /// if `earlier` is no plan for the same version and urgency.
+    /// The id of its update. The platform has none, so it is made of what makes an order another one; see [`is_forced`].
     #[must_use]
-    pub fn of(
-        firmware: Firmware,
-        earlier: Option<&Self>,
+    pub fn id(&self) -> String {
+        let kind = if self.forced { FORCED } else { NORMAL };
+        format!("{kind}{}:{}", hex::lower(&self.md5), self.version)
+    }
+
+    /// What the host is to do, and when. `draw` gives a uniform number from 0 to its argument, both included. `None`: a
+    /// normal upgrade needs the time, and `unix_s` is `None` while the clock is not set.
+    pub fn offer(
+        self,
+        target: Target,
+        unix_s: Option<i64>,
+        utc_offset_s: i32,
         settings: &OtaSettings,
         draw: impl FnOnce(u32) -> u32,
-    ) -> Self {
-        let Firmware { version, forced, url, md5 } = firmware;
-        if let Some(earlier) = earlier.filter(|plan| plan.version == version && plan.forced == forced) {
-            return Self { url, md5, ..earlier.clone() };
-        }
-        let spread = if forced { settings.force_spread_s } else { settings.window_len_s };
-        Self { version, forced, url, md5, random_s: draw(spread), start: None }
-    }
-
-    /// Sets the start if it is not set yet. `unix_s` is `None` while the clock is not set.
-    pub fn schedule(&mut self, unix_s: Option<i64>, utc_offset_s: i32, settings: &OtaSettings) -> bool {
-        let Some(unix_s) = unix_s.filter(|_| self.start.is_none()) else { return false };
-        self.start = Some(if self.forced {
-            unix_s.saturating_add(i64::from(self.random_s))
+    ) -> Option<Offer> {
+        let id = self.id();
+        // All devices of a model must not start at the same moment (Deli access document, 103). The host draws the moment
+        // of a forced upgrade, which may come at once. That of a normal one is drawn here: in the middle of the window the
+        // part of it that is over counts as tomorrow's, and a host would have all of those begin at once.
+        let (not_before_ms, spread_ms) = if self.forced {
+            (0, u64::from(settings.force_spread_s) * 1000)
         } else {
-            normal_start(unix_s, utc_offset_s, settings.window_start_s, self.random_s)
-        });
-        true
+            let random_s = draw(settings.window_len_s);
+            (normal_start(unix_s?, utc_offset_s, settings.window_start_s, random_s).saturating_mul(1000), 0)
+        };
+        let digests = vec![Digest::Md5(self.md5)];
+        Some(Offer {
+            id,
+            target,
+            version: self.version,
+            url: self.url,
+            digests,
+            not_before_ms,
+            spread_ms,
+            ..Offer::default()
+        })
     }
+}
 
-    /// Reads what was stored; `None` if it is damaged.
+/// True for the id of a forced upgrade.
+#[must_use]
+pub fn is_forced(id: &str) -> bool {
+    id.starts_with(FORCED)
+}
+
+/// An update that is over, as it is stored: the same firmware is not tried again for [`SETTLED_S`], unless the platform
+/// names another one meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// Its id.
+    pub id: String,
+    /// Unix seconds; `None`: the clock was not set.
+    pub at: Option<i64>,
+}
+
+impl Settled {
+    /// True if this one is not to be tried again yet. Where no time is known it is not.
     #[must_use]
-    pub fn restore(stored: &[u8]) -> Option<Self> {
-        serde_json::from_slice(stored)
-            .ok()
-            .filter(|plan: &Self| hex::is_digits(&plan.md5, MD5_DIGITS) && http_host(&plan.url, LONGEST_URL).is_some())
+    pub fn holds(&self, id: &str, unix_s: Option<i64>) -> bool {
+        // A clock that was set back must not hold an update for years.
+        let recent = |(at, now): (i64, i64)| now.abs_diff(at) < SETTLED_S;
+        self.id == id && self.at.zip(unix_s).is_none_or(recent)
     }
 }
 
@@ -169,58 +179,12 @@ pub fn normal_start(now_unix_s: i64, utc_offset_s: i32, window_start_s: u32, ran
     start.saturating_sub(i64::from(utc_offset_s))
 }
 
-/// What to do with an answer to a download request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resume {
-    /// Append the body to what is there.
-    Append,
-    /// Throw away what is there and take the body, or ask again, from byte 0.
-    Restart,
-    /// Everything is there: check it.
-    Verify,
-    /// Try again later; keep what is there.
-    Fail,
-}
-
-/// Value of the `Range` header when `have` bytes are there; `None`: no such header.
-#[must_use]
-pub fn range_header(have: u64) -> Option<String> {
-    (have > 0).then(|| format!("bytes={have}-"))
-}
-
-/// Decides about an answer, after `have` bytes were asked to be continued (HTTP range rules, RFC 9110 14).
-#[must_use]
-pub fn resume(have: u64, status: u16, content_range: Option<&str>, expected_total: Option<u64>) -> Resume {
-    let (start, total) = content_range.map_or((None, None), parse_content_range);
-    match status {
-        200 if have == 0 => Resume::Append,
-        200 => Resume::Restart,
-        206 if start == Some(have) => Resume::Append,
-        206 => Resume::Restart,
-        416 if total.or(expected_total) == Some(have) => Resume::Verify,
-        416 => Resume::Restart,
-        _ => Resume::Fail,
-    }
-}
-
-/// First byte and total size of `bytes 1-2/3` or `bytes */3`.
-fn parse_content_range(value: &str) -> (Option<u64>, Option<u64>) {
-    let Some((range, total)) = value.trim().strip_prefix("bytes").and_then(|rest| rest.trim().split_once('/')) else {
-        return (None, None);
-    };
-    let start = range.split_once('-').and_then(|(start, _)| start.trim().parse().ok());
-    (start, total.trim().parse().ok())
-}
-
-/// True if this is the MD5 of the content, in whatever case; without a checksum nothing is right.
-#[must_use]
-pub fn verify(content: &[u8], checksum: Option<&str>) -> bool {
-    let md5 = checksum.and_then(|checksum| hex::decode(checksum.trim()));
-    md5.is_some_and(|md5| md5[..] == Md5::digest(content)[..])
-}
-
-/// Digits of an MD5.
-const MD5_DIGITS: usize = 32;
+/// How the id of a forced upgrade begins.
+const FORCED: &str = "force:";
+/// How the id of a normal upgrade begins.
+const NORMAL: &str = "normal:";
+/// Seconds before a firmware is tried again (not documented; chosen by us: the platform is asked daily).
+pub const SETTLED_S: u64 = 86_400;
 /// Seconds of a day.
 const DAY_S: i64 = 86_400;
 /// Longest version taken (not documented; chosen by us).
@@ -230,11 +194,12 @@ const LONGEST_URL: usize = 2048;
 
 #[cfg(test)]
 mod tests {
+    use polylink_plugin_sdk::services::ota::ID_MAX;
     use proptest::prelude::*;
 
     use super::*;
 
-    const MD5: &str = "4c56ff4ce4aaf9573aa5dff913df997a";
+    const MD5: &str = "4C56ff4ce4aaf9573aa5dff913df997a";
 
     fn settings(allowed: &[&str]) -> OtaSettings {
         OtaSettings {
@@ -242,9 +207,9 @@ mod tests {
             window_len_s: 7200,
             force_spread_s: 300,
             allowed_hosts: allowed.iter().map(|&host| host.into()).collect(),
-            max_bytes: 1,
             only_newer: false,
             force_holds_reports: false,
+            target: None,
         }
     }
 
@@ -268,30 +233,50 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_random_start_is_drawn_once_per_version() {
-        let firmware = |version: &str| Firmware {
-            version: version.into(),
-            forced: false,
-            url: "http://h/x".into(),
-            md5: MD5.into(),
-        };
-        let first = Plan::of(firmware("1.1"), None, &settings(&[]), |most| most - 1);
-        assert_eq!(first.random_s, 7199);
-        let again = Plan::of(firmware("1.1"), Some(&first), &settings(&[]), |_| panic!("drawn again"));
-        assert_eq!(again, first);
-        assert_eq!(Plan::of(firmware("1.2"), Some(&first), &settings(&[]), |_| 3).random_s, 3);
-        assert_eq!(Plan::restore(&serde_json::to_vec(&first).unwrap()), Some(first));
+    fn firmware(version: &str, forced: bool) -> Firmware {
+        Firmware { version: version.into(), forced, url: "http://h/x".into(), md5: [0xAB; 16] }
     }
 
     #[test]
-    fn a_plan_is_scheduled_once_the_clock_is_set() {
-        let firmware = Firmware { version: "1.1".into(), forced: true, url: "http://h/x".into(), md5: MD5.into() };
-        let mut plan = Plan::of(firmware, None, &settings(&[]), |most| most);
-        assert!(!plan.schedule(None, 0, &settings(&[])));
-        assert!(plan.schedule(Some(1_000), 0, &settings(&[])));
-        assert!(!plan.schedule(Some(9_000), 0, &settings(&[])));
-        assert_eq!(plan.start, Some(1_300));
+    fn a_normal_upgrade_starts_in_the_window_of_the_next_night_and_needs_the_clock() {
+        let offer = |unix_s| firmware("1.1", false).offer(Target::Mcu, unix_s, 3_600, &settings(&[]), |most| most - 1);
+        assert_eq!(offer(None), None);
+        let offer = offer(Some(DAY_S)).unwrap();
+        // 01:00 local; 01:59:59 was drawn.
+        assert_eq!((offer.not_before_ms, offer.spread_ms, offer.not_after_ms), ((DAY_S + 3_599) * 1000, 0, 0));
+        assert_eq!((offer.target, offer.digests), (Target::Mcu, vec![Digest::Md5([0xAB; 16])]));
+        assert_eq!((offer.version.as_str(), offer.url.as_str()), ("1.1", "http://h/x"));
+    }
+
+    #[test]
+    fn a_forced_upgrade_starts_within_minutes_whatever_the_clock_says() {
+        let offer = firmware("1.1", true).offer(Target::Module, None, 0, &settings(&[]), |_| panic!("drawn"));
+        assert_eq!(offer.map(|offer| (offer.not_before_ms, offer.spread_ms)), Some((0, 300_000)));
+    }
+
+    #[test]
+    fn another_version_content_or_urgency_is_another_update() {
+        let one = firmware("1.1", false);
+        let others = [firmware("1.2", false), firmware("1.1", true), Firmware { md5: [0; 16], ..one.clone() }];
+        assert!(others.iter().all(|other| other.id() != one.id()));
+        assert_eq!(Firmware { url: "http://elsewhere/".into(), ..one.clone() }.id(), one.id());
+        assert!(is_forced(&others[1].id()) && !is_forced(&one.id()));
+        assert!(firmware(&"9".repeat(LONGEST_VERSION), true).id().len() <= ID_MAX);
+    }
+
+    #[test]
+    fn a_firmware_that_failed_rests_for_a_day() {
+        let settled = |at| Settled { id: "a".into(), at };
+        for (at, now, holds) in [
+            (Some(0), Some(86_399), true),
+            (Some(0), Some(86_400), false),
+            (Some(86_400), Some(0), false),
+            (None, Some(86_400), true),
+            (Some(0), None, true),
+        ] {
+            assert_eq!(settled(at).holds("a", now), holds, "{at:?} {now:?}");
+        }
+        assert!(!settled(Some(0)).holds("b", Some(1)));
     }
 
     #[test]
@@ -317,9 +302,9 @@ mod tests {
         }
 
         #[test]
-        fn no_answer_can_panic_the_decisions(have: u64, status: u16, range in "\\PC{0,30}", now: i64, stored: Vec<u8>) {
-            let _ = (resume(have, status, Some(&range), None), Plan::restore(&stored));
-            let _ = normal_start(now, 86_400, 0, 0);
+        fn no_time_can_panic_the_decisions(now: i64, at: i64, offset: i32, random: u32) {
+            let _ = (normal_start(now, offset, 0, random), Settled { id: String::new(), at: Some(at) }.holds("", Some(now)));
+            let _ = firmware("1", false).offer(Target::Module, Some(now), offset, &settings(&[]), |_| random);
         }
     }
 }

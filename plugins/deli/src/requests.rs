@@ -114,16 +114,17 @@ impl Requests {
         self.waiting.push_back(request);
     }
 
-    /// Raises an alarm, but the same code at most every [`ALARM_PAUSE_MS`].
-    pub fn alarm(&mut self, now: Timestamp, code: i64, message: &str) {
-        if self.alarms.get(&code).is_some_and(|last| now.since(*last) < ALARM_PAUSE_MS) {
-            return;
+    /// Raises an alarm, but the same code at most every [`ALARM_PAUSE_MS`]: returns when it may be raised, if not now.
+    pub fn alarm(&mut self, now: Timestamp, code: i64, message: &str) -> Option<Timestamp> {
+        if let Some(last) = self.alarms.get(&code).filter(|last| now.since(**last) < ALARM_PAUSE_MS) {
+            return Some(last.after(ALARM_PAUSE_MS));
         }
         self.alarms.retain(|_, last| now.since(*last) < ALARM_PAUSE_MS);
         if self.alarms.len() < MAX_WAITING {
             self.alarms.insert(code, now);
             self.want(Request::alarm(code, message));
         }
+        None
     }
 
     /// The connection is new: what the last one refused may be tried again.
@@ -327,8 +328,8 @@ mod tests {
     #[test]
     fn a_silent_answer_to_an_alarm_is_no_failure() {
         let mut rig = Rig::asking(&[]);
-        rig.requests.alarm(Timestamp(0), 200, "upgrade failed");
-        rig.requests.alarm(Timestamp(599_999), 200, "again");
+        assert_eq!(rig.requests.alarm(Timestamp(0), 200, "upgrade failed"), None);
+        assert_eq!(rig.requests.alarm(Timestamp(599_999), 200, "again"), Some(Timestamp(600_000)));
         for second in [0, 30, 60] {
             assert_eq!(rig.at(second), ["m1 105"]);
         }

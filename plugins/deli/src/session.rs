@@ -3,7 +3,7 @@
 //! Invariants: what only exists while connected lives in the phase that says so; business messages leave only while
 //! nothing holds them; every request of the platform that wants an answer gets one. Submodules by idea: `connection`
 //! finds and opens a connection · `incoming` hands messages to who knows them · `answers` the platform's answers to 1xx ·
-//! `bond` organisation, wipe and unbinding · `business` 300 and 301 · `control` 200 and 201 · `upgrade` firmware plans ·
+//! `bond` organisation, wipe and unbinding · `business` 300 and 301 · `control` 200 · `log_upload` 201 · `upgrade` firmware ·
 //! `storage` what survives a restart · `status` what operators see · `uplink` messages on their way up ·
 //! `clock` time in seconds.
 
@@ -14,6 +14,7 @@ mod clock;
 mod connection;
 mod control;
 mod incoming;
+mod log_upload;
 mod status;
 mod storage;
 mod upgrade;
@@ -25,7 +26,7 @@ use polylink_plugin_sdk::answers::Answers;
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::cloud_clock::CloudClock;
 use polylink_plugin_sdk::random::Random;
-use polylink_plugin_sdk::services::{module, mqtt, network};
+use polylink_plugin_sdk::services::{id, module, mqtt, network, ota};
 use polylink_plugin_sdk::session::Level;
 use polylink_plugin_sdk::status::Told;
 use polylink_plugin_sdk::thing_model::ThingModel;
@@ -43,6 +44,7 @@ use crate::topics;
 use bond::Bond;
 use connection::{Endpoints, Online, Phase};
 use control::Running;
+use log_upload::LogUpload;
 use status::Counters;
 use upgrade::Upgrade;
 use uplink::Uplink;
@@ -73,6 +75,9 @@ pub struct DeliSession {
     uplink: Uplink,
     bond: Bond,
     upgrade: Upgrade,
+    /// True if the host sends logs.
+    can_send_logs: bool,
+    log_upload: Option<LogUpload>,
     answers: Answers,
     running: BTreeMap<RequestId, Running>,
     /// True if the store holds messages of our own.
@@ -102,6 +107,10 @@ enum Timer {
     Unblock,
     /// The wipe action again.
     Wipe,
+    /// The alarm "upgrade failed" may be raised again.
+    Alarm,
+    /// A log upload takes too long.
+    Logs,
     /// The queue of our own messages is written to the store.
     SaveQueue,
 }
@@ -121,6 +130,7 @@ impl Session for DeliSession {
             return Err(Fault::settings(format!("settings.wipe_action: the product has no action `{action}`")));
         }
         let mut random = Random::new(context.seed);
+        let upgrade = Upgrade::of(&context);
         let mut session = Self {
             credentials: Credentials::of(&settings, &identity),
             endpoints: Endpoints::of(&settings),
@@ -141,7 +151,9 @@ impl Session for DeliSession {
             requests: Requests::default(),
             uplink: Uplink::default(),
             bond: Bond::default(),
-            upgrade: Upgrade::default(),
+            upgrade,
+            can_send_logs: context.services.contains(&id::LOGS),
+            log_upload: None,
             answers: Answers::new(commands::KEPT_MS),
             running: BTreeMap::new(),
             queue_stored: false,
@@ -168,15 +180,15 @@ impl Session for DeliSession {
             Input::Stored(_, Err(failure)) => self.warn(format!("a value could not be stored: {}", failure.text)),
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(now, event),
+            Input::Ota(ota::Event::Changed(list)) => self.take_updates(now, list),
+            Input::LogsSent(id, result) => self.take_logs_sent(now, id, result),
             Input::Stop => self.stop(),
             Input::Stored(_, Ok(()))
             | Input::Network(_)
             | Input::Tcp(_)
             | Input::Udp(_)
             | Input::Script(_)
-            | Input::Subdevices(_)
-            | Input::Ota(_)
-            | Input::LogsSent(..) => {}
+            | Input::Subdevices(_) => {}
         }
         something_happened |= self.run_timers(now);
         self.work(now);
@@ -209,6 +221,8 @@ impl DeliSession {
                 Timer::Query => self.ask_query(now),
                 Timer::Unblock => self.unblock(now),
                 Timer::Wipe => self.run_wipe_action(),
+                Timer::Alarm => self.settle_updates(now),
+                Timer::Logs => self.end_late_upload(now),
                 Timer::SaveQueue => self.save_queue(),
             }
         }
@@ -220,6 +234,7 @@ impl DeliSession {
     fn work(&mut self, now: Now) {
         self.send_requests(now);
         self.send_messages(now);
+        self.acknowledge_failures();
         if self.uplink.take_own_changed()
             && self.timers.at(&Timer::SaveQueue).is_none()
             && !matches!(self.phase, Phase::Idle)
@@ -300,7 +315,7 @@ impl DeliSession {
                 let version = self.version().to_owned();
                 self.facts = facts;
                 if self.version() != version {
-                    self.forget_reached_plan();
+                    self.withdraw_what_runs();
                     self.ask_info();
                 }
             }

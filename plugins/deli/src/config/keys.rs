@@ -141,9 +141,9 @@ impl Keys {
             window_len_s,
             force_spread_s: self.get("ota_force_spread_s", 300)?,
             allowed_hosts: self.get("ota_allowed_hosts", Vec::new())?,
-            max_bytes: self.get("ota_max_bytes", 256 * 1024 * 1024)?,
             only_newer: self.get("ota_only_newer", false)?,
-            force_holds_reports: self.get("ota_force_holds_reports", false)?,
+            force_holds_reports: self.get("ota_force_holds_reports", true)?,
+            target: self.optional("ota_target")?,
         })
     }
 

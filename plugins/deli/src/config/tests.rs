@@ -54,6 +54,7 @@ fn a_value_that_does_not_fit_names_its_key() {
     check("product_type", "K/Q".into(), "without");
     check("get_cmd", "set".into(), "set_cmd");
     check("supported_actions", "all".into(), "sequence");
+    check("ota_target", "both".into(), "module");
     check("ota_max_byte", 1.into(), "no such key");
 }
 

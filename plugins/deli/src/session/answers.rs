@@ -31,6 +31,12 @@ impl DeliSession {
     }
 
     pub(super) fn ask_info(&mut self) {
+        let data = self.info_data();
+        self.ask(Request::new(requests::DEVICE_INFO, Some(data)));
+    }
+
+    /// Content of action 101.
+    pub(super) fn info_data(&self) -> Box<RawValue> {
         #[derive(serde::Serialize)]
         struct Info<'a> {
             #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,8 +51,7 @@ impl DeliSession {
             product_version: self.version(),
             properties: self.settings.properties.as_ref(),
         };
-        let data = raw(&info);
-        self.ask(Request::new(requests::DEVICE_INFO, Some(data)));
+        raw(&info)
     }
 
     /// Asks for what the platform knows of the device, and plans the next time.
@@ -71,7 +76,12 @@ impl DeliSession {
             self.warn(format!("the platform answered action {action} with code {code}, given up"));
         }
         match answered.reaction {
-            Reaction::Ok => self.take_good_answer(now, action, envelope),
+            Reaction::Ok => {
+                if action == requests::DEVICE_INFO {
+                    self.acknowledge_success(answered.request.data.as_deref());
+                }
+                self.take_good_answer(now, action, envelope);
+            }
             // Unbinding is repeated whatever the code; and a time request that expired must not ask for the time.
             Reaction::ResyncTime if action == requests::TIME => {}
             reaction if action != requests::UNBIND => self.react(now, reaction),
@@ -127,7 +137,7 @@ impl DeliSession {
         if let Some(unix_ms) = clock::correct(&mut self.clock, now, time) {
             self.outputs.push(Output::Module(module::Request::OfferTime(unix_ms)));
         }
-        self.schedule_upgrade(now);
+        self.offer_undated(now);
     }
 
     fn take_record(&mut self, now: Now, record: DeviceRecord) {

@@ -202,15 +202,12 @@ impl DeliSession {
     /// Factory reset of the module: what belongs to the owner is forgotten. An unbinding that the user asked for goes
     /// on.
     pub(super) fn reset(&mut self, now: Now) {
-        self.info(
-            "factory reset: organisation, applications, queued messages and firmware plan are forgotten".to_owned(),
-        );
+        self.info("factory reset: organisation, applications and queued messages are forgotten".to_owned());
         self.uplink.wipe();
         let had_applications = !self.bond.applications.is_empty();
         let unbinding = self.bond.unbinding;
         self.bond = Bond { unbinding, ..Bond::default() };
-        self.upgrade.plan = None;
-        for key in [storage::ORGANISATION, storage::NAME, storage::WIPE, storage::OTA, storage::QUEUE] {
+        for key in [storage::ORGANISATION, storage::NAME, storage::WIPE, storage::QUEUE] {
             self.remove(key);
         }
         self.queue_stored = false;

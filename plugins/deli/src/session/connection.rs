@@ -115,7 +115,7 @@ impl DeliSession {
         if let Some(oddity) = self.identity.oddity() {
             self.warn(format!("settings.{oddity}"));
         }
-        self.forget_reached_plan();
+        self.withdraw_what_runs();
         if !self.bond.applications.is_empty() {
             // A host that was restarted does not know how many there are.
             self.count_applications();
@@ -236,6 +236,7 @@ impl DeliSession {
         if !self.settings.supports(requests::DEVICE_QUERY) {
             self.open_business();
         }
+        self.settle_updates(now);
     }
 
     pub(super) fn subscribe(&mut self) {

@@ -1,5 +1,4 @@
-//! Requests of the platform that are answered with a result: remote control (200), log upload (201); and the commands
-//! that run at the device meanwhile.
+//! Remote control (200), and the commands that run at the device.
 
 use polylink_plugin_sdk::{Command, Now, Outcome, Output, RequestId, Timestamp};
 use serde_json::value::RawValue;
@@ -8,7 +7,6 @@ use super::DeliSession;
 use super::business::{Answer, message_id};
 use crate::commands::{self, Instruction};
 use crate::datapoints::{self, CommandKind};
-use crate::logs::{self, LogRequest};
 use crate::message::{Envelope, Mid, raw};
 
 /// A command at the device.
@@ -122,18 +120,6 @@ impl DeliSession {
         }
     }
 
-    pub(super) fn take_log_request(&mut self, now: Now, envelope: &Envelope) {
-        let request = envelope.data.as_deref().and_then(|data| LogRequest::parse(data).ok());
-        let answer = match request {
-            Some(_) => {
-                self.info("the platform asked for the logs, which this device cannot upload yet".to_owned());
-                logs::answer(Err(logs::NOT_AVAILABLE))
-            }
-            None => commands::plain_answer(commands::BAD_PARAMETER, "bad parameter"),
-        };
-        self.reply(now, envelope.mid.as_ref(), &envelope.from, LOG_UPLOAD, &answer);
-    }
-
     #[expect(clippy::too_many_arguments, reason = "they are the parts of one answer")]
     fn end_control(
         &mut self,
@@ -156,8 +142,6 @@ impl DeliSession {
 
 /// Remote control (Deli access document).
 const CONTROL: i64 = 200;
-/// Log upload; the answer to the misprinted 207 carries it too (Deli access document).
-const LOG_UPLOAD: i64 = 201;
 /// Test command that returns its content (chosen by us).
 const ECHO: &str = "echo";
 /// Commands that run at the device at once; further ones are answered "busy" (not documented; chosen by us).

@@ -64,12 +64,8 @@ impl DeliSession {
         }
         fact("qr", self.qr());
         fact("qr_printed", qr::printed(&self.identity.model, "auto"));
-        if let Some(plan) = &self.upgrade.plan {
-            fact("update", format!("update {} available, waiting for the update engine", plan.version));
-            if let Some(start) = plan.start {
-                fact("update_start", start.to_string());
-            }
-            fact("update_forced", plan.forced.to_string());
+        if let Some(update) = self.upgrade.text() {
+            fact("update", update);
         }
         if let Some(code) = self.bond.unbind_refused {
             fact("unbinding", format!("refused by the platform with code {code}"));

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::DeliSession;
 use crate::message::Mid;
-use crate::ota::Plan;
+use crate::ota::Settled;
 
 /// Organisation last seen; empty: unbound.
 pub const ORGANISATION: &str = "organisation";
@@ -21,7 +21,7 @@ pub const UNBINDING: &str = "unbinding";
 pub const WIPE: &str = "wipe";
 /// Name that the platform gave the device.
 pub const NAME: &str = "name";
-/// Firmware plan.
+/// The last firmware update that was over.
 pub const OTA: &str = "ota";
 /// Our own messages that could not be sent yet, as a JSON array.
 pub const QUEUE: &str = "queue";
@@ -50,7 +50,7 @@ impl DeliSession {
         self.bond.wipe_pending = stored.contains_key(WIPE) && self.settings.wipe_action.is_some();
         let applications = stored.get(APPLICATIONS).and_then(|bytes| serde_json::from_slice(bytes).ok());
         self.bond.applications = applications.unwrap_or_default();
-        self.upgrade.plan = stored.get(OTA).and_then(|bytes| Plan::restore(bytes));
+        self.upgrade.settled = stored.get(OTA).and_then(|bytes| serde_json::from_slice::<Settled>(bytes).ok());
         let queue: Option<Vec<StoredMessage>> = stored.get(QUEUE).and_then(|bytes| serde_json::from_slice(bytes).ok());
         for message in queue.into_iter().flatten() {
             self.uplink.take_own(message.mid.map(Mid::Text), message.to, message.data);

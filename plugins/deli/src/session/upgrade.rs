@@ -1,39 +1,93 @@
-//! Firmware upgrades, up to the point where the image would be offered to the host: there is no update engine yet, so a
-//! plan is checked, drawn, stored and shown, and nothing is loaded, installed or reported as done or failed.
+//! Firmware upgrades. What the platform offers goes on to the host, which loads and installs it at its time and over
+//! restarts; what became of it is told in the platform's words: a success by action 101 with the new version, a failure by
+//! alarm 105. There are no words for progress, and none by which the platform takes an offer back.
 
-use polylink_plugin_sdk::Now;
+use polylink_plugin_sdk::services::id;
+use polylink_plugin_sdk::services::ota::{Failure, Phase as UpdatePhase, Request as OtaRequest, Target, Update};
 use polylink_plugin_sdk::session::Level;
+use polylink_plugin_sdk::{Context, Now, Output, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::connection::Phase;
-use super::{DeliSession, clock, storage};
-use crate::config::OtaSettings;
+use super::{DeliSession, Timer, clock, storage};
+use crate::config::{OtaSettings, OtaTarget};
 use crate::message::{Envelope, said};
-use crate::ota::{Firmware, FirmwareError, Plan, wants_query};
+use crate::ota::{Firmware, FirmwareError, Settled, is_forced, wants_query};
 use crate::requests::{self, Request};
 
-/// What is known of a coming upgrade.
+/// What is known of upgrades.
 #[derive(Debug, Default)]
 pub struct Upgrade {
-    /// The plan, if there is one.
-    pub plan: Option<Plan>,
+    /// True if the host can load and install firmware.
+    can_install: bool,
+    /// Those that the host has, without the ones acknowledged since.
+    list: Vec<Update>,
+    /// Ids of failed ones for which the alarm was raised.
+    raised: Vec<String>,
+    /// The last one that was over.
+    pub settled: Option<Settled>,
+    /// A normal upgrade that waits for the clock.
+    undated: Option<Firmware>,
+    /// Version that this host cannot install.
+    out_of_reach: Option<String>,
 }
 
 impl Upgrade {
-    /// A forced upgrade makes the device "not usable" until it is done. As long as nothing can do it, that is obeyed
-    /// only where the settings say so.
+    /// What the host says at the start.
+    pub fn of(context: &Context) -> Self {
+        let can_install = context.services.contains(&id::OTA);
+        Self { can_install, list: context.updates.clone(), ..Self::default() }
+    }
+
+    /// A forced upgrade makes the device "not usable" until it is done (Deli access document, 103).
     pub fn holds_messages(&self, settings: &OtaSettings) -> bool {
-        settings.force_holds_reports && self.plan.as_ref().is_some_and(|plan| plan.forced)
+        settings.force_holds_reports && self.list.iter().any(|update| is_forced(&update.id) && !update.phase.is_over())
+    }
+
+    /// For people; `None` if there is nothing to say.
+    pub fn text(&self) -> Option<String> {
+        let Some(update) = self.list.last() else {
+            let undated = self.undated.as_ref().map(|firmware| format!("{}: waiting for the clock", firmware.version));
+            let out_of_reach =
+                || self.out_of_reach.as_ref().map(|version| format!("{version}: this host installs none"));
+            return undated.or_else(out_of_reach);
+        };
+        let Update { version, percent, reason, .. } = update;
+        Some(match update.phase {
+            UpdatePhase::Waiting => format!("{version}: waiting"),
+            UpdatePhase::Downloading => format!("{version}: loading, {percent} %"),
+            UpdatePhase::Installing => format!("{version}: being installed"),
+            UpdatePhase::Finished => format!("{version}: installed"),
+            UpdatePhase::Failed(_) => format!("{version}: failed, {reason}"),
+        })
+    }
+
+    /// Those that can still be taken back, but for the one with this id.
+    fn waiting<'a>(&'a self, but: Option<&'a str>) -> impl Iterator<Item = &'a Update> {
+        let is_other = move |update: &&Update| Some(update.id.as_str()) != but;
+        self.list.iter().filter(|update| update.phase == UpdatePhase::Waiting).filter(is_other)
     }
 }
 
 impl DeliSession {
     /// The firmware version that runs; empty: not known.
     pub(super) fn version(&self) -> &str {
-        let facts = [self.facts.mcu_software.as_str(), self.facts.module_software.as_str()];
-        let known = facts.into_iter().find(|version| !version.is_empty()).unwrap_or_default();
+        let known = match self.target() {
+            Target::Mcu => &self.facts.mcu_software,
+            _ => &self.facts.module_software,
+        };
         self.settings.product_version.as_deref().unwrap_or(known)
+    }
+
+    /// Whose firmware the platform offers. It knows one version of the device only.
+    fn target(&self) -> Target {
+        match self.settings.ota.target {
+            Some(OtaTarget::Module) => Target::Module,
+            Some(OtaTarget::Mcu) => Target::Mcu,
+            None if self.facts.mcu_software.is_empty() => Target::Module,
+            None => Target::Mcu,
+        }
     }
 
     pub(super) fn take_upgrade_notice(&mut self, envelope: &Envelope) {
@@ -49,7 +103,7 @@ impl DeliSession {
         }
     }
 
-    /// Asks for the firmware if the version differs from what runs and from what is planned already.
+    /// Asks for the firmware if the version differs from what runs.
     pub(super) fn consider_version(&mut self, offered: Option<&str>) {
         if wants_query(self.version(), offered, self.settings.ota.only_newer) && matches!(self.phase, Phase::Online(_))
         {
@@ -59,56 +113,179 @@ impl DeliSession {
 
     pub(super) fn take_firmware(&mut self, now: Now, firmware: Result<Firmware, FirmwareError>) {
         match firmware {
-            Ok(firmware) if !wants_query(self.version(), Some(&firmware.version), self.settings.ota.only_newer) => {
-                self.forget_reached_plan();
+            Ok(firmware) if wants_query(self.version(), Some(&firmware.version), self.settings.ota.only_newer) => {
+                self.offer(now, firmware);
             }
-            Ok(firmware) => {
-                let random = &mut self.random;
-                let draw = |most: u32| u32::try_from(random.below(u64::from(most) + 1)).unwrap_or(most);
-                let mut plan = Plan::of(firmware, self.upgrade.plan.as_ref(), &self.settings.ota, draw);
-                plan.schedule(clock::unix_s(&self.clock, now), now.utc_offset_s, &self.settings.ota);
-                if self.upgrade.plan.as_ref() != Some(&plan) {
-                    self.info(format!("update {} available, waiting for the update engine", plan.version));
-                    self.store_plan(plan);
-                }
+            Ok(_) => {
+                self.upgrade.undated = None;
+                self.upgrade.out_of_reach = None;
+                self.withdraw(None);
             }
             Err(error) => {
                 self.log(Level::Error, format!("the firmware that the platform offers is not taken: {error}"));
-                self.alarm(now, UPGRADE_FAILED, &error.to_string());
+                // The same code is not raised again within minutes, and this offer will come again.
+                let _ = self.alarm(now, &error.to_string());
             }
         }
     }
 
-    /// Gives a plan its start once the clock is set.
-    pub(super) fn schedule_upgrade(&mut self, now: Now) {
-        let unix_s = clock::unix_s(&self.clock, now);
-        let Some(mut plan) = self.upgrade.plan.clone() else { return };
-        if plan.schedule(unix_s, now.utc_offset_s, &self.settings.ota) {
-            self.store_plan(plan);
+    /// Passes a firmware on to the host, in place of others that did not begin.
+    fn offer(&mut self, now: Now, firmware: Firmware) {
+        if !self.upgrade.can_install {
+            if self.upgrade.out_of_reach.as_ref() != Some(&firmware.version) {
+                self.info(format!("update {} is available, but this host installs none", firmware.version));
+            }
+            self.upgrade.out_of_reach = Some(firmware.version);
+            return;
         }
-    }
-
-    /// A plan whose version runs by now is done.
-    pub(super) fn forget_reached_plan(&mut self) {
-        let version = self.version().trim().to_owned();
-        if self.upgrade.plan.as_ref().is_some_and(|plan| plan.version == version) {
-            self.upgrade.plan = None;
+        let id = firmware.id();
+        self.withdraw(Some(&id));
+        self.upgrade.undated = None;
+        let unix_s = clock::unix_s(&self.clock, now);
+        let is_settled = self.upgrade.settled.as_ref().is_some_and(|settled| settled.holds(&id, unix_s));
+        if is_settled || self.upgrade.list.iter().any(|update| update.id == id) {
+            return;
+        }
+        if self.upgrade.settled.take().is_some() {
             self.remove(storage::OTA);
         }
-    }
-
-    fn store_plan(&mut self, plan: Plan) {
-        let stored = serde_json::to_vec(&plan).expect("texts and numbers always become JSON");
-        self.put(storage::OTA, stored);
-        self.upgrade.plan = Some(plan);
-    }
-
-    fn alarm(&mut self, now: Now, code: i64, message: &str) {
-        if self.settings.supports(requests::ALARM) && !self.bond.unbinding {
-            self.requests.alarm(now.monotonic, code, message);
+        let target = self.target();
+        let random = &mut self.random;
+        let draw = |most: u32| u32::try_from(random.below(u64::from(most) + 1)).unwrap_or(most);
+        match firmware.clone().offer(target, unix_s, now.utc_offset_s, &self.settings.ota, draw) {
+            Some(offer) => self.outputs.push(Output::Ota(OtaRequest::Offer(Box::new(offer)))),
+            None => self.upgrade.undated = Some(firmware),
         }
     }
+
+    /// The clock is set: what waited for it can be offered.
+    pub(super) fn offer_undated(&mut self, now: Now) {
+        if let Some(firmware) = self.upgrade.undated.take() {
+            self.offer(now, firmware);
+        }
+    }
+
+    /// Takes back what did not begin, but for the update with this id.
+    fn withdraw(&mut self, but: Option<&str>) {
+        let withdrawn = self.upgrade.waiting(but).map(|update| Output::Ota(OtaRequest::Cancel(update.id.clone())));
+        self.outputs.extend(withdrawn);
+    }
+
+    /// What runs changed, or is known for the first time: an update that brings nothing else is not needed.
+    pub(super) fn withdraw_what_runs(&mut self) {
+        let version = self.version().trim();
+        let needless = self.upgrade.waiting(None).filter(|update| update.version == version);
+        let needless: Vec<Output> = needless.map(|update| Output::Ota(OtaRequest::Cancel(update.id.clone()))).collect();
+        self.outputs.extend(needless);
+    }
+
+    pub(super) fn take_updates(&mut self, now: Now, list: Vec<Update>) {
+        let is_finished = |update: &Update| update.phase == UpdatePhase::Finished;
+        let has_news =
+            list.iter().filter(|update| is_finished(update)).any(|update| !self.upgrade.list.contains(update));
+        self.upgrade.list = list;
+        if has_news && matches!(self.phase, Phase::Online(_)) {
+            self.ask_info();
+        }
+        self.settle_updates(now);
+    }
+
+    /// Notes updates that are over, and raises the alarm for those that failed.
+    pub(super) fn settle_updates(&mut self, now: Now) {
+        if matches!(self.phase, Phase::Idle) {
+            return;
+        }
+        let over: Vec<Update> = self.upgrade.list.iter().filter(|update| update.phase.is_over()).cloned().collect();
+        for update in over {
+            let UpdatePhase::Failed(failure) = update.phase else {
+                // The success is told by 101, and acknowledged by its answer.
+                if self.settings.supports(requests::DEVICE_INFO) {
+                    self.note_settled(now, update.id);
+                } else {
+                    self.acknowledge(&update.id);
+                }
+                continue;
+            };
+            if failure == Failure::Cancelled {
+                self.acknowledge(&update.id);
+                continue;
+            }
+            if self.upgrade.raised.contains(&update.id) || self.bond.unbinding {
+                continue;
+            }
+            self.note_settled(now, update.id.clone());
+            if let Some(later) = self.alarm(now, &said_of(&update, failure)) {
+                self.timers.set(Timer::Alarm, later);
+            } else {
+                self.warn(format!("update {} failed: {}", update.version, update.reason));
+                self.upgrade.raised.push(update.id);
+            }
+        }
+    }
+
+    /// Acknowledges failures whose alarm was answered, or was said often enough.
+    pub(super) fn acknowledge_failures(&mut self) {
+        if !self.upgrade.raised.is_empty() && !self.requests.is_asking(requests::ALARM) {
+            for id in std::mem::take(&mut self.upgrade.raised) {
+                self.acknowledge(&id);
+            }
+        }
+    }
+
+    /// The platform has taken action 101 with this content.
+    pub(super) fn acknowledge_success(&mut self, told: Option<&RawValue>) {
+        if told.map(RawValue::get) != Some(self.info_data().get()) {
+            return;
+        }
+        let finished = self.upgrade.list.iter().filter(|update| update.phase == UpdatePhase::Finished);
+        let finished: Vec<String> = finished.map(|update| update.id.clone()).collect();
+        for id in finished {
+            self.acknowledge(&id);
+        }
+    }
+
+    fn acknowledge(&mut self, id: &str) {
+        self.upgrade.list.retain(|update| update.id != id);
+        self.outputs.push(Output::Ota(OtaRequest::Acknowledge(id.to_owned())));
+    }
+
+    /// A device whose version does not become the one that was promised must not install the same firmware for ever.
+    fn note_settled(&mut self, now: Now, id: String) {
+        if self.upgrade.settled.as_ref().is_none_or(|settled| settled.id != id) {
+            let settled = Settled { id, at: clock::unix_s(&self.clock, now) };
+            let stored = serde_json::to_vec(&settled).expect("texts and numbers always become JSON");
+            self.put(storage::OTA, stored);
+            self.upgrade.settled = Some(settled);
+        }
+    }
+
+    /// Raises the alarm "upgrade failed"; if that is too early, returns when it may be.
+    fn alarm(&mut self, now: Now, message: &str) -> Option<Timestamp> {
+        if !self.settings.supports(requests::ALARM) || self.bond.unbinding {
+            return None;
+        }
+        self.requests.alarm(now.monotonic, UPGRADE_FAILED, message)
+    }
+}
+
+/// Why it failed, for the platform's people.
+fn said_of(update: &Update, failure: Failure) -> String {
+    let kind = match failure {
+        Failure::Unsupported => "this device cannot install it",
+        Failure::Policy => "the owner's rules forbid it",
+        Failure::Download => "it could not be loaded",
+        Failure::Digest => "it is not what was promised",
+        Failure::Space => "it is too large",
+        Failure::Install => "it could not be installed",
+        Failure::TooLate => "its time was over",
+        Failure::Cancelled | Failure::Other => "it failed",
+    };
+    let Update { version, reason, .. } = update;
+    let message = if reason.is_empty() { format!("{version}: {kind}") } else { format!("{version}: {kind}: {reason}") };
+    message.chars().take(LONGEST_REASON).collect()
 }
 
 /// "Device alarm: upgrade failed" (Deli access document, error codes).
 const UPGRADE_FAILED: i64 = 200;
+/// Longest reason told to the platform in characters (not documented; chosen by us).
+const LONGEST_REASON: usize = 256;

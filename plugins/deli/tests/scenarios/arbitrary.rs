@@ -1,5 +1,6 @@
 //! Whatever comes, in whatever order: the session never panics, never loops, and asks for a bounded number of things.
 
+use polylink_plugin_sdk::services::ota::{Failure, Phase, Update};
 use polylink_plugin_sdk::services::{Reason, module, mqtt, network};
 use polylink_plugin_sdk::{
     Cause, DatapointId, Input, Outcome, OutcomeResult, Output, Report, ReportBody, RequestId, Value as Datum, WallTime,
@@ -24,6 +25,9 @@ enum Step {
     Refuse(u8),
     Module(u8),
     Network(bool),
+    /// The updates are now these: ids and phases.
+    Updates(Vec<(u8, u8)>),
+    LogsSent(usize, u64),
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -98,6 +102,8 @@ fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Refuse),
         1 => any::<u8>().prop_map(Step::Module),
         1 => any::<bool>().prop_map(Step::Network),
+        2 => prop::collection::vec(any::<(u8, u8)>(), 0..4).prop_map(Step::Updates),
+        1 => (0..4_usize, 0..2_u64).prop_map(|(which, bytes)| Step::LogsSent(which, bytes)),
     ]
 }
 
@@ -112,6 +118,7 @@ struct Asked {
     publishes: Vec<RequestId>,
     commands: Vec<RequestId>,
     connections: Vec<RequestId>,
+    uploads: Vec<RequestId>,
 }
 
 impl Asked {
@@ -127,10 +134,11 @@ impl Asked {
                     self.publishes.push(id);
                 }
                 Output::Submit(id, _) => self.commands.push(id),
+                Output::SendLogs(id, _) => self.uploads.push(id),
                 _ => {}
             }
         }
-        for list in [&mut self.publishes, &mut self.commands, &mut self.connections] {
+        for list in [&mut self.publishes, &mut self.commands, &mut self.connections, &mut self.uploads] {
             let surplus = list.len().saturating_sub(64);
             list.drain(..surplus);
         }
@@ -139,8 +147,21 @@ impl Asked {
     }
 }
 
+fn update((id, phase): (u8, u8)) -> Update {
+    let phase = match phase % 6 {
+        0 => Phase::Waiting,
+        1 => Phase::Downloading,
+        2 => Phase::Installing,
+        3 => Phase::Finished,
+        4 => Phase::Failed(Failure::Cancelled),
+        _ => Phase::Failed(Failure::Install),
+    };
+    let id = if id % 2 == 0 { format!("force:{id}") } else { id.to_string() };
+    Update { id, version: "1.1".to_owned(), phase, ..Update::default() }
+}
+
 fn run(steps: Vec<Step>) {
-    let settings = json!({"unbind_supported": true, "wipe_action": "erase", "enable_test_commands": true, "ota_force_holds_reports": true});
+    let settings = json!({"unbind_supported": true, "wipe_action": "erase", "enable_test_commands": true});
     let mut cloud = Cloud::connected(settings);
     let mut asked = Asked::default();
     for step in steps {
@@ -196,6 +217,12 @@ fn run(steps: Vec<Step>) {
                 2 => module::Event::BindWindow(u32::from(which)),
                 _ => module::Event::Changed(module::Facts { mcu_software: which.to_string(), ..Default::default() }),
             }),
+            Step::Updates(list) => cloud.host.updates_changed(list.into_iter().map(update).collect()),
+            Step::LogsSent(which, bytes) => {
+                if let Some(id) = pick(&asked.uploads, which) {
+                    cloud.host.logs_sent(*id, Ok(bytes));
+                }
+            }
             Step::Network(up) => {
                 cloud.host.interfaces_changed(if up { vec![network::Interface::default()] } else { Vec::new() });
             }

@@ -1,4 +1,4 @@
-//! Remote control (200) and log upload (201).
+//! Remote control (200).
 
 use polylink_plugin_sdk::{CommandBody, DatapointId};
 use serde_json::{Value, json};
@@ -90,30 +90,4 @@ fn a_request_without_a_mid_is_carried_out_and_logged() {
     cloud.host.command_done(id);
     cloud.host.expect_silence();
     assert!(cloud.host.logs().iter().any(|(_, line)| line.contains("without a mid")));
-}
-
-#[test]
-fn logs_cannot_be_uploaded_yet_and_the_answer_says_so() {
-    for action in [201, 207] {
-        let mut cloud = Cloud::online(json!({}));
-        let data = json!({"ftp_host": "ftp.delicloud.com", "log_start": "2017-08-10", "log_end": ""});
-        cloud.say(json!({"mid": "l", "from": "u77", "action": action, "data": data}));
-        let answer = cloud.expect(201);
-        assert_eq!(answer["data"], json!({"code": 201, "msg": "log upload is not available on this device yet"}));
-    }
-}
-
-#[test]
-fn a_log_request_that_makes_no_sense_is_a_bad_parameter() {
-    let mut cloud = Cloud::online(json!({}));
-    let data = json!({"ftp_host": "h", "log_start": "2017-08-11", "log_end": "2017-08-10"});
-    cloud.say(json!({"mid": "l", "from": "u77", "action": 201, "data": data}));
-    assert_eq!(cloud.expect(201)["data"], json!({"code": 100, "msg": "bad parameter"}));
-}
-
-#[test]
-fn the_misprinted_207_can_be_refused() {
-    let mut cloud = Cloud::online(json!({"accept_207_alias": false}));
-    cloud.say(json!({"mid": "l", "from": "u77", "action": 207, "data": {"ftp_host": "h"}}));
-    assert_eq!(cloud.expect(207)["data"]["code"], 106);
 }

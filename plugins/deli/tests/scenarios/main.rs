@@ -8,5 +8,6 @@ mod cloud;
 mod connecting;
 mod control;
 mod error_codes;
+mod log_upload;
 mod starting;
 mod upgrade;

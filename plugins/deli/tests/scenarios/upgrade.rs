@@ -1,14 +1,18 @@
-//! Firmware upgrades, up to the point where an update engine would take over.
+//! Firmware upgrades: what the platform offers goes to the host, and what became of it to the platform.
 
-use polylink_plugin_sdk::services::module;
-use polylink_plugin_sdk::{ClockQuality, WallTime};
+use polylink_plugin_sdk::services::ota::{Digest, Failure, Offer, Phase, Request, Target, Update};
+use polylink_plugin_sdk::services::{id, module};
+use polylink_plugin_sdk::testing::Setup;
+use polylink_plugin_sdk::{ClockQuality, Output, WallTime};
 use serde_json::{Value, json};
 
 use crate::scenarios::cloud::{Cloud, setup};
 
-fn offer(version: &str, kind: &str) -> Value {
+const MD5: &str = "4C56FF4CE4AAF9573AA5DFF913DF997A";
+
+fn order(version: &str, kind: &str) -> Value {
     json!({"code": 0, "version": version, "upgrade_type": kind, "file_path": "http://delicloud.com/oss/xxx.zip",
-           "checksum": "4C56FF4CE4AAF9573AA5DFF913DF997A"})
+           "checksum": MD5})
 }
 
 /// A broadcast to all devices of a type or a model.
@@ -16,68 +20,318 @@ fn notice(version: &str, to: &str) -> Value {
     json!({"mid": "n", "from": "", "to": to, "time": 1, "action": 202, "data": {"version": version}})
 }
 
-/// A device with a plan for version 1.1.
-fn planned(kind: &str, changes: Value) -> Cloud {
+/// A device that got an order for version 1.1.
+fn ordered(kind: &str, changes: Value) -> Cloud {
     let mut cloud = Cloud::online(changes);
-    cloud.say(notice("1.1", "DL3785W"));
-    cloud.answer(103, offer("1.1", kind));
+    cloud.order("1.1", kind);
     cloud
 }
 
-fn stored_plan(cloud: &Cloud) -> Value {
-    serde_json::from_slice(cloud.host.stored("ota").expect("a plan is stored")).unwrap()
+/// A device whose host has this update.
+fn with(kind: &str, phase: Phase, changes: Value) -> (Cloud, Update) {
+    let mut cloud = ordered(kind, changes);
+    let offer = cloud.expect_offer();
+    let update = Update { id: offer.id, target: offer.target, version: offer.version, phase, ..Update::default() };
+    cloud.host.updates_changed(vec![update.clone()]);
+    (cloud, update)
+}
+
+impl Cloud {
+    #[track_caller]
+    fn order(&mut self, version: &str, kind: &str) {
+        self.say(notice(version, "DL3785W"));
+        self.answer(103, order(version, kind));
+    }
+
+    #[track_caller]
+    fn expect_offer(&mut self) -> Offer {
+        match self.host.expect_ota() {
+            Request::Offer(offer) => *offer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn becomes(&mut self, update: &Update, phase: Phase) {
+        let reason = if let Phase::Failed(_) = phase { "because".to_owned() } else { String::new() };
+        self.host.updates_changed(vec![Update { phase, percent: 50, reason, ..update.clone() }]);
+    }
+
+    #[track_caller]
+    fn restart_online(&mut self, newest: &str) {
+        self.host.restart();
+        self.accept();
+        self.answer(101, json!({"code": 0}));
+        self.answer_record(json!({"group_id": 1000, "product_version": newest}));
+    }
+
+    #[track_caller]
+    fn expect_nothing_about_updates(&mut self) {
+        let asked = self.host.take_outputs();
+        assert!(!asked.iter().any(|output| matches!(output, Output::Ota(_))), "{asked:?}");
+    }
+}
+
+fn acknowledge(update: &Update) -> Request {
+    Request::Acknowledge(update.id.clone())
 }
 
 #[test]
-fn a_plan_is_drawn_stored_and_shown_and_nothing_pretends_to_be_done() {
-    let mut cloud = planned("normal", json!({}));
-    cloud.assert_fact("update", "update 1.1 available, waiting for the update engine");
-    let plan = stored_plan(&cloud);
-    let (random, start) = (plan["random_s"].as_i64().unwrap(), plan["start"].as_i64().unwrap());
+fn an_order_becomes_an_offer_for_a_moment_of_the_next_night() {
+    let mut cloud = ordered("normal", json!({}));
+    let offer = cloud.expect_offer();
     // The virtual clock starts at midnight UTC.
-    let now = cloud.host.now().wall.unix_seconds();
-    assert!((0..=7200).contains(&random) && start >= now && (start - random) % 86_400 == 0, "{plan}");
-    assert_eq!(plan["md5"], "4c56ff4ce4aaf9573aa5dff913df997a");
-    cloud.host.advance(3 * 86_400_000);
-    assert_eq!(cloud.count(105), 0);
-    assert_eq!(stored_plan(&cloud), plan);
+    let now = cloud.host.now().wall.unix_ms;
+    let after_midnight = offer.not_before_ms.rem_euclid(86_400_000);
+    assert!(after_midnight <= 7_200_000 && (now..now + 2 * 86_400_000).contains(&offer.not_before_ms), "{offer:?}");
+    let md5 = [0x4C, 0x56, 0xFF, 0x4C, 0xE4, 0xAA, 0xF9, 0x57, 0x3A, 0xA5, 0xDF, 0xF9, 0x13, 0xDF, 0x99, 0x7A];
+    let expected = Offer {
+        id: format!("normal:{}:1.1", MD5.to_ascii_lowercase()),
+        target: Target::Mcu,
+        version: "1.1".to_owned(),
+        url: "http://delicloud.com/oss/xxx.zip".to_owned(),
+        digests: vec![Digest::Md5(md5)],
+        not_before_ms: offer.not_before_ms,
+        ..Offer::default()
+    };
+    assert_eq!(offer, expected);
+    cloud.host.expect_silence();
 }
 
 #[test]
-fn the_random_start_survives_restarts_and_repeated_notices() {
-    let mut cloud = planned("normal", json!({}));
-    let plan = stored_plan(&cloud);
-    cloud.host.setup().seed = [99; 32];
+fn a_forced_upgrade_starts_within_minutes() {
+    let offer = ordered("force", json!({"ota_force_spread_s": 60})).expect_offer();
+    assert_eq!((offer.not_before_ms, offer.spread_ms), (0, 60_000));
+}
+
+#[test]
+fn whose_firmware_it_is_follows_from_the_version_that_the_platform_is_told() {
+    for (changes, mcu, module, target, told) in [
+        (json!({}), "1.0", "7.0", Target::Mcu, "1.0"),
+        (json!({}), "", "7.0", Target::Module, "7.0"),
+        (json!({"ota_target": "module"}), "1.0", "7.0", Target::Module, "7.0"),
+        (json!({"ota_target": "mcu"}), "", "7.0", Target::Mcu, ""),
+        (json!({"ota_target": "module", "product_version": "5"}), "1.0", "7.0", Target::Module, "5"),
+    ] {
+        let mut setup = setup(changes.clone());
+        setup.facts.mcu_software = mcu.to_owned();
+        setup.facts.module_software = module.to_owned();
+        let mut cloud = Cloud::started(setup);
+        cloud.accept();
+        assert_eq!(cloud.expect(101)["data"]["product_version"], told, "{changes}");
+        cloud.order("9", "force");
+        assert_eq!(cloud.expect_offer().target, target, "{changes}");
+    }
+}
+
+#[test]
+fn progress_is_shown_and_not_told() {
+    let (mut cloud, update) = with("normal", Phase::Waiting, json!({}));
+    cloud.assert_fact("update", "1.1: waiting");
+    cloud.becomes(&update, Phase::Downloading);
+    cloud.assert_fact("update", "1.1: loading, 50 %");
+    cloud.becomes(&update, Phase::Installing);
+    cloud.assert_fact("update", "1.1: being installed");
+    cloud.host.expect_silence();
+}
+
+#[test]
+fn a_success_is_told_by_the_new_version_and_acknowledged_once_the_platform_has_it() {
+    let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+    cloud.host.facts_changed(module::Facts { mcu_software: "1.1".into(), ..Default::default() });
+    cloud.answer(101, json!({"code": 0}));
+    cloud.host.expect_silence();
+    cloud.becomes(&update, Phase::Finished);
+    assert_eq!(cloud.expect(101)["data"]["product_version"], "1.1");
+    cloud.host.expect_silence();
+    // Nothing is acknowledged by silence; the same question comes again.
+    cloud.host.advance(30_000);
+    cloud.answer(101, json!({"code": 0}));
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+    cloud.host.updates_changed(Vec::new());
+    cloud.host.expect_silence();
+    assert!(cloud.fact("update").is_none());
+}
+
+#[test]
+fn a_success_after_a_restart_is_told_by_the_start_sequence() {
+    let (mut cloud, update) = with("force", Phase::Installing, json!({}));
+    cloud.host.setup().updates = vec![Update { phase: Phase::Finished, ..update.clone() }];
+    cloud.host.setup().facts.mcu_software = "1.1".to_owned();
     cloud.host.restart();
     cloud.accept();
-    cloud.answer_start_keeping_version("1.1");
-    cloud.answer(103, offer("1.1", "normal"));
-    assert_eq!(stored_plan(&cloud), plan);
-    cloud.assert_fact("update", "1.1");
+    assert_eq!(cloud.answer(101, json!({"code": -1}))["data"]["product_version"], "1.1");
+    cloud.host.advance(5_000);
+    cloud.answer(101, json!({"code": 0}));
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
 }
 
 #[test]
-fn another_version_replaces_the_plan() {
-    let mut cloud = planned("normal", json!({}));
-    cloud.say(notice("1.2", "KQ"));
-    cloud.answer(103, offer("1.2", "normal"));
-    assert_eq!(stored_plan(&cloud)["version"], "1.2");
+fn every_kind_of_failure_raises_the_alarm_and_is_acknowledged_with_its_answer() {
+    for (failure, says) in [
+        (Failure::Other, "1.1: it failed: because"),
+        (Failure::Unsupported, "1.1: this device cannot install it: because"),
+        (Failure::Policy, "1.1: the owner's rules forbid it: because"),
+        (Failure::Download, "1.1: it could not be loaded: because"),
+        (Failure::Digest, "1.1: it is not what was promised: because"),
+        (Failure::Space, "1.1: it is too large: because"),
+        (Failure::Install, "1.1: it could not be installed: because"),
+        (Failure::TooLate, "1.1: its time was over: because"),
+    ] {
+        let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+        cloud.becomes(&update, Phase::Failed(failure));
+        cloud.becomes(&update, Phase::Failed(failure));
+        let asked = cloud.expect(105);
+        assert_eq!(asked["data"], json!({"code": 200, "msg": says}));
+        cloud.host.expect_silence();
+        // Text 1.1 misprints the action of the answer.
+        cloud.say(json!({"mid": asked["mid"], "action": 104, "data": {"code": 0}}));
+        assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+        cloud.host.expect_silence();
+    }
 }
 
 #[test]
-fn a_plan_waits_for_the_clock() {
+fn an_alarm_that_nobody_answers_is_said_three_times_and_then_acknowledged() {
+    let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+    cloud.becomes(&update, Phase::Failed(Failure::Install));
+    cloud.host.advance(89_000);
+    assert_eq!(cloud.count(105), 3);
+    cloud.host.advance(1_000);
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+}
+
+#[test]
+fn a_failure_while_away_is_told_after_the_next_connection() {
+    let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+    cloud.cut();
+    cloud.becomes(&update, Phase::Failed(Failure::Install));
+    cloud.reconnect();
+    cloud.answer(105, json!({"code": 0}));
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+}
+
+#[test]
+fn a_failure_that_was_not_acknowledged_is_told_after_a_restart() {
+    let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+    cloud.becomes(&update, Phase::Failed(Failure::Install));
+    cloud.host.restart();
+    cloud.accept();
+    cloud.answer(105, json!({"code": 0}));
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+}
+
+#[test]
+fn a_second_failure_within_minutes_is_told_when_the_alarm_may_be_raised_again() {
+    let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+    cloud.becomes(&update, Phase::Failed(Failure::Download));
+    cloud.answer(105, json!({"code": 0}));
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+    let next = Update { id: "force:1.2".to_owned(), version: "1.2".to_owned(), ..update };
+    cloud.becomes(&next, Phase::Failed(Failure::Digest));
+    cloud.host.advance(599_000);
+    cloud.host.expect_silence();
+    cloud.host.advance(1_000);
+    assert_eq!(cloud.answer(105, json!({"code": 0}))["data"]["msg"], "1.2: it is not what was promised: because");
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&next));
+}
+
+#[test]
+fn a_firmware_that_failed_is_not_tried_again_for_a_day_unless_another_one_comes() {
+    let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+    cloud.becomes(&update, Phase::Failed(Failure::Install));
+    cloud.answer(105, json!({"code": 0}));
+    cloud.host.updates_changed(Vec::new());
+    cloud.host.restart();
+    cloud.accept();
+    cloud.answer_start(json!({"group_id": 1000}));
+    cloud.order("1.1", "normal");
+    cloud.host.expect_silence();
+    cloud.order("1.1", "force");
+    assert_eq!(cloud.expect_offer().id, update.id.replace("normal", "force"));
+    assert!(cloud.host.stored("ota").is_none());
+    cloud.order("1.1", "normal");
+    assert_eq!(cloud.expect_offer().id, update.id);
+}
+
+#[test]
+fn a_firmware_that_does_not_bring_the_promised_version_is_not_installed_for_ever() {
+    let (mut cloud, update) = with("normal", Phase::Installing, json!({}));
+    cloud.becomes(&update, Phase::Finished);
+    cloud.answer(101, json!({"code": 0}));
+    assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+    cloud.host.updates_changed(Vec::new());
+    cloud.order("1.1", "normal");
+    cloud.host.expect_silence();
+    cloud.host.advance(86_400_000);
+    cloud.host.take_outputs();
+    cloud.order("1.1", "normal");
+    assert_eq!(cloud.expect_offer().id, update.id);
+}
+
+#[test]
+fn an_order_that_comes_again_changes_nothing_also_after_a_restart() {
+    for phase in [Phase::Waiting, Phase::Downloading, Phase::Installing] {
+        let (mut cloud, _) = with("normal", phase, json!({}));
+        cloud.order("1.1", "normal");
+        cloud.host.expect_silence();
+        cloud.host.setup().seed = [99; 32];
+        cloud.restart_online("1.1");
+        cloud.answer(103, order("1.1", "normal"));
+        cloud.expect_nothing_about_updates();
+    }
+}
+
+#[test]
+fn another_order_replaces_one_that_waits_and_follows_one_that_began() {
+    for (phase, is_cancelled) in [(Phase::Waiting, true), (Phase::Downloading, false), (Phase::Installing, false)] {
+        for (version, kind) in [("1.2", "normal"), ("1.1", "force")] {
+            let (mut cloud, update) = with("normal", phase, json!({}));
+            cloud.order(version, kind);
+            if is_cancelled {
+                assert_eq!(cloud.host.expect_ota(), Request::Cancel(update.id.clone()));
+            }
+            assert_eq!(cloud.expect_offer().version, version);
+            cloud.host.expect_silence();
+            cloud.becomes(&update, Phase::Failed(Failure::Cancelled));
+            assert_eq!(cloud.host.expect_ota(), acknowledge(&update));
+            cloud.host.expect_silence();
+        }
+    }
+}
+
+#[test]
+fn an_order_for_what_runs_takes_back_what_waits() {
+    let (mut cloud, update) = with("normal", Phase::Waiting, json!({}));
+    cloud.order("1.3", "normal");
+    cloud.host.take_outputs();
+    cloud.say(notice("1.3", "KQ"));
+    cloud.answer(103, order("1.0", "normal"));
+    assert_eq!(cloud.host.expect_ota(), Request::Cancel(update.id));
+}
+
+#[test]
+fn reaching_the_version_takes_back_what_waits() {
+    let (mut cloud, update) = with("normal", Phase::Waiting, json!({}));
+    cloud.host.facts_changed(module::Facts { mcu_software: "1.1".into(), ..Default::default() });
+    assert_eq!(cloud.host.expect_ota(), Request::Cancel(update.id));
+    assert_eq!(cloud.expect(101)["data"]["product_version"], "1.1");
+}
+
+#[test]
+fn a_normal_upgrade_waits_for_the_clock() {
     let mut setup = setup(json!({}));
     setup.wall = WallTime { unix_ms: 0, quality: ClockQuality::UNSET };
     let mut cloud = Cloud::started(setup);
     cloud.accept();
-    cloud.answer_record(json!({"group_id": 1, "product_version": "1.1"}));
-    cloud.answer(103, offer("1.1", "force"));
-    assert_eq!(stored_plan(&cloud)["start"], json!(null));
     let asked = cloud.expect(100);
+    cloud.answer(101, json!({"code": 0}));
+    cloud.answer_record(json!({"group_id": 1, "product_version": "1.1"}));
+    cloud.answer(103, order("1.1", "normal"));
+    cloud.assert_fact("update", "1.1: waiting for the clock");
+    cloud.expect_nothing_about_updates();
     cloud.say(json!({"mid": asked["mid"], "time": 1_502_867_044, "action": 100, "data": {"code": 0}}));
-    let plan = stored_plan(&cloud);
-    assert_eq!(plan["start"], 1_502_867_044 + plan["random_s"].as_i64().unwrap());
-    assert!(plan["random_s"].as_i64().unwrap() <= 300);
+    assert!(cloud.expect_offer().not_before_ms > 1_502_867_044_000);
 }
 
 #[test]
@@ -91,15 +345,7 @@ fn a_version_that_runs_already_is_not_asked_for() {
 }
 
 #[test]
-fn reaching_the_version_ends_the_plan() {
-    let mut cloud = planned("normal", json!({}));
-    cloud.host.facts_changed(module::Facts { mcu_software: "1.1".into(), ..Default::default() });
-    assert!(cloud.host.stored("ota").is_none() && cloud.fact("update").is_none());
-    assert_eq!(cloud.expect(101)["data"]["product_version"], "1.1");
-}
-
-#[test]
-fn an_offer_that_cannot_be_used_raises_an_alarm_once() {
+fn an_order_that_cannot_be_used_raises_an_alarm_once() {
     for (member, value) in [
         ("file_path", json!("ftp://h/x")),
         ("file_path", json!("http://elsewhere/x")),
@@ -109,30 +355,42 @@ fn an_offer_that_cannot_be_used_raises_an_alarm_once() {
         let mut cloud = Cloud::online(json!({"ota_allowed_hosts": ["delicloud.com"]}));
         for round in 0..2 {
             cloud.say(json!({"mid": "n", "action": 202, "data": {"version": "1.1"}}));
-            let mut bad = offer("1.1", "normal");
+            let mut bad = order("1.1", "normal");
             bad[member] = value.clone();
             cloud.answer(103, bad);
             assert_eq!(cloud.count(105), usize::from(round == 0), "{member} {value}");
         }
-        assert!(cloud.host.stored("ota").is_none());
     }
 }
 
 #[test]
-fn a_forced_upgrade_holds_business_messages_only_where_the_settings_say_so() {
-    for (holds, sent) in [(false, 1), (true, 0)] {
-        let mut cloud = planned("force", json!({"ota_force_holds_reports": holds}));
-        cloud.assert_fact("update_forced", "true");
+fn a_forced_upgrade_holds_business_messages_until_it_is_over() {
+    for (kind, changes, held) in [
+        ("force", json!({}), true),
+        ("force", json!({"ota_force_holds_reports": false}), false),
+        ("normal", json!({}), false),
+    ] {
+        let (mut cloud, update) = with(kind, Phase::Waiting, changes);
         cloud.report(1);
-        assert_eq!(cloud.count(300), sent);
+        assert_eq!(cloud.count(300), usize::from(!held), "{kind}");
+        cloud.becomes(&update, Phase::Failed(Failure::Install));
+        assert_eq!(cloud.count(300), usize::from(held), "{kind}");
     }
 }
 
-impl Cloud {
-    #[track_caller]
-    fn answer_start_keeping_version(&mut self, version: &str) {
-        self.answer(100, json!({"code": 0}));
-        self.answer(101, json!({"code": 0}));
-        self.answer_record(json!({"group_id": 1000, "product_version": version}));
-    }
+#[test]
+fn without_the_service_the_firmware_is_asked_for_and_shown_and_nothing_pretends_to_be_done() {
+    let setup = Setup { services: vec![id::MQTT, id::HTTP, id::STORE, id::MODULE], ..setup(json!({})) };
+    let mut cloud = Cloud::started(setup);
+    cloud.accept();
+    cloud.answer_start(json!({"group_id": 1000}));
+    cloud.order("1.1", "force");
+    cloud.assert_fact("update", "1.1: this host installs none");
+    cloud.report(1);
+    assert_eq!(cloud.count(300), 1);
+    cloud.host.advance(3 * 86_400_000);
+    assert_eq!(cloud.count(105), 0);
+    cloud.say(notice("1.2", "KQ"));
+    cloud.answer(103, order("1.0", "force"));
+    assert!(cloud.fact("update").is_none());
 }
