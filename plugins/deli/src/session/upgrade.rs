@@ -142,6 +142,7 @@ impl DeliSession {
         self.withdraw(Some(&id));
         self.upgrade.undated = None;
         let unix_s = clock::unix_s(&self.clock, now);
+        self.date_settled(unix_s);
         let is_settled = self.upgrade.settled.as_ref().is_some_and(|settled| settled.holds(&id, unix_s));
         if is_settled || self.upgrade.list.iter().any(|update| update.id == id) {
             return;
@@ -252,11 +253,21 @@ impl DeliSession {
     /// A device whose version does not become the one that was promised must not install the same firmware for ever.
     fn note_settled(&mut self, now: Now, id: String) {
         if self.upgrade.settled.as_ref().is_none_or(|settled| settled.id != id) {
-            let settled = Settled { id, at: clock::unix_s(&self.clock, now) };
-            let stored = serde_json::to_vec(&settled).expect("texts and numbers always become JSON");
-            self.put(storage::OTA, stored);
-            self.upgrade.settled = Some(settled);
+            self.store_settled(Settled { id, at: clock::unix_s(&self.clock, now) });
         }
+    }
+
+    /// A device without a clock of its own notes an update before it knows the time.
+    fn date_settled(&mut self, unix_s: Option<i64>) {
+        if let Some(settled) = self.upgrade.settled.take_if(|settled| settled.at.is_none() && unix_s.is_some()) {
+            self.store_settled(Settled { at: unix_s, ..settled });
+        }
+    }
+
+    fn store_settled(&mut self, settled: Settled) {
+        let stored = serde_json::to_vec(&settled).expect("texts and numbers always become JSON");
+        self.put(storage::OTA, stored);
+        self.upgrade.settled = Some(settled);
     }
 
     /// Raises the alarm "upgrade failed"; if that is too early, returns when it may be.

@@ -335,6 +335,29 @@ fn a_normal_upgrade_waits_for_the_clock() {
 }
 
 #[test]
+fn a_firmware_that_failed_before_the_clock_was_set_rests_from_then_on() {
+    let mut setup = setup(json!({}));
+    setup.wall = WallTime { unix_ms: 0, quality: ClockQuality::UNSET };
+    setup.stored.insert("ota".to_owned(), br#"{"id":"force:0:1","at":null}"#.to_vec());
+    let mut cloud = Cloud::started(setup);
+    cloud.accept();
+    cloud.order("1.1", "force");
+    let offer = cloud.expect_offer();
+    let update = Update { id: offer.id, version: offer.version, ..Update::default() };
+    cloud.becomes(&update, Phase::Failed(Failure::Install));
+    cloud.host.updates_changed(Vec::new());
+    for day in 0..2 {
+        cloud.host.set_wall(1_502_867_044_000 + day * 86_400_000, ClockQuality::SYNCED);
+        cloud.order("1.1", "force");
+        if day == 0 {
+            cloud.expect_nothing_about_updates();
+        } else {
+            cloud.expect_offer();
+        }
+    }
+}
+
+#[test]
 fn a_version_that_runs_already_is_not_asked_for() {
     let mut cloud = Cloud::connected(json!({}));
     cloud.answer_record(json!({"group_id": 1000, "product_version": " 1.0 "}));
