@@ -135,6 +135,22 @@ impl Api {
     }
 }
 
+/// Asks what a firmware file is, without loading it: the headers of its download tell.
+#[must_use]
+pub fn look_at_file(url: &str) -> Request {
+    Request {
+        method: "HEAD".into(),
+        url: url.to_owned(),
+        headers: vec![("Content-Type".into(), "application/text".into())],
+        timeout_ms: TIMEOUT_MS,
+        max_body: MAX_BODY,
+        redirects: REDIRECTS,
+        ..Request::default()
+    }
+}
+
+/// Not documented; chosen by us: files may lie elsewhere than the cloud says.
+const REDIRECTS: u8 = 3;
 /// Not documented; chosen by us: the device starts without the cloud meanwhile, so there is no hurry.
 const TIMEOUT_MS: u32 = 15_000;
 /// One attempt at a firmware check (Gizwits GAgent product specification 0.9.5, chapter 9).

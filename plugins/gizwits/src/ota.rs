@@ -1,10 +1,10 @@
-//! Firmware decisions: what is asked of the cloud and when, which firmware the device should run, and whether a file is
-//! it. Nothing is loaded here, and nothing yet carries a plan out: [`Upgrades::offers`] is what there is to load.
+//! Firmware decisions: what is asked of the cloud and when, and which firmware the device should run. The host loads and
+//! installs it; [`order`] is what it is told.
 //!
-//! Invariant: one check is outstanding at most, and at most one of each kind waits; there is one plan of each kind at
-//! most, and its address can be loaded from.
+//! Invariant: one check is outstanding at most, and at most one of each kind waits; what is [`Wanted`] can be loaded.
 
 mod file;
+pub mod order;
 #[cfg(test)]
 mod tests;
 
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::api::{ApiError, Kind, Offer, Reaction, Target};
 use crate::identity::Fids;
 
-pub use file::{FileError, FileFormat, FirmwareFile};
-/// Under which key of the store the plans lie.
+pub use file::{FileError, FirmwareFile};
+/// Under which key of the store lies what is not tried again.
 pub const STORE_KEY: &str = "upgrades";
 
 /// A question to the cloud.
@@ -50,42 +50,32 @@ pub struct Running<'a> {
 }
 
 /// Firmware that the device should run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Plan {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
     /// Whose.
     pub kind: Kind,
     /// Which.
     pub target: Target,
     /// Where it is: an http or https address.
     pub url: String,
-    /// Unix seconds of when it was first offered; `None` while the clock was not set.
-    pub since: Option<u64>,
-    /// The software version that ran when it was first offered; empty if it was not known.
-    pub running: String,
 }
 
 /// What became of an offer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// It is planned now, or planned with another address: the plans are to be stored.
-    Planned(Plan),
-    /// It is planned already.
-    Known,
-    /// The device runs it. A plan that there was is gone; if `withdrew`, the plans are to be stored.
-    UpToDate {
-        /// Whether there was a plan.
-        withdrew: bool,
-    },
+    /// The device should run it.
+    Wanted(Wanted),
+    /// The device runs it, or there is none: whatever this question brought before is not offered any more.
+    UpToDate(Check),
 }
 
-/// A plan that the device has carried out, or that something else has overtaken. The release date of the new firmware
-/// is not known from it: only a download tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reached {
-    /// Whose firmware.
-    pub kind: Kind,
-    /// The firmware id to store now, and not before; `None` for a plan by version.
-    pub fid: Option<u32>,
+/// An update that is over, as it is stored: the same firmware is not tried again for [`SETTLED_S`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Settled {
+    kind: Kind,
+    target: Target,
+    /// Unix seconds; `None`: the clock was not set.
+    at: Option<u64>,
 }
 
 /// Why an offer is not taken.
@@ -96,10 +86,10 @@ pub enum OfferError {
     Address,
 }
 
-/// The checks of one start, and the plans.
+/// The checks of one start, and what is not tried again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upgrades {
-    plans: [Option<Plan>; 2],
+    settled: [Option<Settled>; 2],
     waiting: VecDeque<Kind>,
     outstanding: Option<Check>,
     /// The server does not know the checks by version. Forgotten at the next start.
@@ -107,27 +97,22 @@ pub struct Upgrades {
 }
 
 impl Upgrades {
-    /// Reads the plans that were stored; those that cannot be read are dropped, since the next check brings them back.
+    /// Reads what was stored; damaged, it counts as absent.
     #[must_use]
     pub fn restore(stored: &[u8]) -> Self {
-        let plans: Vec<Plan> = serde_json::from_slice(stored).unwrap_or_default();
+        let list: Vec<Settled> = serde_json::from_slice(stored).unwrap_or_default();
         let mut upgrades = Self::default();
-        for plan in plans.into_iter().filter(|plan| is_address(&plan.url)) {
-            let place = place(plan.kind);
-            upgrades.plans[place] = Some(plan);
+        for settled in list {
+            let place = place(settled.kind);
+            upgrades.settled[place] = Some(settled);
         }
         upgrades
     }
 
-    /// The plans, to be stored.
+    /// What is to be stored.
     #[must_use]
     pub fn to_stored(&self) -> Vec<u8> {
-        serde_json::to_vec(&self.offers().collect::<Vec<_>>()).expect("it has text keys only")
-    }
-
-    /// What there is to load, the module's first.
-    pub fn offers(&self) -> impl Iterator<Item = &Plan> {
-        self.plans.iter().flatten()
+        serde_json::to_vec(&self.settled.iter().flatten().collect::<Vec<_>>()).expect("it has text keys only")
     }
 
     /// The device has started and knows its broker: module and MCU are to be checked, in this order.
@@ -172,11 +157,10 @@ impl Upgrades {
         &mut self,
         answer: Result<Offer, ApiError>,
         running: Running<'_>,
-        unix_s: Option<u64>,
     ) -> Result<Option<Decision>, OfferError> {
         let Some(check) = self.outstanding.take() else { return Ok(None) };
         match answer {
-            Ok(offer) => self.offered(check.kind, offer, running, unix_s).map(Some),
+            Ok(offer) => decide(check.kind, offer, running).map(Some),
             Err(error) if check.scheme == Scheme::V41 && error.is_missing_path() => {
                 // The path is as unknown for the other kind, so that is not tried.
                 self.only_fid = true;
@@ -184,10 +168,7 @@ impl Upgrades {
                 self.waiting.push_front(check.kind);
                 Ok(None)
             }
-            Err(error) if error.reaction() == Reaction::NoUpgrade => {
-                let withdrew = self.withdraw(check.kind, |target| check.scheme.names(target));
-                Ok(Some(Decision::UpToDate { withdrew }))
-            }
+            Err(error) if error.reaction() == Reaction::NoUpgrade => Ok(Some(Decision::UpToDate(check))),
             // One attempt each; the next start checks again (Gizwits GAgent product specification 0.9.5, chapter 9).
             Err(_) => Ok(None),
         }
@@ -198,81 +179,60 @@ impl Upgrades {
         self.outstanding = None;
     }
 
-    /// The cloud offers firmware, in an answer or a push.
-    ///
-    /// A version is wanted if it is another than the running one. (The protocol says "differs"; the vendor's module
-    /// takes greater texts only, so a cloud could not take a release back.) An id is wanted if it is another than the
-    /// stored one, also if none is stored (Gizwits GAgent product specification 0.9.5, chapter 9).
-    ///
-    /// # Errors
-    /// The offer cannot be taken.
-    pub fn offered(
-        &mut self,
-        kind: Kind,
-        offer: Offer,
-        running: Running<'_>,
-        unix_s: Option<u64>,
-    ) -> Result<Decision, OfferError> {
-        let Offer { target, url } = offer;
-        let is_running = match &target {
-            Target::Version(version) => version == running.of(kind),
-            Target::Fid(fid) => *fid == running.fids.of(kind),
-        };
-        if is_running {
-            let scheme = Scheme::of(&target);
-            return Ok(Decision::UpToDate { withdrew: self.withdraw(kind, |planned| scheme.names(planned)) });
-        }
-        if !is_address(&url) {
-            return Err(OfferError::Address);
-        }
-        let plan = &mut self.plans[place(kind)];
-        if let Some(plan) = plan.as_mut().filter(|plan| plan.target == target) {
-            if plan.url == url && (plan.since.is_some() || unix_s.is_none()) {
-                return Ok(Decision::Known);
-            }
-            plan.since = plan.since.or(unix_s);
-            plan.url = url;
-            return Ok(Decision::Planned(plan.clone()));
-        }
-        let new = Plan { kind, target, url, since: unix_s, running: running.of(kind).to_owned() };
-        Ok(Decision::Planned(plan.insert(new).clone()))
+    /// Whether this firmware is not to be tried again yet. Where no time is known it is not.
+    #[must_use]
+    pub fn rests(&self, wanted: &Wanted, unix_s: Option<u64>) -> bool {
+        // A clock that was set back must not hold an update for years.
+        let recent = |(at, now): (u64, u64)| now.abs_diff(at) < SETTLED_S;
+        let settled = self.settled[place(wanted.kind)].as_ref().filter(|settled| settled.target == wanted.target);
+        settled.is_some_and(|settled| settled.at.zip(unix_s).is_none_or(recent))
     }
 
-    /// The running versions are known, at the start and after each handshake with the MCU: plans whose firmware runs are
-    /// done, and so are those whose kind runs another version than when they were made, whichever it is. The plans are
-    /// to be stored if that changes [`Self::to_stored`].
-    pub fn runs(&mut self, running: Running<'_>) -> Vec<Reached> {
-        let mut reached = Vec::new();
-        for plan in &mut self.plans {
-            let done = plan.take_if(|plan| {
-                let version = running.of(plan.kind);
-                let is_target = matches!(&plan.target, Target::Version(target) if target == version);
-                if plan.running.is_empty() && !is_target {
-                    // The MCU had not told its version when the plan was made, so this is the one to compare with.
-                    version.clone_into(&mut plan.running);
-                    return false;
-                }
-                !version.is_empty() && (is_target || version != plan.running)
-            });
-            if let Some(Plan { kind, target, .. }) = done {
-                let fid = match target {
-                    Target::Fid(fid) => Some(fid),
-                    Target::Version(_) => None,
-                };
-                reached.push(Reached { kind, fid });
-            }
+    /// This firmware failed, or is not what it was offered as. True: that is to be stored.
+    pub fn settle(&mut self, kind: Kind, target: Target, unix_s: Option<u64>) -> bool {
+        let settled = &mut self.settled[place(kind)];
+        if settled.as_ref().is_some_and(|settled| settled.target == target) {
+            return false;
         }
-        reached
+        *settled = Some(Settled { kind, target, at: unix_s });
+        true
     }
 
-    /// The product is another one: no plan is for it.
+    /// The clock is set, perhaps for the first time since something was settled. True: that is to be stored.
+    pub fn date(&mut self, unix_s: Option<u64>) -> bool {
+        let undated = self.settled.iter_mut().flatten().filter(|settled| settled.at.is_none() && unix_s.is_some());
+        undated.map(|settled| settled.at = unix_s).count() > 0
+    }
+
+    /// Firmware of this kind is tried: what was tried before may be again. True: that is to be stored.
+    pub fn tried(&mut self, kind: Kind) -> bool {
+        self.settled[place(kind)].take().is_some()
+    }
+
+    /// The product is another one.
     pub fn clear(&mut self) {
         *self = Self::default();
     }
+}
 
-    fn withdraw(&mut self, kind: Kind, which: impl Fn(&Target) -> bool) -> bool {
-        self.plans[place(kind)].take_if(|plan| which(&plan.target)).is_some()
+/// Whether firmware that the cloud offers, in an answer or a push, is wanted.
+///
+/// A version is wanted if it is another than the running one. (The protocol says "differs"; the vendor's module takes
+/// greater texts only, so a cloud could not take a release back.) An id is wanted if it is another than the stored one,
+/// also if none is stored (Gizwits GAgent product specification 0.9.5, chapter 9).
+///
+/// # Errors
+/// The offer cannot be taken.
+pub fn decide(kind: Kind, offer: Offer, running: Running<'_>) -> Result<Decision, OfferError> {
+    let Offer { target, url } = offer;
+    let is_running = match &target {
+        Target::Version(version) => version == running.of(kind),
+        Target::Fid(fid) => *fid == running.fids.of(kind),
+    };
+    if is_running {
+        return Ok(Decision::UpToDate(Check { kind, scheme: Scheme::of(&target) }));
     }
+    if is_address(&url) { Ok(Decision::Wanted(Wanted { kind, target, url })) } else { Err(OfferError::Address) }
 }
 
 impl Scheme {
@@ -283,7 +243,9 @@ impl Scheme {
         }
     }
 
-    fn names(self, target: &Target) -> bool {
+    /// Whether firmware is named so.
+    #[must_use]
+    pub fn names(self, target: &Target) -> bool {
         Self::of(target) == self
     }
 }
@@ -311,5 +273,8 @@ fn is_address(url: &str) -> bool {
     http_host(url, LONGEST_URL).is_some() && url.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// Seconds before a firmware is tried again. Not documented; chosen by us: every start asks, and one that a bad firmware
+/// caused must not load it once more.
+const SETTLED_S: u64 = 86_400;
 /// Longest address taken. Not documented; chosen by us.
 const LONGEST_URL: usize = 1024;

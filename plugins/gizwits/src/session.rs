@@ -37,6 +37,7 @@ use crate::reconnect::Reconnect;
 use cloud::{Addresses, Phase};
 use forwarding::{Requester, Uplink};
 use status::Counters;
+use upgrade::Updates;
 
 /// One device at the Gizwits cloud and on its local network.
 pub struct GizwitsSession {
@@ -61,6 +62,7 @@ pub struct GizwitsSession {
     disbelieved: u32,
     addresses: Addresses,
     upgrades: Upgrades,
+    updates: Updates,
     /// Firmware was asked for since the start.
     checked: bool,
     /// The check for firmware that the cloud asked for, beside the connection.
@@ -117,6 +119,7 @@ impl Session for GizwitsSession {
         let datapoints = Datapoints::new(&model, layout).map_err(|error| Fault::product(error.to_string()))?;
         let (stored, problem) = storage::restore(&context.stored);
         let passcode_key = passcode_key(&context.seed);
+        let updates = Updates::of(&context);
         let first = || Identity::new(&model.product_key, Passcode::generate(&passcode_key, 0));
         let saved_identity = stored.identity.clone();
         let identity = stored.identity.unwrap_or_else(first);
@@ -139,6 +142,7 @@ impl Session for GizwitsSession {
             disbelieved: 0,
             addresses: Addresses::default(),
             upgrades: stored.upgrades,
+            updates,
             checked: false,
             pushed_check: None,
             timers: Timers::new(),
@@ -177,11 +181,8 @@ impl Session for GizwitsSession {
             Input::Tcp(event) => self.take_tcp(now, event),
             Input::Udp(event) => self.take_udp(now, event),
             Input::Stored(_, Err(failure)) => self.warn(format!("a value could not be stored: {}", failure.text)),
-            Input::Stored(_, Ok(()))
-            | Input::Script(_)
-            | Input::Subdevices(_)
-            | Input::Ota(_)
-            | Input::LogsSent(..) => {}
+            Input::Stored(_, Ok(())) | Input::Script(_) | Input::Subdevices(_) | Input::LogsSent(..) => {}
+            Input::Ota(event) => self.take_updates(now, event),
             Input::Network(network::Event::Changed(interfaces)) => self.take_interfaces(now, interfaces),
             Input::Network(network::Event::Resolved(id, result)) => self.take_addresses(now, id, result),
             Input::Module(event) => self.take_module(now, event),
@@ -206,6 +207,8 @@ impl GizwitsSession {
         for note in self.local_view.notes().to_vec() {
             self.warn(note);
         }
+        // Of the product that the device was; the cloud hears of what runs when it is asked for firmware.
+        self.settle_updates(now);
         if self.identity.product_key != self.model.product_key {
             self.change_product_key();
         }
@@ -215,8 +218,7 @@ impl GizwitsSession {
         self.adopt_mac();
         // Also what was just made up must be the same after a power cut.
         self.save_identity();
-        let facts = self.facts.clone();
-        self.notice_versions(&facts);
+        self.withdraw_what_runs();
         self.lan.start();
         if self.has_network() {
             self.lan.network_up(now.monotonic);

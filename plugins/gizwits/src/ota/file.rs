@@ -1,6 +1,5 @@
-//! [`FirmwareFile`]: what the headers of a download promise, and whether the content keeps it.
+//! [`FirmwareFile`]: what the headers of a download promise.
 
-use md5::{Digest, Md5};
 use polylink_plugin_sdk::hex;
 
 use crate::api::is_version;
@@ -17,17 +16,6 @@ pub struct FirmwareFile {
     pub md5: [u8; 16],
     /// Bytes of the content.
     pub length: u64,
-    /// How the content is written.
-    pub format: FileFormat,
-}
-
-/// How a firmware file is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileFormat {
-    /// Bytes as they are flashed.
-    Bin,
-    /// Lines of Intel HEX.
-    Hex,
 }
 
 /// Why a download is no firmware.
@@ -59,26 +47,12 @@ impl FirmwareFile {
             firmware_version: text("firmware-version", is_firmware_version),
             md5: header(MD5).and_then(digest).ok_or(FileError::Header(MD5))?,
             length: length.ok_or(FileError::Header(LENGTH))?,
-            format: header("content-disposition").map_or(FileFormat::Bin, format),
         })
-    }
-
-    /// Whether this is the content; anything else must be thrown away.
-    #[must_use]
-    pub fn is(&self, content: &[u8]) -> bool {
-        content.len() as u64 == self.length && Md5::digest(content)[..] == self.md5
     }
 }
 
 fn digest(text: &str) -> Option<[u8; 16]> {
     hex::decode(text)?.try_into().ok()
-}
-
-/// The end of the file name tells the format; without one it is taken as it is flashed.
-fn format(disposition: &str) -> FileFormat {
-    let name = disposition.split(';').find_map(|part| part.trim().strip_prefix("filename="));
-    let is_hex = name.is_some_and(|name| name.trim_matches('"').to_ascii_lowercase().ends_with(".hex"));
-    if is_hex { FileFormat::Hex } else { FileFormat::Bin }
 }
 
 const LENGTH: &str = "content-length";
@@ -110,29 +84,7 @@ mod tests {
         let parsed = &vector["parsed"];
         assert_eq!(file.soft_version.as_deref(), parsed["soft_version"].as_str());
         assert_eq!(Some(file.md5), digest(parsed["md5"].as_str().unwrap()));
-        assert_eq!((file.length, file.format), (5_000, FileFormat::Bin));
-    }
-
-    #[test]
-    fn content_of_another_length_or_digest_is_not_the_file() {
-        let file = FirmwareFile::parse(200, &headers(|_| ())).unwrap();
-        assert!(file.is(b"abc"));
-        assert!(!file.is(b"abd"));
-        assert!(!file.is(b"abcd"));
-        assert!(!FirmwareFile { length: 4, ..file }.is(b"abc"));
-    }
-
-    #[test]
-    fn the_file_name_tells_hex_from_binary() {
-        for (disposition, expected) in [
-            ("attachment; filename=\"x.hex\"", FileFormat::Hex),
-            ("attachment; filename=X.HEX", FileFormat::Hex),
-            ("attachment; filename=\"x.hex.bin\"", FileFormat::Bin),
-            ("attachment", FileFormat::Bin),
-        ] {
-            let headers = headers(|headers| headers.push(("content-disposition".into(), disposition.into())));
-            assert_eq!(FirmwareFile::parse(200, &headers).unwrap().format, expected, "{disposition}");
-        }
+        assert_eq!(file.length, 5_000);
     }
 
     #[test]
@@ -147,7 +99,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_can_panic_the_reader(name in "content-length|firmware-md5|content-disposition|soft-version", value in "\\PC{0,40}") {
+        fn no_header_can_panic_the_reader(name in "content-length|firmware-md5|firmware-version|soft-version", value in "\\PC{0,40}") {
             let headers = headers(|headers| headers.insert(0, (name, value)));
             let _ = FirmwareFile::parse(200, &headers);
         }

@@ -26,8 +26,8 @@ fn nothing() -> Result<Offer, ApiError> {
     api::offered_v41(404, br#"{"error_code":9034}"#)
 }
 
-fn planned(kind: Kind, offer: &Offer) -> Plan {
-    Plan { kind, target: offer.target.clone(), url: offer.url.clone(), since: NOW, running: RUNNING.of(kind).into() }
+fn wanted(kind: Kind, offer: Offer) -> Wanted {
+    Wanted { kind, target: offer.target, url: offer.url }
 }
 
 /// One whose checks are outstanding from the start on.
@@ -42,7 +42,7 @@ fn a_start_checks_the_module_and_then_the_mcu_once() {
     let mut upgrades = started();
     assert_eq!(upgrades.next_check(), Some(MODULE));
     assert_eq!(upgrades.next_check(), None);
-    assert_eq!(upgrades.answered(nothing(), RUNNING, NOW), Ok(Some(Decision::UpToDate { withdrew: false })));
+    assert_eq!(upgrades.answered(nothing(), RUNNING), Ok(Some(Decision::UpToDate(MODULE))));
     assert!(!upgrades.is_done());
     assert_eq!(upgrades.next_check(), Some(MCU));
     upgrades.silent();
@@ -55,7 +55,7 @@ fn any_other_error_is_not_asked_again() {
     let mut upgrades = started();
     for check in [MODULE, MCU] {
         assert_eq!(upgrades.next_check(), Some(check));
-        assert_eq!(upgrades.answered(api::offered_v41(500, b""), RUNNING, NOW), Ok(None));
+        assert_eq!(upgrades.answered(api::offered_v41(500, b""), RUNNING), Ok(None));
     }
     assert!(upgrades.is_done());
 }
@@ -64,11 +64,11 @@ fn any_other_error_is_not_asked_again() {
 fn a_server_that_does_not_know_the_path_is_asked_by_id_from_then_on() {
     let mut upgrades = started();
     upgrades.next_check();
-    assert_eq!(upgrades.answered(missing(), RUNNING, NOW), Ok(None));
+    assert_eq!(upgrades.answered(missing(), RUNNING), Ok(None));
     for kind in Kind::ALL {
         assert_eq!(upgrades.next_check(), Some(Check { kind, scheme: Scheme::Fid }));
         let answer = api::offered_by_fid(404, b"Not Found");
-        assert_eq!(upgrades.answered(answer, RUNNING, NOW), Ok(None));
+        assert_eq!(upgrades.answered(answer, RUNNING), Ok(None));
     }
     assert!(upgrades.is_done());
 }
@@ -92,15 +92,18 @@ fn a_check_that_waits_is_not_wanted_twice() {
 #[test]
 fn an_answer_that_nobody_waits_for_is_passed_over() {
     let mut upgrades = Upgrades::default();
-    assert_eq!(upgrades.answered(Ok(version("04020007")), RUNNING, NOW), Ok(None));
-    assert_eq!(upgrades.offers().count(), 0);
+    assert_eq!(upgrades.answered(Ok(version("04020007")), RUNNING), Ok(None));
 }
 
 #[track_caller]
 fn check_offer(kind: Kind, offer: Offer, is_wanted: bool) {
-    let expected =
-        if is_wanted { Decision::Planned(planned(kind, &offer)) } else { Decision::UpToDate { withdrew: false } };
-    assert_eq!(Upgrades::default().offered(kind, offer, RUNNING, NOW), Ok(expected));
+    let scheme = Scheme::of(&offer.target);
+    let expected = if is_wanted {
+        Decision::Wanted(wanted(kind, offer.clone()))
+    } else {
+        Decision::UpToDate(Check { kind, scheme })
+    };
+    assert_eq!(decide(kind, offer, RUNNING), Ok(expected));
 }
 
 #[test]
@@ -117,50 +120,16 @@ fn firmware_is_wanted_if_it_is_another_than_the_running_one() {
 }
 
 #[test]
-fn an_answer_becomes_a_plan_of_its_kind() {
+fn an_answer_is_about_the_kind_that_was_asked_for() {
     let mut upgrades = started();
     upgrades.next_check();
-    let decision = upgrades.answered(Ok(version("04020007")), RUNNING, NOW);
-    assert_eq!(decision, Ok(Some(Decision::Planned(planned(Kind::Module, &version("04020007"))))));
-    assert_eq!(upgrades.offers().collect::<Vec<_>>(), [&planned(Kind::Module, &version("04020007"))]);
+    let decision = upgrades.answered(Ok(version("04020007")), RUNNING);
+    assert_eq!(decision, Ok(Some(Decision::Wanted(wanted(Kind::Module, version("04020007"))))));
 }
 
 #[test]
-fn the_same_offer_keeps_its_age_and_takes_the_new_address() {
-    let mut upgrades = Upgrades::default();
-    upgrades.offered(Kind::Mcu, fid(7), RUNNING, None).unwrap();
-    let again = upgrades.offered(Kind::Mcu, fid(7), RUNNING, NOW);
-    assert_eq!(again, Ok(Decision::Planned(planned(Kind::Mcu, &fid(7)))));
-    assert_eq!(upgrades.offered(Kind::Mcu, fid(7), RUNNING, Some(u64::MAX)), Ok(Decision::Known));
-    let moved = Offer { url: "https://h/y".into(), ..fid(7) };
-    let decision = upgrades.offered(Kind::Mcu, moved.clone(), RUNNING, Some(u64::MAX));
-    assert_eq!(decision, Ok(Decision::Planned(planned(Kind::Mcu, &moved))));
-}
-
-#[test]
-fn a_newer_offer_takes_the_place_of_an_older_one() {
-    let mut upgrades = Upgrades::default();
-    upgrades.offered(Kind::Mcu, fid(7), RUNNING, NOW).unwrap();
-    upgrades.offered(Kind::Mcu, version("03010102"), RUNNING, NOW).unwrap();
-    assert_eq!(upgrades.offers().collect::<Vec<_>>(), [&planned(Kind::Mcu, &version("03010102"))]);
-}
-
-#[test]
-fn what_the_cloud_does_not_offer_any_more_is_not_planned_any_more() {
-    let mut upgrades = started();
-    upgrades.offered(Kind::Module, version("04020007"), RUNNING, NOW).unwrap();
-    upgrades.offered(Kind::Mcu, fid(7), RUNNING, NOW).unwrap();
-    upgrades.next_check();
-    assert_eq!(upgrades.answered(nothing(), RUNNING, NOW), Ok(Some(Decision::UpToDate { withdrew: true })));
-    // An offer by id was no answer to a check by version, so that says nothing about it.
-    upgrades.next_check();
-    assert_eq!(upgrades.answered(nothing(), RUNNING, NOW), Ok(Some(Decision::UpToDate { withdrew: false })));
-    assert_eq!(upgrades.offers().collect::<Vec<_>>(), [&planned(Kind::Mcu, &fid(7))]);
-}
-
-#[test]
-fn only_http_and_https_addresses_are_planned() {
-    let offered = |url: &str| Upgrades::default().offered(Kind::Mcu, Offer { url: url.into(), ..fid(7) }, RUNNING, NOW);
+fn only_http_and_https_addresses_are_wanted() {
+    let offered = |url: &str| decide(Kind::Mcu, Offer { url: url.into(), ..fid(7) }, RUNNING);
     for url in ["http://h", "HTTPS://h:8443/x?a=1", "http://[2001:db8::1]/x"] {
         assert!(offered(url).is_ok(), "{url}");
     }
@@ -181,67 +150,59 @@ fn only_http_and_https_addresses_are_planned() {
     assert_eq!(offered(&format!("http://h/{}", "x".repeat(1024))), Err(OfferError::Address));
 }
 
-#[track_caller]
-fn check_runs(offer: Offer, mcu: &str, expected: &[Reached]) {
+#[test]
+fn what_failed_rests_for_a_day_unless_another_firmware_of_its_kind_is_tried() {
+    let (failed, other) = (wanted(Kind::Mcu, version("2")), wanted(Kind::Mcu, version("3")));
     let mut upgrades = Upgrades::default();
-    upgrades.offered(Kind::Mcu, offer, RUNNING, NOW).unwrap();
-    assert_eq!(upgrades.runs(Running { mcu, ..RUNNING }), expected);
-    assert_eq!(upgrades.offers().count(), usize::from(expected.is_empty()));
+    assert!(upgrades.settle(Kind::Mcu, failed.target.clone(), NOW));
+    assert!(!upgrades.settle(Kind::Mcu, failed.target.clone(), None));
+    let rests = |upgrades: &Upgrades, wanted: &Wanted, s: u64| upgrades.rests(wanted, NOW.map(|now| now + s));
+    assert!(rests(&upgrades, &failed, 86_399) && upgrades.rests(&failed, None));
+    assert!(!rests(&upgrades, &failed, 86_400) && !upgrades.rests(&failed, Some(0)));
+    assert!(!rests(&upgrades, &other, 0));
+    assert!(!rests(&upgrades, &Wanted { kind: Kind::Module, ..failed.clone() }, 0));
+    assert!(!upgrades.tried(Kind::Module) && upgrades.tried(Kind::Mcu));
+    assert!(!rests(&upgrades, &failed, 0));
 }
 
 #[test]
-fn a_plan_is_done_and_its_id_stored_only_when_another_version_runs() {
-    let done = |fid| [Reached { kind: Kind::Mcu, fid }];
-    check_runs(fid(7), "03010101", &[]);
-    check_runs(fid(7), "", &[]);
-    check_runs(fid(7), "03010102", &done(Some(7)));
-    check_runs(version("03010102"), "03010101", &[]);
-    check_runs(version("03010102"), "03010102", &done(None));
-    check_runs(version("03010102"), "03010199", &done(None));
-}
-
-#[test]
-fn an_mcu_that_tells_its_version_late_has_not_changed_it() {
+fn what_failed_before_the_clock_was_set_rests_from_then_on() {
+    let failed = wanted(Kind::Mcu, version("2"));
     let mut upgrades = Upgrades::default();
-    upgrades.offered(Kind::Mcu, fid(7), Running { mcu: "", ..RUNNING }, NOW).unwrap();
-    assert_eq!(upgrades.runs(RUNNING), []);
-    assert_eq!(upgrades.runs(Running { mcu: "", ..RUNNING }), []);
-    assert_eq!(upgrades.runs(Running { mcu: "03010102", ..RUNNING }), [Reached { kind: Kind::Mcu, fid: Some(7) }]);
+    upgrades.settle(Kind::Mcu, failed.target.clone(), None);
+    assert!(!upgrades.date(None) && upgrades.rests(&failed, NOW));
+    assert!(upgrades.date(NOW) && !upgrades.date(NOW.map(|now| now + 1)));
+    assert!(!upgrades.rests(&failed, NOW.map(|now| now + 86_400)));
 }
 
 #[test]
-fn plans_survive_a_restart_and_checks_do_not() {
+fn what_rests_survives_a_restart_and_checks_do_not() {
     let mut upgrades = started();
-    upgrades.offered(Kind::Module, version("04020007"), RUNNING, NOW).unwrap();
-    upgrades.offered(Kind::Mcu, fid(7), RUNNING, None).unwrap();
+    upgrades.settle(Kind::Module, fid(9).target, NOW);
+    upgrades.settle(Kind::Mcu, version("2").target, None);
     let restored = Upgrades::restore(&upgrades.to_stored());
     assert!(restored.is_done());
-    assert_eq!(restored.offers().collect::<Vec<_>>(), upgrades.offers().collect::<Vec<_>>());
-}
-
-#[test]
-fn damaged_plans_are_dropped() {
+    assert_eq!(restored.to_stored(), upgrades.to_stored());
+    assert!(restored.rests(&wanted(Kind::Module, fid(9)), NOW));
     assert_eq!(Upgrades::restore(b"[{"), Upgrades::default());
-    let stored = br#"[{"kind":"mcu","target":{"fid":7},"url":"ftp://h","since":null,"running":"1"}]"#;
-    assert_eq!(Upgrades::restore(stored), Upgrades::default());
-    let stored = String::from_utf8(stored.to_vec()).unwrap().replace("ftp", "http");
-    assert_eq!(Upgrades::restore(stored.as_bytes()).offers().count(), 1);
 }
 
 #[test]
-fn another_product_has_no_plans() {
+fn for_another_product_nothing_rests() {
     let mut upgrades = started();
-    upgrades.offered(Kind::Mcu, fid(7), RUNNING, NOW).unwrap();
+    upgrades.settle(Kind::Mcu, fid(7).target, NOW);
     upgrades.clear();
     assert_eq!(upgrades, Upgrades::default());
 }
 
 proptest! {
     #[test]
-    fn nothing_stored_or_offered_can_panic_the_decisions(stored: Vec<u8>, url in "\\PC{0,60}", soft_ver in "\\PC{0,12}") {
+    fn nothing_stored_or_offered_can_panic_the_decisions(stored: Vec<u8>, url in "\\PC{0,60}", soft_ver in "\\PC{0,12}", now: u64) {
         let mut upgrades = Upgrades::restore(&stored);
+        upgrades.date(Some(now));
         let offer = Offer { target: Target::Version(soft_ver.clone()), url };
-        let _ = upgrades.offered(Kind::Mcu, offer, RUNNING, None);
-        let _ = upgrades.runs(Running { mcu: &soft_ver, ..RUNNING });
+        if let Ok(Decision::Wanted(wanted)) = decide(Kind::Mcu, offer, RUNNING) {
+            let _ = upgrades.rests(&wanted, Some(now));
+        }
     }
 }

@@ -82,8 +82,8 @@ impl GizwitsSession {
     pub(super) fn take_module(&mut self, now: Now, event: module::Event) {
         match event {
             module::Event::Changed(facts) => {
-                self.notice_versions(&facts);
                 self.facts = facts;
+                self.withdraw_what_runs();
             }
             module::Event::Reset => self.reset(now),
             module::Event::NetworkJoined => self.lan.network_joined(now.monotonic),
@@ -118,6 +118,7 @@ impl GizwitsSession {
         }
         self.upgrades.clear();
         self.save_upgrades();
+        self.withdraw_all();
     }
 
     /// Ends what is under way towards the cloud.

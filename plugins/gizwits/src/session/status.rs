@@ -3,8 +3,10 @@
 use polylink_plugin_sdk::Now;
 use polylink_plugin_sdk::session::{Phase as StatusPhase, Status};
 
+use super::GizwitsSession;
 use super::cloud::Phase;
-use super::{GizwitsSession, upgrade};
+use crate::api::Kind;
+use crate::ota::order::word;
 
 /// What happened so far, in numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,9 +58,10 @@ impl GizwitsSession {
         if let Some(third_party) = &self.identity.third_party {
             fact("third_party_cloud", third_party.name.clone());
         }
-        for plan in self.upgrades.offers() {
-            let text = format!("{} available, waiting for the update engine", upgrade::words(plan));
-            fact(&format!("{}_update", upgrade::name(plan.kind)), text);
+        for kind in Kind::ALL {
+            if let Some(text) = self.updates.text(kind) {
+                fact(&format!("{}_update", word(kind)), text);
+            }
         }
         let (tcp, udp) = self.lan.ports();
         for (name, port) in [("lan_tcp", tcp), ("lan_udp", udp)] {

@@ -1,13 +1,71 @@
-//! Firmware: asking for it, what the cloud pushes, what runs now. Nothing is loaded here: offers wait, stored and shown, for
-//! the update engine of the host.
+//! Firmware: asking for it, what the cloud pushes, what becomes of it. The host loads and installs; the protocol has no words
+//! for progress and failure, and of a success the cloud hears when it is asked for firmware the next time.
 
-use polylink_plugin_sdk::services::{Failure, http, module};
-use polylink_plugin_sdk::{Now, RequestId};
+use polylink_plugin_sdk::services::ota::{Event, Failure as Why, Phase as UpdatePhase, Request, Update};
+use polylink_plugin_sdk::services::{Failure, http};
+use polylink_plugin_sdk::{Context, Now, Output, RequestId};
 
 use super::GizwitsSession;
 use super::cloud::Phase;
 use crate::api::{self, Kind, Offer, Target, Versions};
-use crate::ota::{Decision, Plan, Running, Scheme};
+use crate::ota::order::{self, Order, word};
+use crate::ota::{Check, Decision, FirmwareFile, OfferError, Running, Scheme, Wanted, decide};
+
+/// What is known of updates.
+pub struct Updates {
+    /// True if the host can load and install firmware.
+    can_install: bool,
+    /// Those that the host has, without the ones acknowledged since.
+    list: Vec<Update>,
+    /// Firmware that is wanted, and the question what its file is; at most one of each kind.
+    asked: Vec<(RequestId, Wanted)>,
+    /// Firmware that the host was not offered, and why; at most one of each kind.
+    left: Vec<(Wanted, &'static str)>,
+}
+
+impl Updates {
+    /// What the host says at the start.
+    pub fn of(context: &Context) -> Self {
+        let can_install = context.services.contains(&polylink_plugin_sdk::services::id::OTA);
+        Self { can_install, list: context.updates.clone(), asked: Vec::new(), left: Vec::new() }
+    }
+
+    /// For people: what there is of this kind.
+    pub fn text(&self, kind: Kind) -> Option<String> {
+        let orders = self.list.iter().rev().filter_map(|update| Some((update, Order::parse(&update.id)?)));
+        if let Some((update, order)) = orders.into_iter().find(|(_, order)| order.kind == kind) {
+            let (percent, reason) = (update.percent, &update.reason);
+            let standing = match update.phase {
+                UpdatePhase::Waiting => "waiting".to_owned(),
+                UpdatePhase::Downloading => format!("loading, {percent} %"),
+                UpdatePhase::Installing => "being installed".to_owned(),
+                UpdatePhase::Finished => "installed".to_owned(),
+                UpdatePhase::Failed(_) => format!("failed, {reason}"),
+            };
+            return Some(format!("{}: {standing}", words(&order.target)));
+        }
+        let asked = self.asked.iter().map(|(_, wanted)| (wanted, "available"));
+        let mut others = asked.chain(self.left.iter().map(|(wanted, why)| (wanted, *why)));
+        let (wanted, standing) = others.find(|(wanted, _)| wanted.kind == kind)?;
+        Some(format!("{}: {standing}", words(&wanted.target)))
+    }
+
+    fn has(&self, wanted: &Wanted) -> bool {
+        let is_it = |update: &Update| {
+            Order::parse(&update.id).is_some_and(|order| order.kind == wanted.kind && order.target == wanted.target)
+        };
+        self.list.iter().any(is_it) || self.asked.iter().any(|(_, asked)| asked == wanted)
+    }
+
+    /// Ids of those that have not begun and are like this.
+    fn waiting(&self, is_like: impl Fn(&Order) -> bool) -> Vec<String> {
+        let waiting = self.list.iter().filter(|update| update.phase == UpdatePhase::Waiting);
+        waiting
+            .filter(|update| Order::parse(&update.id).is_some_and(|order| is_like(&order)))
+            .map(|update| update.id.clone())
+            .collect()
+    }
+}
 
 impl GizwitsSession {
     /// Sends the next question, if there is one. Of firmware whose versions the cloud could not take nothing is asked.
@@ -17,7 +75,7 @@ impl GizwitsSession {
             let check = self.upgrades.next_check()?;
             let versions = self.versions(check.kind);
             if [versions.hard, versions.soft].iter().any(|version| !is_version(version)) {
-                let (kind, Versions { hard, soft }) = (name(check.kind), versions);
+                let (kind, Versions { hard, soft }) = (word(check.kind), versions);
                 let text = format!(
                     "not asking for firmware of the {kind}: its versions are `{hard}` and `{soft}`, and the cloud knows \
                      those of 8 letters and digits"
@@ -54,11 +112,12 @@ impl GizwitsSession {
             None => return,
         };
         let facts = self.facts.clone();
-        let decision = self.upgrades.answered(parsed, running(&facts, self.identity.fids), unix_s(now));
-        self.decided(decision);
+        let running = Running { module: &facts.module_software, mcu: &facts.mcu_software, fids: self.identity.fids };
+        let decision = self.upgrades.answered(parsed, running);
+        self.decided(now, decision);
     }
 
-    /// The cloud says that there may be firmware (v4.1): it is asked, beside the connection.
+    /// The cloud says that there may be firmware (v4.1), or wants to know what runs: it is asked, beside the connection.
     pub(super) fn check_pushed(&mut self, kind: Kind) {
         self.upgrades.want(kind);
         if self.pushed_check.is_none() {
@@ -66,9 +125,10 @@ impl GizwitsSession {
         }
     }
 
+    /// Takes the answer to a question beside the connection.
     pub(super) fn take_pushed_check(&mut self, now: Now, id: RequestId, result: Result<http::Response, Failure>) {
         if self.pushed_check != Some(id) {
-            return;
+            return self.take_file(id, result);
         }
         self.pushed_check = None;
         self.take_check(now, result);
@@ -80,67 +140,179 @@ impl GizwitsSession {
     /// The cloud offers firmware (v4.0).
     pub(super) fn firmware_pushed(&mut self, now: Now, kind: Kind, fid: u32, url: String) {
         let offer = Offer { target: Target::Fid(fid), url };
-        let facts = self.facts.clone();
-        let decision = self.upgrades.offered(kind, offer, running(&facts, self.identity.fids), unix_s(now));
-        self.decided(decision.map(Some));
+        let facts = &self.facts;
+        let running = Running { module: &facts.module_software, mcu: &facts.mcu_software, fids: self.identity.fids };
+        let decision = decide(kind, offer, running);
+        self.decided(now, decision.map(Some));
     }
 
-    fn decided(&mut self, decision: Result<Option<Decision>, crate::ota::OfferError>) {
+    fn decided(&mut self, now: Now, decision: Result<Option<Decision>, OfferError>) {
         match decision {
-            Ok(Some(Decision::Planned(plan))) => {
-                self.info(format!("firmware for the {} is available: {}", name(plan.kind), words(&plan)));
-                self.save_upgrades();
+            Ok(Some(Decision::Wanted(wanted))) => self.want_firmware(now, wanted),
+            Ok(Some(Decision::UpToDate(Check { kind, scheme }))) => {
+                let is_gone = |wanted: &Wanted| wanted.kind == kind && scheme.names(&wanted.target);
+                self.updates.asked.retain(|(_, wanted)| !is_gone(wanted));
+                self.updates.left.retain(|(wanted, _)| !is_gone(wanted));
+                self.withdraw(|order| order.kind == kind && scheme.names(&order.target));
             }
-            Ok(Some(Decision::UpToDate { withdrew: true })) => self.save_upgrades(),
-            Ok(Some(Decision::UpToDate { withdrew: false } | Decision::Known) | None) => {}
+            Ok(None) => {}
             Err(error) => self.warn(error.to_string()),
         }
     }
 
-    /// An update may have been installed, whoever did it: what it was for is done then, and its FID is stored now and not
-    /// before (GAgent product specification 9).
-    pub(super) fn notice_versions(&mut self, facts: &module::Facts) {
-        let before = self.upgrades.to_stored();
-        let reached = self.upgrades.runs(running(facts, self.identity.fids));
-        if before != self.upgrades.to_stored() {
-            self.save_upgrades();
-        }
-        if reached.is_empty() {
+    /// Asks what the file is, so that the host can be told its MD5: only the headers of the download have it.
+    fn want_firmware(&mut self, now: Now, wanted: Wanted) {
+        let text = format!("firmware for the {} is available: {}", word(wanted.kind), words(&wanted.target));
+        if !self.updates.can_install {
+            if !self.updates.left.iter().any(|(left, _)| *left == wanted) {
+                self.info(format!("{text}; {INSTALLS_NONE}"));
+                self.leave(wanted, INSTALLS_NONE);
+            }
             return;
         }
-        for update in reached {
-            self.info(format!("the {} runs other firmware now", name(update.kind)));
-            if let Some(fid) = update.fid {
-                self.identity.fids.set(update.kind, fid);
-            }
+        self.withdraw(|order| order.kind == wanted.kind && order.target != wanted.target);
+        if self.upgrades.date(unix_s(now)) {
+            self.save_upgrades();
         }
-        self.save_identity();
+        if self.updates.has(&wanted) || self.upgrades.rests(&wanted, unix_s(now)) {
+            return;
+        }
+        self.info(text);
+        self.updates.asked.retain(|(_, other)| other.kind != wanted.kind);
+        self.updates.left.retain(|(other, _)| other.kind != wanted.kind);
+        let id = self.next_id();
+        self.http(id, api::look_at_file(&wanted.url));
+        self.updates.asked.push((id, wanted));
+    }
+
+    /// Takes the answer to the question what a file is, and offers it to the host.
+    fn take_file(&mut self, id: RequestId, result: Result<http::Response, Failure>) {
+        let Some(at) = self.updates.asked.iter().position(|(asked, _)| *asked == id) else { return };
+        let (_, wanted) = self.updates.asked.swap_remove(at);
+        let file = match result {
+            Ok(answer) => FirmwareFile::parse(answer.status, &answer.headers),
+            // Like the check: one attempt, and the next start begins anew.
+            Err(failure) => {
+                self.info(format!("no answer about the firmware's file: {}", failure.text));
+                return self.leave(wanted, NOT_REACHED);
+            }
+        };
+        let file = match file {
+            Ok(file) => Some(file),
+            Err(error) => {
+                // Not every server answers that question; the owner's rules decide what may be installed.
+                self.info(format!("what the firmware's file is cannot be told beforehand: {error}"));
+                None
+            }
+        };
+        if self.upgrades.tried(wanted.kind) {
+            self.save_upgrades();
+        }
+        self.outputs.push(Output::Ota(Request::Offer(Box::new(order::offer(wanted, file)))));
+    }
+
+    /// Shows firmware that the host is not offered.
+    fn leave(&mut self, wanted: Wanted, why: &'static str) {
+        self.updates.left.retain(|(other, _)| other.kind != wanted.kind);
+        self.updates.left.push((wanted, why));
+    }
+
+    /// Takes back what has not begun and is like this.
+    fn withdraw(&mut self, is_like: impl Fn(&Order) -> bool) {
+        let ids = self.updates.waiting(is_like);
+        self.outputs.extend(ids.into_iter().map(|id| Output::Ota(Request::Cancel(id))));
+    }
+
+    /// The product is another one: no update is for it.
+    pub(super) fn withdraw_all(&mut self) {
+        self.updates.asked.clear();
+        self.updates.left.clear();
+        self.withdraw(|_| true);
+    }
+
+    /// The running versions are known or changed: an update that brings nothing else is not needed.
+    pub(super) fn withdraw_what_runs(&mut self) {
+        let (module, mcu) = (self.facts.module_software.clone(), self.facts.mcu_software.clone());
+        let running = Running { module: &module, mcu: &mcu, fids: self.identity.fids };
+        self.withdraw(|order| matches!(&order.target, Target::Version(version) if version == running.of(order.kind)));
+    }
+
+    pub(super) fn take_updates(&mut self, now: Now, event: Event) {
+        let Event::Changed(list) = event;
+        self.updates.list = list;
+        let installed = self.settle_updates(now);
+        if self.settings.check_updates {
+            // That is how the cloud learns what runs.
+            installed.into_iter().for_each(|kind| self.check_pushed(kind));
+        }
+    }
+
+    /// Draws the conclusions of updates that are over; the kinds of which there is new firmware.
+    pub(super) fn settle_updates(&mut self, now: Now) -> Vec<Kind> {
+        let (over, going): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.updates.list).into_iter().partition(|update| update.phase.is_over());
+        self.updates.list = going;
+        let mut installed = Vec::new();
+        for Update { id, phase, reason, .. } in over {
+            if let Some(order) = Order::parse(&id) {
+                let (kind, firmware) = (word(order.kind), words(&order.target));
+                match phase {
+                    UpdatePhase::Failed(Why::Cancelled) => {}
+                    UpdatePhase::Failed(_) => {
+                        self.warn(format!("firmware for the {kind}, {firmware}, was not installed: {reason}"));
+                        self.rest(now, order.kind, order.target);
+                    }
+                    _ => {
+                        self.info(format!("the {kind} runs other firmware now: {firmware}"));
+                        installed.push(order.kind);
+                        self.installed(now, order);
+                    }
+                }
+            }
+            self.outputs.push(Output::Ota(Request::Acknowledge(id)));
+        }
+        installed
+    }
+
+    /// New firmware runs: its FID is stored now and not before (GAgent product specification 9).
+    fn installed(&mut self, now: Now, order: Order) {
+        let Order { kind, target, release } = order;
+        match target {
+            Target::Fid(fid) => {
+                self.identity.fids.set(kind, fid);
+                // The release date that discovery tells is the module's (GAgent product specification 2.2.3).
+                if release.is_some() && kind == Kind::Module {
+                    self.identity.firmware_version = release;
+                }
+                self.save_identity();
+            }
+            // Firmware that names itself otherwise than the cloud does must not be installed for ever.
+            Target::Version(version) => self.rest(now, kind, Target::Version(version)),
+        }
+    }
+
+    fn rest(&mut self, now: Now, kind: Kind, target: Target) {
+        if self.upgrades.settle(kind, target, unix_s(now)) {
+            self.save_upgrades();
+        }
     }
 }
 
-/// The word of this kind for people and in the status.
-pub(super) const fn name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Module => "module",
-        Kind::Mcu => "mcu",
-    }
-}
+/// Why firmware is not offered to the host, for people.
+const INSTALLS_NONE: &str = "this host installs none";
+const NOT_REACHED: &str = "available, but its server is not reached";
 
 /// Whether the cloud can take it: 8 characters `0-9 a-z A-Z` (GAgent product specification 2.2).
 fn is_version(text: &str) -> bool {
     text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
-/// Which firmware a plan is for.
-pub(super) fn words(plan: &Plan) -> String {
-    match &plan.target {
+/// Which firmware it is.
+fn words(target: &Target) -> String {
+    match target {
         Target::Version(version) => format!("version {version}"),
         Target::Fid(fid) => format!("FID {fid}"),
     }
-}
-
-fn running(facts: &module::Facts, fids: crate::identity::Fids) -> Running<'_> {
-    Running { module: &facts.module_software, mcu: &facts.mcu_software, fids }
 }
 
 /// The time, if the clock is good enough to be stored.

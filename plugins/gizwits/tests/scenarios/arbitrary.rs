@@ -1,5 +1,6 @@
 //! Whatever comes, in whatever order: the session never panics, never loops, and asks for a bounded number of things.
 
+use polylink_plugin_sdk::services::ota::{Failure, Phase, Update};
 use polylink_plugin_sdk::services::{Reason, http, module, mqtt, network};
 use polylink_plugin_sdk::{
     Cause, DatapointId, Input, Outcome, OutcomeResult, Output, Report, ReportBody, RequestId, Value as Datum, WallTime,
@@ -30,6 +31,8 @@ enum Step {
     Advance(u64),
     Module(u8),
     Network(bool),
+    /// The updates are now these: ids and phases.
+    Updates(Vec<(u8, u8)>),
 }
 
 /// A frame with a plausible command and any content, or any bytes.
@@ -78,6 +81,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         3 => prop_oneof![0..20_000_u64, 0..8_000_000_u64].prop_map(Step::Advance),
         1 => any::<u8>().prop_map(Step::Module),
         1 => any::<bool>().prop_map(Step::Network),
+        2 => prop::collection::vec(any::<(u8, u8)>(), 0..4).prop_map(Step::Updates),
     ]
 }
 
@@ -109,6 +113,19 @@ impl Asked {
             }
         }
     }
+}
+
+fn update((id, phase): (u8, u8)) -> Update {
+    let phase = match phase % 6 {
+        0 => Phase::Waiting,
+        1 => Phase::Downloading,
+        2 => Phase::Installing,
+        3 => Phase::Finished,
+        4 => Phase::Failed(Failure::Cancelled),
+        _ => Phase::Failed(Failure::Install),
+    };
+    let ids = ["mcu/version/09999999", "module/fid/9", "mcu/fid/9/14112521", "elsewhere"];
+    Update { id: ids[usize::from(id) % ids.len()].to_owned(), phase, ..Update::default() }
 }
 
 fn run(steps: Vec<Step>) {
@@ -222,6 +239,7 @@ fn run(steps: Vec<Step>) {
                     ..Default::default()
                 }),
             }),
+            Step::Updates(list) => stage.host.updates_changed(list.into_iter().map(update).collect()),
             Step::Network(up) => {
                 stage.host.interfaces_changed(if up {
                     vec![interface(), network::Interface::default()]
