@@ -171,6 +171,8 @@ impl GizwitsSession {
             return;
         }
         self.withdraw(|order| order.kind == wanted.kind && order.target != wanted.target);
+        self.updates.asked.retain(|(_, other)| other.kind != wanted.kind || *other == wanted);
+        self.updates.left.retain(|(other, _)| other.kind != wanted.kind);
         if self.upgrades.date(unix_s(now)) {
             self.save_upgrades();
         }
@@ -178,8 +180,6 @@ impl GizwitsSession {
             return;
         }
         self.info(text);
-        self.updates.asked.retain(|(_, other)| other.kind != wanted.kind);
-        self.updates.left.retain(|(other, _)| other.kind != wanted.kind);
         let id = self.next_id();
         self.http(id, api::look_at_file(&wanted.url));
         self.updates.asked.push((id, wanted));

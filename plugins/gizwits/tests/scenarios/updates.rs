@@ -199,6 +199,16 @@ fn another_offer_replaces_one_that_waits_and_follows_one_that_began() {
 }
 
 #[test]
+fn an_offer_that_was_replaced_before_its_file_was_known_is_not_passed_on() {
+    let (mut stage, _) = with_update(Phase::Downloading);
+    push_mcu(&mut stage, "soft_ver=03030000&download_url=http://dl.test/mcu.bin");
+    let (file, _) = stage.http();
+    push_mcu(&mut stage, MCU_OFFER);
+    stage.host.http_answer(file, 405, "");
+    stage.host.expect_silence();
+}
+
+#[test]
 fn what_the_cloud_does_not_offer_any_more_is_taken_back() {
     let (mut stage, update) = with_update(Phase::Waiting);
     push_module(&mut stage, 9);
