@@ -91,6 +91,7 @@ impl JoylinkSession {
         self.schedules = timers::table::Table::new(self.schedule_settings());
         self.store_schedules();
         self.results.clear();
+        self.forget_cloud_jobs();
         self.recipes.forget_all();
         if let Some(before) = before {
             self.upgrades.forget(before);

@@ -1,6 +1,9 @@
 //! Whole conversations of a JoyLink session with its cloud, with apps and with the MCU, in virtual time.
 
+mod commands;
+mod conversion;
 mod first_packets;
+mod passthrough;
 mod reports;
 mod results;
 mod stage;
