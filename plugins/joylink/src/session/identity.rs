@@ -104,6 +104,8 @@ impl JoylinkSession {
         self.bond.stored = None;
         self.told_product_uuid = None;
         self.forget_owner();
+        // One that was on its way to the disk was just removed from there; its app hears nothing, and asks again.
+        self.storing.clear();
         let requests = self.gateway.forget_all();
         self.ask_host(requests);
         self.bond_changed(before);

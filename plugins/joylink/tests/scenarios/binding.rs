@@ -1,11 +1,14 @@
 //! An app binds the device (2): when that is allowed, when it counts, and how it ends.
 
 use polylink_plugin_sdk::services::module::Event;
+use polylink_plugin_sdk::services::{store, udp};
 use polylink_plugin_sdk::session::Phase;
+use polylink_plugin_sdk::{Context, Input, Now, Output, RequestId, Session, Timestamp};
 use serde_json::{Value, json};
 
-use crate::packet::Kind;
+use crate::packet::{Kind, Network};
 use crate::scenarios::stage::{ACCESSKEY, App, FEEDID, LOCALKEY, SERVER, Stage, bond, bound, n, unbound};
+use crate::session::JoylinkSession;
 
 const OTHER_KEY: &str = "c9f0f895fb98ab9159f51fd0297e236d";
 
@@ -260,4 +263,43 @@ fn a_device_can_be_bound_again_after_a_reset() {
     assert_eq!(stage.expect_streams()["n"], 7);
     stage.accept_upload();
     assert_eq!(stage.host.expect_settle(), [seq]);
+}
+
+/// What the session asks for after this input, and the number of the bond that it stores.
+#[track_caller]
+fn ask(session: &mut JoylinkSession, input: Input) -> (Vec<Output>, Option<RequestId>) {
+    let now = Now { monotonic: Timestamp(1_000), ..Now::default() };
+    let outputs = session.handle_input(now, input).expect("no fault");
+    let storing = outputs.iter().find_map(|output| match output {
+        Output::Store(id, store::Request::Put(key, _)) if key == "bond" => Some(*id),
+        _ => None,
+    });
+    (outputs, storing)
+}
+
+/// The virtual host stores at once, so the session is asked directly.
+#[test]
+fn nothing_is_answered_before_the_bond_is_on_the_disk() {
+    let mut stage = Stage::started(unbound(json!({})));
+    let packet = app(&mut stage).exchanged(Kind::Authorization, bond(json!({})).to_string().as_bytes());
+    let datagram = packet.encode(Network::Lan).unwrap();
+    let setup = stage.host.setup().clone();
+    let services = setup.services;
+    for is_reset in [false, true] {
+        let (settings, product, stored) = (setup.settings.clone(), setup.product.clone(), setup.stored.clone());
+        let context = Context { settings, product, stored, services: services.clone(), ..Context::default() };
+        let mut session = JoylinkSession::new(context).expect("it starts");
+        ask(&mut session, Input::Start);
+        ask(&mut session, Input::Udp(udp::Event::Bound(RequestId(1), 80)));
+        let received = udp::Event::Received(RequestId(1), "192.0.2.7:40000".to_owned(), datagram.clone());
+        let (outputs, storing) = ask(&mut session, Input::Udp(received));
+        assert!(!outputs.iter().any(|output| matches!(output, Output::Udp(_) | Output::Tcp(_))), "{outputs:?}");
+        if is_reset {
+            ask(&mut session, Input::Module(Event::Reset));
+        }
+        let (outputs, _) = ask(&mut session, Input::Stored(storing.expect("it is stored"), Ok(())));
+        let n_said = outputs.iter().filter(|output| matches!(output, Output::Udp(_) | Output::Tcp(_))).count();
+        // The answer and a connection; nothing for an owner who was forgotten meanwhile.
+        assert_eq!(n_said, if is_reset { 0 } else { 2 }, "{outputs:?}");
+    }
 }

@@ -64,11 +64,16 @@ impl App {
     /// Sends this under the secret of a key exchange, in fragments if it is long.
     #[track_caller]
     pub fn exchange(&mut self, stage: &mut Stage, kind: Kind, message: &Value) {
-        let key = self.pair.agree(self.devkey.as_ref().expect("the device was discovered")).cipher_key();
-        let opt = self.pair.public().as_bytes().to_vec();
-        self.clock += 1;
-        let packet = Packet::seal(kind, enctype::EXCHANGED, opt, &key, self.clock, message.to_string().as_bytes());
+        let packet = self.exchanged(kind, message.to_string().as_bytes());
         self.send_packet(stage, &packet);
+    }
+
+    /// What [`Self::exchange`] sends.
+    #[track_caller]
+    pub fn exchanged(&mut self, kind: Kind, body: &[u8]) -> Packet {
+        let key = self.pair.agree(self.devkey.as_ref().expect("the device was discovered")).cipher_key();
+        self.clock += 1;
+        Packet::seal(kind, enctype::EXCHANGED, self.pair.public().as_bytes().to_vec(), &key, self.clock, body)
     }
 
     /// The answer to an authorization; its code.
