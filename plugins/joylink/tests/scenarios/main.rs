@@ -1,5 +1,6 @@
 //! Whole conversations of a JoyLink session with its cloud, with apps and with the MCU, in virtual time.
 
+mod arbitrary;
 mod bad_input;
 mod binding;
 mod commands;
