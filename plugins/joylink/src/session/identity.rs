@@ -93,6 +93,7 @@ impl JoylinkSession {
         self.schedule_uplink = schedule_uplink(&self.settings, self.last_serial);
         self.executions.forget_all();
         self.results.clear();
+        self.forget_cloud_jobs();
         self.recipes.forget_all();
         if let Some(before) = before {
             self.upgrades.forget(before);
@@ -111,6 +112,8 @@ impl JoylinkSession {
         self.bond.stored = None;
         self.told_product_uuid = None;
         self.forget_owner();
+        // One that was on its way to the disk was just removed from there; its app hears nothing, and asks again.
+        self.storing.clear();
         let requests = self.gateway.forget_all();
         self.ask_host(requests);
         self.bond_changed(now, before);

@@ -153,7 +153,7 @@ impl JoylinkSession {
         }
     }
 
-    fn cannot_begin(&self, device: u32) -> Option<Code> {
+    pub(super) fn cannot_begin(&self, device: u32) -> Option<Code> {
         if self.jobs.len() + self.n_decoding >= MAX_OPEN {
             return Some(Code::LIMIT_REACHED);
         }
@@ -201,6 +201,28 @@ impl JoylinkSession {
             Some(bytes) => self.end(now, id, Ended::Raw(bytes)),
             None => *obeyed = true,
         }
+    }
+
+    /// The MCU said values for a command of ours: how it obeyed counts more than what was wanted.
+    pub(super) fn obeyed_so(&mut self, id: RequestId, values: &Values) {
+        if let Some(Job { step: Step::Asked { wanted, .. }, .. }) = self.jobs.get_mut(&id) {
+            wanted.retain(|(wanted, _)| values.iter().all(|(said, _)| said != wanted));
+        }
+    }
+
+    /// What the cloud of the owner before has asked for is no business of the next one's.
+    pub(super) fn forget_cloud_jobs(&mut self) {
+        let is_cloud_s = |to: &ReplyTo| matches!(to, ReplyTo::Cloud(_) | ReplyTo::CloudSub(..) | ReplyTo::Video(..));
+        self.jobs.retain(|_, job| !is_cloud_s(&job.to));
+        let n_decoding = &mut self.n_decoding;
+        self.script.forget(|purpose| match purpose {
+            Purpose::Command { to, .. } if is_cloud_s(to) => {
+                *n_decoding -= 1;
+                true
+            }
+            Purpose::RecipeTaken(to) => is_cloud_s(to),
+            _ => false,
+        });
     }
 
     /// The MCU said these bytes for a command of ours.

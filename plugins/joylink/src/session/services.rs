@@ -121,6 +121,9 @@ impl JoylinkSession {
         if self.settings.form() == Form::Raw {
             return self.refuse(now, 0, biz::CONTROL, to, Code::PROPERTY_FAILED);
         }
+        if let Some(code) = self.cannot_begin(0) {
+            return self.refuse(now, 0, biz::CONTROL, to, code);
+        }
         self.control(now, 0, biz::CONTROL, &video.control, to);
     }
 
