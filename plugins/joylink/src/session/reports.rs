@@ -79,6 +79,8 @@ impl JoylinkSession {
                 self.give_up_upload();
                 continue;
             }
+            // An upload takes the place of the one before, so it has all that is known.
+            self.uploaded.fill(device, &self.present);
             let extra = match &said {
                 Said::Values(values) if values.is_empty() => {
                     self.uploaded.copy(device, &self.present);
