@@ -2,8 +2,11 @@
 
 mod enrolment;
 mod everyday;
+mod json_lines;
 mod outage;
 mod schedules;
+mod scripts;
+mod services;
 
 use std::ops::{Deref, DerefMut};
 
