@@ -7,6 +7,7 @@ use polylink_testbed::joylink_wire::script::Script;
 use polylink_testbed::joylink_wire::timers::{Plan, Task};
 use polylink_testbed::mcu::p0::Raw;
 use polylink_testbed::rig::RigError;
+use polylink_testbed::rig::files::Files;
 use serde_json::{Value as Json, json};
 
 use super::{Site, count, facts};
@@ -92,9 +93,9 @@ fn apps_schedules_and_recipes_speak_the_bytes_of_the_product_too() {
     });
 }
 
-/// A script that is at fault for some reports loses them, and nothing else.
+/// A script that is at fault for some reports loses them, and nothing else; `limits` are what a script may use.
 #[track_caller]
-fn costs_its_own_messages(fault: &str) {
+fn costs_its_own_messages(fault: &str, limits: &str) {
     check(async || {
         let before = format!(
             "local function at_fault(cmd) {fault} end\n\
@@ -110,7 +111,9 @@ fn costs_its_own_messages(fault: &str) {
                rawset(t, name, value)\n\
              end }})"
         );
-        let site = Site::online(converted(), &settings(&before)).await?;
+        let limits = |files: &mut Files| files.overlay = format!("[script]\n{limits}");
+        let mut site = Site::build_with(converted(), &settings(&before), limits)?;
+        site.set.online(&site.joylink).await?;
         site.report(40).await?;
         let status =
             site.rig.until("four reports without words", |status| count(status, "conversions_failed") >= 4).await?;
@@ -124,12 +127,17 @@ fn costs_its_own_messages(fault: &str) {
 
 #[test]
 fn a_script_that_never_ends_costs_its_own_reports_and_nothing_else() {
-    costs_its_own_messages("while true do pcall(error) end");
+    costs_its_own_messages("while true do pcall(error) end", "");
+}
+
+#[test]
+fn a_script_that_takes_too_long_costs_its_own_reports_and_nothing_else() {
+    costs_its_own_messages("while true do end", "instructions = 1_000_000_000\ntimeout_ms = 300\n");
 }
 
 #[test]
 fn a_script_that_eats_memory_costs_its_own_reports_and_nothing_else() {
-    costs_its_own_messages("local eaten = {} while true do eaten[#eaten + 1] = string.rep(cmd, 100) .. #eaten end");
+    costs_its_own_messages("local eaten = {} while true do eaten[#eaten + 1] = string.rep(cmd, 100) .. #eaten end", "");
 }
 
 #[test]
@@ -137,6 +145,7 @@ fn a_script_that_fails_or_returns_nonsense_costs_its_own_reports_and_nothing_els
     costs_its_own_messages(
         "at = (at or 0) + 1; if at % 4 == 1 then error({}) elseif at % 4 == 2 then return -1 \
          elseif at % 4 == 3 then return 0, 1000000, 'short' else return 'all', 'well', {} end",
+        "",
     );
 }
 
