@@ -3,8 +3,8 @@
 //! the other way round, so the script of a product has to know both.
 
 use polylink_plugin_sdk::product_script::{Call, News};
-use polylink_plugin_sdk::services::script::{Event, Value};
 use polylink_plugin_sdk::services::Failure;
+use polylink_plugin_sdk::services::script::{Event, Value};
 use polylink_plugin_sdk::{Fault, Now, Output, RequestId};
 
 use super::JoylinkSession;

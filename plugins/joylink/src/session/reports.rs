@@ -1,7 +1,7 @@
 //! What goes up: snapshots after every report (12, 112), and what happened without a command of an app (14).
 
 use polylink_plugin_sdk::value::Values;
-use polylink_plugin_sdk::{Cause, CommandBody, Now, Report, ReportBody};
+use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Now, Report, ReportBody, WallTime};
 
 use super::JoylinkSession;
 use super::converter::Purpose;
@@ -52,9 +52,17 @@ impl JoylinkSession {
             self.told.counters.reports_left += 1;
         }
         if is_result {
-            let at_s = u32::try_from(at.unix_ms / 1000).unwrap_or_default();
+            let at_s = self.cloud_time(now, at);
             self.tell_result(device, controltype::PANEL, NO_TIMER, at_s);
         }
+    }
+
+    /// When something happened, by the clock of the cloud: a result may have waited for a connection, and the host's clock may
+    /// be another.
+    fn cloud_time(&self, now: Now, at: WallTime) -> u32 {
+        let is_known = at.quality > ClockQuality::UNSET;
+        let age_ms = if is_known { now.wall.unix_ms.saturating_sub(at.unix_ms).max(0) } else { 0 };
+        self.unix_s(now).saturating_sub(u32::try_from(age_ms / 1000).unwrap_or(u32::MAX))
     }
 
     /// Whether a person at the device may have done this: values that can be set are changed by somebody, others by the

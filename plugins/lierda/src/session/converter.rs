@@ -2,8 +2,8 @@
 //! `decode(code, bytes)`. The host runs it; what waits for it keeps its order.
 
 use polylink_plugin_sdk::product_script::{Call, News};
-use polylink_plugin_sdk::services::script::{Event, Value};
 use polylink_plugin_sdk::services::Failure;
+use polylink_plugin_sdk::services::script::{Event, Value};
 use polylink_plugin_sdk::{Fault, Now, Output, RequestId};
 use serde_json::value::RawValue;
 
