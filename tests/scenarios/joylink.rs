@@ -1,7 +1,9 @@
 //! The JoyLink cloud and its local network.
 
+mod clocks;
 mod enrolment;
 mod everyday;
+mod hostile;
 mod json_lines;
 mod outage;
 mod schedules;
