@@ -51,6 +51,14 @@ impl Views {
         self.devices.insert(device, from.of(device).clone());
     }
 
+    /// A device also has the values that another set of views knows and this one does not.
+    pub fn fill(&mut self, device: u32, from: &Self) {
+        let view = self.devices.entry(device).or_default();
+        for (id, value) in &from.of(device).values {
+            view.values.entry(*id).or_insert_with(|| value.clone());
+        }
+    }
+
     /// Another device may get this index.
     pub fn forget(&mut self, device: u32) {
         self.devices.remove(&device);
@@ -72,6 +80,10 @@ mod tests {
         views.merge(4, &vec![(a, Value::Int(9))]);
         assert_eq!(views.of(0).values, BTreeMap::from([(a, Value::Int(3)), (b, Value::Int(2))]));
         assert_eq!(views.of(4).values.len(), 1);
+        let mut others = Views::default();
+        others.merge(0, &vec![(a, Value::Int(7))]);
+        others.fill(0, &views);
+        assert_eq!(others.of(0).values, BTreeMap::from([(a, Value::Int(7)), (b, Value::Int(2))]));
         views.forget(4);
         assert_eq!(*views.of(4), View::default());
     }

@@ -65,6 +65,8 @@ pub struct Manners {
     pub refuses: Option<String>,
     /// What actions return, by their names; others are refused.
     pub actions: BTreeMap<String, Json>,
+    /// What it says to bytes that it is sent, in hexadecimal digits.
+    pub answers_bytes_with: Option<String>,
 }
 
 #[derive(Debug)]
@@ -403,7 +405,8 @@ impl State {
                 if hex.len() % 2 != 0 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                     return Err("raw is no hex".to_owned());
                 }
-                vec![json!({"done": id})]
+                let said = self.manners.answers_bytes_with.as_ref().map(|said| json!({"raw": said, "command": id}));
+                [json!({"done": id})].into_iter().chain(said).collect()
             }
         })
     }

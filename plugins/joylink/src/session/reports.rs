@@ -1,7 +1,7 @@
 //! What goes up: snapshots after every report (12, 112), and what happened without a command of an app (14).
 
 use polylink_plugin_sdk::value::Values;
-use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Now, Report, ReportBody};
+use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Now, Report, ReportBody, WallTime};
 
 use super::JoylinkSession;
 use super::converter::Purpose;
@@ -66,14 +66,17 @@ impl JoylinkSession {
             self.told.counters.reports_left += 1;
         }
         if is_result {
-            // A host without a clock does not know when; the cloud does.
-            let at_s = if at.quality > ClockQuality::UNSET {
-                u32::try_from(at.unix_ms / 1000).unwrap_or_default()
-            } else {
-                self.unix_s(now)
-            };
+            let at_s = self.cloud_time(now, at);
             self.tell_result(device, controltype::PANEL, NO_TIMER, at_s);
         }
+    }
+
+    /// When something happened, by the clock of the cloud: a result may have waited for a connection, and the host's clock may
+    /// be another.
+    fn cloud_time(&self, now: Now, at: WallTime) -> u32 {
+        let is_known = at.quality > ClockQuality::UNSET;
+        let age_ms = if is_known { now.wall.unix_ms.saturating_sub(at.unix_ms).max(0) } else { 0 };
+        self.unix_s(now).saturating_sub(u32::try_from(age_ms / 1000).unwrap_or(u32::MAX))
     }
 
     /// Whether a person at the device may have done this: values that can be set are changed by somebody, others by the
@@ -98,6 +101,8 @@ impl JoylinkSession {
                 self.give_up_upload();
                 continue;
             }
+            // An upload takes the place of the one before, so it has all that is known.
+            self.uploaded.fill(device, &self.present);
             let extra = match &said {
                 Said::Values(values) if values.is_empty() => {
                     self.uploaded.copy(device, &self.present);
