@@ -72,6 +72,10 @@ impl JoylinkSession {
     /// Puts what waits into words and sends it.
     pub(super) fn send_uploads(&mut self, now: Now) {
         while self.cloud.is_working() && self.cloud.has_room() && !self.is_finding_out {
+            if !self.snapshot_sent {
+                // The device itself is shown before anything else is said (JoyLink V1.79, cloud session).
+                self.uploads.lead(0);
+            }
             let Some(Entry { device, said, .. }) = self.uploads.begin().cloned() else { return };
             if device != 0 && self.gateway.by_device(device).is_none() {
                 // It was unbound meanwhile.
