@@ -192,12 +192,7 @@ impl JoylinkSession {
                 self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
             }
         }
-        let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
-        for device in devices {
-            if !self.uploads.has_any(device) && *self.present.of(device) != View::default() {
-                self.show(device);
-            }
-        }
+        self.showing.begin();
     }
 
     /// The MCU told what the device looks like, or did not.
