@@ -24,7 +24,10 @@ impl JoylinkSession {
     fn take_report(&mut self, now: Now, report: Report) {
         let Report { seq, at, device, cause, caused_by, body } = report;
         match &body {
-            ReportBody::Properties(values) => self.present.merge(device, values),
+            ReportBody::Properties(values) => {
+                self.present.merge(device, values);
+                self.hear_product_uuid(now, device, values);
+            }
             ReportBody::Raw(bytes) => {
                 self.present.said(device, bytes);
                 if let Some(id) = caused_by {
