@@ -2,6 +2,7 @@
 
 mod enrolment;
 mod everyday;
+mod gateway;
 mod outage;
 mod schedules;
 
