@@ -3,6 +3,7 @@
 mod clocks;
 mod enrolment;
 mod everyday;
+mod gateway;
 mod hostile;
 mod json_lines;
 mod outage;

@@ -102,6 +102,12 @@ impl Gateway {
         self.records.iter().find(|record| record.device() == Some(index))
     }
 
+    /// How many could be bound at once: they are in the host's list, and nobody has bound them.
+    #[must_use]
+    pub const fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// All that are bound, as heartbeats show them (110): also those that are away.
     #[must_use]
     pub fn beats(&self) -> Vec<SubBeat> {

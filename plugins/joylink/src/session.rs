@@ -3,7 +3,8 @@
 //! Invariants: the local network and the schedules are served whatever the cloud does; a report is settled when the cloud has
 //! answered the upload it led to; a bond counts when it is on the disk. Submodules by idea: `identity` who the device is ·
 //! `local` apps · `remote` the cloud's connection · `jobs` requests that the MCU carries out · `converter` the product's
-//! script · `reports` what goes up · `schedules` timers · `gateway` subdevices · `services` firmware, recipes, information,
+//! script · `reports` what goes up · `schedules` timers · `gateway` subdevices · `showing` what the
+//! cloud is shown of them · `services` firmware, recipes, information,
 //! video · `storage` what survives a restart · `status` what operators see.
 
 mod converter;
@@ -15,6 +16,7 @@ mod remote;
 mod reports;
 mod schedules;
 mod services;
+mod showing;
 mod status;
 mod storage;
 
@@ -49,6 +51,7 @@ use converter::Purpose;
 use identity::Bond;
 use jobs::Job;
 use schedules::Executions;
+use showing::Showing;
 use status::Counters;
 use storage::Storing;
 
@@ -94,6 +97,7 @@ pub struct JoylinkSession {
     /// The host's list at the start.
     subdevices: Vec<Subdevice>,
     gateway: Gateway,
+    showing: Showing,
     upgrades: Upgrades,
     recipes: Runs,
     /// A step of a recipe is being carried out.
@@ -153,6 +157,7 @@ impl Session for JoylinkSession {
             schedules: Table::new(identity::schedule_settings(&settings, bond.bond())),
             schedule_uplink: identity::schedule_uplink(&settings, random.below(1 << 31) as u32),
             gateway: Gateway::new(settings.max_subdevs),
+            showing: Showing::default(),
             upgrades: Upgrades::new((settings.ota_report_ms / 1_000) as u32),
             recipes: Runs::new(settings.timezone_offset_s, random.below(1 << 31) as u32),
             information: Fetch::new(kinds, every_s, random.below(1 << 31) as u32),
@@ -291,6 +296,7 @@ impl JoylinkSession {
             self.watch_uploads(now);
             self.work_schedules(now);
             self.work_services(now);
+            self.show_subdevices(now);
             self.send_uploads(now);
             self.send_results(now);
             self.convert_waiting(now);

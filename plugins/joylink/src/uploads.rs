@@ -109,6 +109,13 @@ impl Uploads {
         self.current.take().map(|entry| entry.seq)
     }
 
+    /// What this device said goes before what others said.
+    pub fn lead(&mut self, device: u32) {
+        let (own, others) = self.waiting.drain(..).partition::<VecDeque<_>, _>(|entry| entry.device == device);
+        self.waiting = own;
+        self.waiting.extend(others);
+    }
+
     /// The cloud has answered an upload of this device; the number of it, or `None` if it sent none.
     pub fn answered(&mut self, feedid: Option<FeedId>) -> Option<u64> {
         let at = self.in_flight.iter().position(|sent| sent.feedid == feedid)?;
@@ -220,6 +227,13 @@ mod tests {
         uploads.answered(None);
         uploads.disconnected();
         assert_eq!(send(&mut uploads, 0), [2, 3, 4]);
+    }
+
+    #[test]
+    fn what_one_device_said_goes_first_and_in_order_if_it_has_to() {
+        let mut uploads = with(&[(1, 5), (2, 0), (3, 5), (4, 0)]);
+        uploads.lead(0);
+        assert_eq!(send(&mut uploads, 0), [2, 4, 1, 3]);
     }
 
     #[test]

@@ -33,14 +33,6 @@ impl Views {
         view.values.extend(values.iter().cloned());
     }
 
-    /// A device has these values, unless something else is known of them.
-    pub fn fill(&mut self, device: u32, values: &Values) {
-        let view = self.devices.entry(device).or_default();
-        for (id, value) in values {
-            view.values.entry(*id).or_insert_with(|| value.clone());
-        }
-    }
-
     /// A device said these bytes.
     pub fn said(&mut self, device: u32, bytes: &[u8]) {
         self.devices.entry(device).or_default().raw = Some(bytes.to_vec());

@@ -63,6 +63,15 @@ impl JoylinkSession {
         }
     }
 
+    /// The MCU reports values; the product type may be among them.
+    pub(super) fn hear_product_uuid(&mut self, now: Now, device: u32, values: &Values) {
+        let property = self.settings.product_uuid_property;
+        let is_told = values.iter().any(|(id, _)| Some(*id) == property);
+        if device == 0 && is_told && self.product_uuid().is_none() {
+            self.take_product_uuid(now, values);
+        }
+    }
+
     /// The question was answered, or not: if the answer was of no use, it is asked again.
     pub(super) fn product_uuid_asked(&mut self, now: Now) {
         if self.product_uuid().is_none() {

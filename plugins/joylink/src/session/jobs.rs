@@ -53,6 +53,8 @@ pub enum ReplyTo {
     Recipe,
     /// The first snapshot of a connection.
     FirstSnapshot,
+    /// The first snapshot of a subdevice.
+    SubSnapshot,
     /// The product type, which the MCU knows.
     ProductUuid,
     /// Nobody: what was asked for went to the MCU.
@@ -190,7 +192,6 @@ impl JoylinkSession {
             }
             for values in [&wanted, &outcome.values] {
                 self.present.merge(device, values);
-                self.uploaded.fill(device, values);
             }
             if matches!(self.jobs.get(&id), Some(Job { to: ReplyTo::ProductUuid, .. })) {
                 self.take_product_uuid(now, &outcome.values);
@@ -294,6 +295,7 @@ impl JoylinkSession {
             ReplyTo::Recipe => self.recipe_step_done(now, code),
             ReplyTo::Video(serial, request) => self.answer_video(now, serial, &request, code),
             ReplyTo::FirstSnapshot => self.first_snapshot_known(code),
+            ReplyTo::SubSnapshot => self.subdevice_looked_at(code),
             ReplyTo::ProductUuid => self.product_uuid_asked(now),
             ReplyTo::Nobody => {
                 if !code.is_success() {

@@ -26,12 +26,9 @@ impl JoylinkSession {
         match &body {
             ReportBody::Properties(values) => {
                 self.present.merge(device, values);
+                self.hear_product_uuid(now, device, values);
                 if let Some(id) = caused_by {
                     self.obeyed_so(id, values);
-                }
-                if matches!(cause, Cause::Answer | Cause::Snapshot) {
-                    // There is no report of its own for it, and the cloud is to be shown all.
-                    self.uploaded.fill(device, values);
                 }
             }
             ReportBody::Raw(bytes) => {
@@ -94,6 +91,10 @@ impl JoylinkSession {
     /// Puts what waits into words and sends it.
     pub(super) fn send_uploads(&mut self, now: Now) {
         while self.cloud.is_working() && self.cloud.has_room() && !self.is_finding_out {
+            if !self.snapshot_sent {
+                // The device itself is shown before anything else is said (JoyLink V1.79, cloud session).
+                self.uploads.lead(0);
+            }
             let Some(Entry { device, said, .. }) = self.uploads.begin().cloned() else { return };
             if device != 0 && self.gateway.by_device(device).is_none() {
                 // It was unbound meanwhile.
@@ -212,12 +213,7 @@ impl JoylinkSession {
                 }
             }
         }
-        let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
-        for device in devices {
-            if !self.uploads.has_any(device) && *self.present.of(device) != View::default() {
-                self.show(device);
-            }
-        }
+        self.showing.begin();
     }
 
     /// The MCU told what the device looks like, or did not.

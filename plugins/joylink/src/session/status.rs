@@ -78,6 +78,9 @@ impl JoylinkSession {
         if self.is_gateway() {
             let n_online = self.gateway.records().filter(|record| record.is_online()).count();
             fact("subdevices", format!("{} ({n_online} online)", self.gateway.records().count()));
+            if self.gateway.n_waiting() > 0 {
+                fact("subdevices_waiting", self.gateway.n_waiting().to_string());
+            }
         }
         if let Some(image) = self.upgrades.image() {
             fact("firmware_order", image.version.to_string());
