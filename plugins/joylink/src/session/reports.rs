@@ -23,6 +23,7 @@ impl JoylinkSession {
 
     fn take_report(&mut self, now: Now, report: Report) {
         let Report { seq, at, device, cause, caused_by, body } = report;
+        let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(device, &body);
         match &body {
             ReportBody::Properties(values) => {
                 self.present.merge(device, values);
@@ -53,7 +54,6 @@ impl JoylinkSession {
             self.told.counters.reports_of_former_owner += 1;
             return self.settle(seq);
         }
-        let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(&body);
         let said = match body {
             ReportBody::Properties(values) => Said::Values(values),
             ReportBody::Event { id, params } => Said::Event(id, params),
@@ -77,12 +77,16 @@ impl JoylinkSession {
     }
 
     /// Whether a person at the device may have done this: values that can be set are changed by somebody, others by the
-    /// world (not documented; chosen by us).
-    fn is_somebodys_doing(&self, body: &ReportBody) -> bool {
+    /// world, and what a device says of itself when nothing was known is no change (not documented; chosen by us). To be
+    /// asked while the device is still known as it was before.
+    fn is_somebodys_doing(&self, device: u32, body: &ReportBody) -> bool {
+        let known = &self.present.of(device).values;
         let can_be_set = |id| self.model.property(id).is_some_and(|property| property.writable);
         self.settings.panel_results
             && match body {
-                ReportBody::Properties(values) => values.iter().any(|(id, _)| can_be_set(*id)),
+                ReportBody::Properties(values) => {
+                    values.iter().any(|(id, _)| can_be_set(*id) && known.contains_key(id))
+                }
                 ReportBody::Raw(_) => true,
                 ReportBody::Event { .. } => false,
             }

@@ -33,9 +33,9 @@ impl JoylinkSession {
         let (answer, image) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
         self.tell_cloud(now, Kind::OtaOrder, &answer.encode());
         if let Some(image) = image {
-            let note = if is_regular_name(&image.versionname) { "" } else { ", by an unusual name" };
+            let note = if is_regular_name(&image.versionname) { "" } else { ", an unusual name" };
             self.warn(format!(
-                "firmware {} ({}) was ordered{note} and is refused: {NO_ENGINE}",
+                "firmware {} ({}{note}) was ordered and is refused: {NO_ENGINE}",
                 image.version, image.versionname
             ));
             self.upgrades.failed(now.monotonic, NO_ENGINE);

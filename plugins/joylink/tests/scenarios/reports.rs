@@ -5,7 +5,7 @@ use polylink_plugin_sdk::{Cause, DatapointId, Output, ReportBody, Value as Datum
 use serde_json::{Value, json};
 
 use crate::packet::{Kind, LONGEST_BODY};
-use crate::scenarios::stage::{FEEDID, Stage, bound, heat, n, raw, scripted, switch, unbound};
+use crate::scenarios::stage::{FEEDID, PRODUCT_UUID, Stage, bound, heat, n, raw, scripted, switch, unbound};
 use crate::uploads::{MOST, WINDOW};
 use crate::wire::Code;
 
@@ -76,6 +76,28 @@ fn answers_to_nothing_are_counted() {
     stage.host.expect_silence();
     stage.assert_count("answers_unmatched", 1);
     stage.assert_count("input_dropped", 1);
+}
+
+#[test]
+fn a_firmware_status_that_is_answered_as_an_upload_settles_none_and_is_not_told_again() {
+    let mut stage = working();
+    let firmware = json!({
+        "feedid": FEEDID, "productuuid": PRODUCT_UUID, "version": 9, "versionname": "1.0.1.20240101_release",
+        "crc32": 1, "url": "http://live.example/image",
+    });
+    stage.send(Kind::OtaOrder, json!({"cmd": "ota", "serial": 1, "data": firmware}).to_string().as_bytes());
+    stage.expect(Kind::OtaOrder);
+    stage.expect(Kind::OtaStatus);
+    let seq = stage.host.report([n(2)]);
+    stage.expect_upload();
+    // So says JD's device SDK 2.0.7 where it is the cloud.
+    stage.send(Kind::Upload, br#"{"code":0, "msg":"sucess"}"#);
+    stage.host.expect_silence();
+    stage.assert_count("answers_unmatched", 0);
+    stage.accept_upload();
+    assert_eq!(stage.host.expect_settle(), [seq]);
+    stage.host.advance(50_000);
+    stage.host.expect_silence();
 }
 
 #[test]

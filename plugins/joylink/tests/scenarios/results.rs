@@ -36,6 +36,18 @@ fn other_changes_are_the_world_s() {
 }
 
 #[test]
+fn what_a_device_says_first_of_itself_is_nobodys_doing() {
+    let mut stage = Stage::started(bound(json!({})));
+    stage.host.report([n(2), heat(20)]);
+    stage.come_in();
+    stage.expect_upload();
+    stage.host.expect_silence();
+    stage.host.report([n(3)]);
+    stage.expect_upload();
+    assert_eq!(streams(&stage.expect_result().content)["n"], 3);
+}
+
+#[test]
 fn what_a_command_led_to_is_no_result() {
     let mut stage = working(json!({}));
     stage.command(1002, crate::scenarios::stage::control(json!({"n": 2})));
@@ -115,6 +127,7 @@ fn a_result_that_the_script_cannot_convert_is_lost_and_counted() {
 fn results_that_wait_for_a_script_are_bounded() {
     let mut stage = Stage::started_alone(scripted(json!({})));
     stage.host.expect_script_load();
+    stage.host.snapshot([n(-1)]);
     for value in 0..400 {
         stage.host.report([n(value)]);
     }
