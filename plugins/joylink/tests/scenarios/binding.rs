@@ -153,10 +153,12 @@ fn another_owner_is_taken_while_a_person_at_the_device_says_so() {
 }
 
 #[test]
-fn a_bond_from_the_factory_gives_way_to_an_app() {
+fn a_bond_from_the_factory_gives_way_to_an_app_while_a_person_says_so() {
     let factory = json!({"feedid": "42", "accesskey": ACCESSKEY, "localkey": LOCALKEY, "joylink_servers": [SERVER]});
     let mut stage = Stage::started(unbound(factory));
     stage.host.take_outputs();
+    assert_eq!(bind(&mut stage, json!({})), 16);
+    stage.host.module_event(Event::BindWindow(60));
     assert_eq!(bind(&mut stage, json!({})), 0);
     stage.come_in();
     assert_eq!(stage.fact("feedid"), Some(FEEDID));
@@ -220,9 +222,10 @@ fn a_device_without_a_product_type_takes_the_app_s() {
 #[track_caller]
 fn check_forgotten(event: Event) {
     let mut stage = Stage::working(bound(json!({"product_uuid": "", "product_uuid_property": "note"})));
-    stage.host.report([n(2)]);
+    let seq = stage.host.report([n(2)]);
     stage.host.take_outputs();
     stage.host.module_event(event);
+    assert_eq!(stage.host.expect_settle(), [seq], "it is not the next owner's");
     assert_eq!(stage.host.expect_tcp_close(), stage.stream);
     assert_eq!(stage.host.stored("bond"), None);
     stage.assert_phase(Phase::Offline);

@@ -38,6 +38,9 @@ fn check_code(result: OutcomeResult, code: i64) {
     let answer = app.expect_json(&mut stage);
     assert_eq!(answer["code"], code, "{answer}");
     assert!(code == 0 || answer["msg"].is_string(), "{answer}");
+    if code == 0 {
+        stage.expect_upload();
+    }
     stage.host.expect_silence();
     stage.assert_count("commands_refused", if code == 0 { 0 } else { 2 });
 }
@@ -113,6 +116,8 @@ fn an_app_controls_and_asks_by_json() {
     stage.host.command_done(id);
     let answer = app.expect_json(&mut stage);
     assert_eq!((&answer["code"], streams_in(&answer["data"])), (&json!(0), json!({"n": 5, "heat": 20})));
+    // The cloud hears of it, also if the MCU says no more than that it obeyed.
+    assert_eq!(stage.expect_streams(), json!({"n": 5, "heat": 20}));
 
     app.ask(&mut stage);
     let (id, command) = stage.host.expect_submit();
@@ -166,6 +171,7 @@ fn each_asker_gets_its_own_answer_whatever_the_order() {
     assert_eq!(two.expect_json(&mut stage)["code"], 11);
     assert_eq!(one.expect_json(&mut stage)["code"], 0);
     assert_eq!(stage.expect_answer(serial).0, 102);
+    stage.expect_upload();
     stage.host.expect_silence();
 }
 
