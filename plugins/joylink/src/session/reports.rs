@@ -23,6 +23,8 @@ impl JoylinkSession {
 
     fn take_report(&mut self, now: Now, report: Report) {
         let Report { seq, at, device, cause, caused_by, body } = report;
+        // An answer to a question of ours comes with its outcome, and then as a report to all: nothing is new in that.
+        let is_new_setting = self.is_somebodys_doing(device, &body);
         match &body {
             ReportBody::Properties(values) => {
                 self.present.merge(device, values);
@@ -45,7 +47,7 @@ impl JoylinkSession {
             self.told.counters.reports_without_owner += 1;
             return self.settle(seq);
         }
-        let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(&body);
+        let is_result = cause == Cause::Change && caused_by.is_none() && is_new_setting;
         let said = match body {
             ReportBody::Properties(values) => Said::Values(values),
             ReportBody::Event { id, params } => Said::Event(id, params),
@@ -62,11 +64,14 @@ impl JoylinkSession {
 
     /// Whether a person at the device may have done this: values that can be set are changed by somebody, others by the
     /// world (not documented; chosen by us).
-    fn is_somebodys_doing(&self, body: &ReportBody) -> bool {
+    fn is_somebodys_doing(&self, device: u32, body: &ReportBody) -> bool {
         let can_be_set = |id| self.model.property(id).is_some_and(|property| property.writable);
+        let known = &self.present.of(device).values;
         self.settings.panel_results
             && match body {
-                ReportBody::Properties(values) => values.iter().any(|(id, _)| can_be_set(*id)),
+                ReportBody::Properties(values) => {
+                    values.iter().any(|(id, value)| can_be_set(*id) && known.get(id) != Some(value))
+                }
                 ReportBody::Raw(_) => true,
                 ReportBody::Event { .. } => false,
             }
