@@ -18,7 +18,7 @@ use polylink_testbed::rig::files::Files;
 use polylink_testbed::rig::{LIMIT, Rig, RigError};
 use serde_json::{Value as Json, json};
 
-use super::facts;
+use super::{count, facts};
 use crate::set::{JOYLINK, binaries, failed};
 
 /// A host, its gateway of an MCU, the JoyLink cloud, and one app in the same network.
@@ -72,14 +72,23 @@ impl Home {
         home.start().await?;
         home.subdevices(&format!("{n_lamps} ({n_lamps} online)")).await?;
         home.device("all to be accepted", |log| (1..=n_lamps as u64).all(|n| log.accepted.contains(&n))).await?;
+        // Until then an app has no answer, and would have to bind them again after a kill.
+        home.written("with all", |bonds| (1..=n_lamps).all(|n| bonds.contains(&feedid(n)))).await?;
         home.leave_alone();
         Ok(home)
     }
 
-    /// Starts the host, and waits until the cloud sees the gateway.
+    /// Starts the host, and waits until the cloud sees the gateway, and apps can.
     async fn start(&mut self) -> Result<(), RigError> {
         self.rig.start()?;
-        self.cloud("the gateway", |entries| entries.online).await
+        self.cloud("the gateway", |entries| entries.online).await?;
+        self.status("the port", |status| count(status, "lan_ports") > 0).await.map(drop)
+    }
+
+    /// Ends the host without warning.
+    async fn kill(&mut self) -> Result<(), RigError> {
+        self.rig.kill().await?;
+        self.cloud("the gateway to be gone", |entries| !entries.online).await
     }
 
     /// From now on only the test binds anything.
@@ -107,6 +116,13 @@ impl Home {
     async fn subdevices(&self, count: &str) -> Result<(), RigError> {
         let what = format!("sub-devices to be {count}");
         self.status(&what, |status| facts(status)["subdevices"] == count).await.map(drop)
+    }
+
+    /// Waits until the bonds on the disk fulfil a condition.
+    async fn written(&self, what: &str, condition: impl Fn(&str) -> bool) -> Result<(), RigError> {
+        let file = self.rig.dir().join("state/store/joylink/subdevices.value");
+        let fits = |bytes: Vec<u8>| condition(&String::from_utf8_lossy(&bytes));
+        self.status(&format!("bonds on the disk {what}"), |_| std::fs::read(&file).is_ok_and(fits)).await.map(drop)
     }
 
     /// Waits until so many ask the plugin to be bound.

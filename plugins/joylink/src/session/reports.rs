@@ -23,6 +23,7 @@ impl JoylinkSession {
 
     fn take_report(&mut self, now: Now, report: Report) {
         let Report { seq, at, device, cause, caused_by, body } = report;
+        // An answer to a question of ours comes with its outcome, and then as a report to all: nothing is new in that.
         let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(device, &body);
         match &body {
             ReportBody::Properties(values) => {
@@ -80,12 +81,13 @@ impl JoylinkSession {
     /// world, and what a device says of itself when nothing was known is no change (not documented; chosen by us). To be
     /// asked while the device is still known as it was before.
     fn is_somebodys_doing(&self, device: u32, body: &ReportBody) -> bool {
-        let known = &self.present.of(device).values;
         let can_be_set = |id| self.model.property(id).is_some_and(|property| property.writable);
+        let known = &self.present.of(device).values;
         self.settings.panel_results
             && match body {
                 ReportBody::Properties(values) => {
-                    values.iter().any(|(id, _)| can_be_set(*id) && known.contains_key(id))
+                    let differs = |id, value| known.get(id).is_some_and(|known| known != value);
+                    values.iter().any(|(id, value)| can_be_set(*id) && differs(id, value))
                 }
                 ReportBody::Raw(_) => true,
                 ReportBody::Event { .. } => false,

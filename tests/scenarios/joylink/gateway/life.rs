@@ -14,8 +14,8 @@ fn lamps_survive_a_kill_and_are_shown_again() {
         home.mcu.report_of(1, &json!({"power": true, "level": 10}));
         home.uploaded(1, "level", json!(10)).await?;
         let accepted = home.mcu.log().accepted;
-        home.rig.kill().await?;
-        home.cloud("the gateway to be gone", |entries| !entries.online).await?;
+        home.kill().await?;
+        let n_results = home.joylink.seen().results.len();
         let n_before = of(&home.joylink.seen(), &feedid(1)).count();
         home.start().await?;
         home.subdevices("2 (2 online)").await?;
@@ -26,6 +26,8 @@ fn lamps_survive_a_kill_and_are_shown_again() {
             shown.any(|upload| upload.value("level") == Some(&json!(10)) && upload.value("power") == Some(&json!(1)))
         })
         .await?;
+        // A look at it is nobody's doing.
+        assert_eq!(home.joylink.seen().results.len(), n_results);
         let states = home.beat().await?.expect("a heartbeat with lamps");
         let states: Vec<_> = states.iter().map(|sub| (&*sub.feedid, sub.state)).collect();
         assert_eq!(states, [(&*feedid(1), 0), (&*feedid(2), 0)]);
@@ -43,6 +45,11 @@ fn lamps_survive_a_kill_and_are_shown_again() {
 fn what_lamps_said_while_the_cloud_was_away_arrives_after_the_gateway_has_shown_itself() {
     check(async || {
         let home = Home::with_lamps(2, "reconnect_min_s = 1\nreconnect_max_s = 1\n").await?;
+        // Who has said something is not asked what it looks like: the answer could overtake the reports.
+        for n in 1..=2 {
+            home.mcu.report_of(n, &json!({"n": 0}));
+            home.uploaded(n as usize, "n", json!(0)).await?;
+        }
         home.joylink.go_away();
         home.cloud("the gateway to be gone", |entries| !entries.online).await?;
         let said: Vec<u64> = (1..=100).map(|n| home.mcu.report_of(1 + n % 2, &json!({"n": n}))).collect();
@@ -52,7 +59,7 @@ fn what_lamps_said_while_the_cloud_was_away_arrives_after_the_gateway_has_shown_
         home.uploaded(2, "n", json!(99)).await?;
         let seen = home.joylink.seen();
         for (n, rest) in [(1, 0), (2, 1)] {
-            let said: Vec<u64> = (1..=100).filter(|said| said % 2 == rest).collect();
+            let said: Vec<u64> = (0..=100).filter(|said| *said == 0 || said % 2 == rest).collect();
             assert_eq!(numbers(of(&seen, &feedid(n))), said, "of lamp {n}");
         }
         home.close().await
@@ -66,10 +73,8 @@ fn a_lamp_that_was_unbound_before_a_kill_is_removed_after_it() {
         // It hears of nothing, as an MCU does that is busy with something else.
         home.mcu.change(|manners| manners.silent = true);
         home.answer(home.joylink.unbind(&[&feedid(1)])).await?;
-        let file = home.rig.dir().join("state/store/joylink/subdevices.value");
-        let written = |bytes: &[u8]| !String::from_utf8_lossy(bytes).contains(&feedid(1));
-        home.status("it to be written down", |_| std::fs::read(&file).is_ok_and(|bytes| written(&bytes))).await?;
-        home.rig.kill().await?;
+        home.written("without it", |bonds| !bonds.contains(&feedid(1))).await?;
+        home.kill().await?;
         assert_eq!(home.mcu.log().removed, Vec::<u64>::new());
         home.mcu.change(|manners| manners.silent = false);
         home.start().await?;

@@ -53,7 +53,7 @@ fn a_type_that_was_told_survives_a_kill_and_is_forgotten_by_a_reset() {
         assert_eq!(home.found(&Wanted::default()).await?.product_uuid, "GATE01");
         let file = home.rig.dir().join("state/store/joylink/product_uuid.value");
         home.status("it to be written down", |_| file.exists()).await?;
-        home.rig.kill().await?;
+        home.kill().await?;
 
         // What is known counts, whatever the MCU says later.
         home.mcu.report(&json!({"type": "GATE02"}));
