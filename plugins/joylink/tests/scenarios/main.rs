@@ -1,7 +1,9 @@
 //! Whole conversations of a JoyLink session with its cloud, with apps and with the MCU, in virtual time.
 
 mod first_packets;
+mod life;
 mod reports;
 mod results;
+mod schedules;
 mod stage;
 mod starting;
