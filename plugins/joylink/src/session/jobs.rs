@@ -153,7 +153,39 @@ impl JoylinkSession {
         }
     }
 
-    fn cannot_begin(&self, device: u32) -> Option<Code> {
+    /// Another owner: what was asked before is nobody's any more, and what was not begun is not begun.
+    pub(super) fn forget_askers(&mut self) {
+        for job in self.jobs.values_mut() {
+            if !matches!(job.to, ReplyTo::ProductUuid | ReplyTo::FirstSnapshot) {
+                job.to = ReplyTo::Nobody;
+            }
+        }
+        self.script.forget(|purpose| !matches!(purpose, Purpose::Upload | Purpose::Answer(_)));
+        self.n_decoding = 0;
+    }
+
+    /// What was asked of these devices cannot be done: their indices are others' now, or nobody's.
+    pub(super) fn end_jobs_of(&mut self, now: Now, devices: &[u32]) {
+        let mut unread = Vec::new();
+        self.script.forget(|purpose| match purpose {
+            Purpose::Command { device, biz, to } if devices.contains(device) => {
+                unread.push((*device, *biz, to.clone()));
+                true
+            }
+            _ => false,
+        });
+        self.n_decoding -= unread.len();
+        for (device, biz, to) in unread {
+            self.refuse(now, device, biz, to, Code::SUB_DEVICE_OFFLINE);
+        }
+        let open: Vec<_> =
+            self.jobs.iter().filter(|(_, job)| devices.contains(&job.device)).map(|(id, _)| *id).collect();
+        for id in open {
+            self.end(now, id, Ended::Failed(Code::SUB_DEVICE_OFFLINE));
+        }
+    }
+
+    pub(super) fn cannot_begin(&self, device: u32) -> Option<Code> {
         if self.jobs.len() + self.n_decoding >= MAX_OPEN {
             return Some(Code::LIMIT_REACHED);
         }

@@ -1,6 +1,7 @@
 //! Whole conversations of a JoyLink session with its cloud, with apps and with the MCU, in virtual time.
 
 mod first_packets;
+mod gateway;
 mod life;
 mod reports;
 mod results;

@@ -7,4 +7,4 @@ mod clock;
 mod operations;
 mod steps;
 mod synchronization;
-mod tasks;
+pub mod tasks;
