@@ -286,6 +286,8 @@ impl JoylinkSession {
         self.serve_cloud(now);
         if self.is_running {
             self.watch_uploads(now);
+            // What the device looks like goes before all that it has to tell, and what is done now shows after that.
+            self.send_uploads(now);
             self.work_schedules(now);
             self.work_services(now);
             self.send_uploads(now);

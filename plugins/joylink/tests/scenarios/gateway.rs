@@ -4,4 +4,4 @@ mod commands;
 mod enrolment;
 mod indices;
 mod owner;
-mod talk;
+pub mod talk;

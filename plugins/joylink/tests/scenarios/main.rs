@@ -6,5 +6,6 @@ mod life;
 mod reports;
 mod results;
 mod schedules;
+mod services;
 mod stage;
 mod starting;
