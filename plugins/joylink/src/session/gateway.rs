@@ -9,7 +9,6 @@ use super::storage::Storing;
 use crate::gateway::Record;
 use crate::lan::Asker;
 use crate::packet::Kind;
-use crate::views::View;
 use crate::wire::{AddSubDevice, Authorization, Code, FeedId, SubAnswer, Unbind, biz};
 
 impl JoylinkSession {
@@ -106,9 +105,7 @@ impl JoylinkSession {
             return;
         }
         let bound = self.gateway.by_name(&answer.productuuid, &answer.mac);
-        let device = bound.and_then(Record::device);
-        // One that has not spoken yet has nothing to show.
-        if let Some(device) = device.filter(|device| *self.present.of(*device) != View::default()) {
+        if let Some(device) = bound.and_then(Record::device) {
             self.show(device);
         }
     }

@@ -220,8 +220,11 @@ impl JoylinkSession {
         }
     }
 
-    /// Uploads what a device looks like now.
+    /// Uploads what a device looks like now. A subdevice that has not spoken yet has nothing to show.
     pub(super) fn show(&mut self, device: u32) {
+        if device != 0 && *self.present.of(device) == View::default() {
+            return;
+        }
         let _ = self.uploads.take(Entry { seq: 0, device, said: Said::Values(Values::new()) });
     }
 
