@@ -93,7 +93,7 @@ impl JoylinkSession {
 
     fn forget_former_owner(&mut self, before: Option<FeedId>) {
         self.forget_askers();
-        // Bindings of subdevices: they are gone with the rest.
+        // What was on its way to the disk is gone with the rest; its app hears nothing, and asks again.
         self.storing.clear();
         self.forget_schedules();
         self.results.clear();

@@ -235,6 +235,13 @@ impl JoylinkSession {
         }
     }
 
+    /// The MCU said values for a command of ours: how it obeyed counts more than what was wanted.
+    pub(super) fn obeyed_so(&mut self, id: RequestId, values: &Values) {
+        if let Some(Job { step: Step::Asked { wanted, .. }, .. }) = self.jobs.get_mut(&id) {
+            wanted.retain(|(wanted, _)| values.iter().all(|(said, _)| said != wanted));
+        }
+    }
+
     /// The MCU said these bytes for a command of ours.
     pub(super) fn take_raw_answer(&mut self, now: Now, id: RequestId, bytes: &[u8]) {
         let Some(Job { step: Step::Asked { raw, obeyed, .. }, .. }) = self.jobs.get_mut(&id) else { return };

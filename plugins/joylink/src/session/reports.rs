@@ -26,6 +26,9 @@ impl JoylinkSession {
         match &body {
             ReportBody::Properties(values) => {
                 self.present.merge(device, values);
+                if let Some(id) = caused_by {
+                    self.obeyed_so(id, values);
+                }
                 if matches!(cause, Cause::Answer | Cause::Snapshot) {
                     // There is no report of its own for it, and the cloud is to be shown all.
                     self.uploaded.fill(device, values);
