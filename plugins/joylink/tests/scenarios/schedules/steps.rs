@@ -212,3 +212,20 @@ fn what_the_schedule_does_is_not_told_as_a_persons_doing() {
     life.answer();
     assert_eq!(life.seen.told.iter().map(|(_, told)| told.controltype).collect::<Vec<_>>(), [0]);
 }
+
+#[test]
+fn results_that_nobody_takes_are_bounded_and_counted() {
+    let mut life = Life::started(setup_at(START, json!({})));
+    let mut app = App::new();
+    for round in 0..2 {
+        let tasks = (1..=32).map(|id| countdown(100 * round + id, 30));
+        app_asks(&mut life, &mut app, add(tasks));
+        life.pass(60_000);
+        app_asks(&mut life, &mut app, Request::Ids(Operation::Delete, vec![]));
+    }
+    life.stage.assert_count("timer_results_lost", 64);
+    life.bring_cloud();
+    life.pass(10_000);
+    assert_eq!(life.seen.steps().len(), 64);
+    assert!(life.seen.steps().iter().all(|(id, ..)| *id > 100), "those of the first tasks are gone");
+}

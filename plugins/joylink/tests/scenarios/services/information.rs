@@ -39,6 +39,7 @@ fn what_the_cloud_tells_goes_to_the_mcu_as_it_came() {
         assert_eq!(question.info, br#"{"type":["weather","air"]}"#);
         tell(&mut stage, question.serial.wrapping_add(1), TOLD);
         stage.host.expect_silence();
+        stage.assert_count("information_unexpected", 1);
         tell(&mut stage, question.serial, TOLD);
         let (set, values) = stage.host.expect_set();
         assert_eq!(values, [(id, value)]);
@@ -46,9 +47,9 @@ fn what_the_cloud_tells_goes_to_the_mcu_as_it_came() {
         stage.host.expect_silence();
         tell(&mut stage, question.serial, TOLD);
         stage.host.expect_silence();
-        stage.host.advance(90_000);
+        stage.host.advance(98_000);
         stage.take_kinds();
-        stage.host.advance(10_000);
+        stage.host.advance(1_000);
         assert_ne!(asked(&mut stage).serial, question.serial);
     }
 }
