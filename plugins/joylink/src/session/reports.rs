@@ -202,6 +202,7 @@ impl JoylinkSession {
                 }
             }
         }
+        self.uploads.begin_with(0);
         let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
         for device in devices {
             if !self.uploads.has_any(device) && *self.present.of(device) != View::default() {
@@ -221,10 +222,14 @@ impl JoylinkSession {
             self.snapshot_sent = true;
             self.warn(format!("the cloud cannot be shown the device yet: {}", code.text()));
         }
+        self.uploads.begin_with(0);
     }
 
-    /// Uploads what a device looks like now.
+    /// Uploads what a device looks like now; each connection begins with that.
     pub(super) fn show(&mut self, device: u32) {
+        if !self.cloud.is_working() {
+            return;
+        }
         let _ = self.uploads.take(Entry { seq: 0, device, said: Said::Values(Values::new()) });
     }
 

@@ -1,12 +1,13 @@
 //! A connection from its opening on: the authentication, the first packets, and what breaks it.
 
+use polylink_plugin_sdk::services::subdevices::{Radio, Subdevice};
 use polylink_plugin_sdk::services::{Reason, module};
 use polylink_plugin_sdk::session::Phase;
-use polylink_plugin_sdk::{ClockQuality, CommandBody, Input, Outcome, OutcomeResult, RequestId};
+use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Input, Outcome, OutcomeResult, ReportBody, RequestId};
 use serde_json::json;
 
 use crate::packet::Kind;
-use crate::scenarios::stage::{Stage, bound, control, heat, interfaces, n, raw, scripted};
+use crate::scenarios::stage::{App, Stage, bond, bound, control, gateway, heat, interfaces, n, raw, scripted};
 use crate::wire::{AuthAnswer, Code, CodeAnswer, Heartbeat, biz};
 
 /// The device asks its MCU for all values.
@@ -134,6 +135,63 @@ fn a_script_that_cannot_convert_the_first_upload_does_not_keep_the_rest_back() {
     stage.host.report([n(3)]);
     stage.convert_upload(b"3");
     assert_eq!(stage.expect_upload(), b"3");
+}
+
+/// A gateway with a subdevice that is bound, shown to the cloud; its connection is cut.
+fn gateway_without_cloud() -> Stage {
+    let mut setup = gateway(json!({"panel_results": false}));
+    setup.subdevices = vec![Subdevice {
+        index: 3,
+        product: "ABC123".to_owned(),
+        address: "a1".to_owned(),
+        radio: Radio::Zigbee,
+        accepted: true,
+        online: true,
+        signal_percent: None,
+        version: String::new(),
+    }];
+    let mut stage = Stage::working(setup);
+    let mut app = App::new();
+    app.know(&stage);
+    app.exchange(
+        &mut stage,
+        Kind::SubAuthorization,
+        &bond(json!({"feedid": "3003", "mac": "a1", "productuuid": "ABC123"})),
+    );
+    assert_eq!(app.expect_code(&mut stage, Kind::SubAuthorization), 0);
+    stage.cut();
+    stage.settle_down();
+    stage
+}
+
+#[test]
+fn a_snapshot_without_an_answer_does_not_run_ahead_of_what_was_reported_then() {
+    let mut stage = Stage::started(bound(json!({"panel_results": false})));
+    stage.host.snapshot([n(1)]);
+    stage.come_in();
+    stage.expect_upload();
+    stage.cut();
+    stage.host.report([n(5)]);
+    stage.host.report([n(6)]);
+    stage.reconnect();
+    assert_eq!(stage.expect_streams(), json!({"n": 5}));
+    assert_eq!(stage.expect_streams(), json!({"n": 6}));
+    stage.host.expect_silence();
+}
+
+#[test]
+fn a_gateway_shows_itself_before_its_subdevices() {
+    let mut stage = gateway_without_cloud();
+    let of_sub = |value| ReportBody::Properties(vec![n(value)]);
+    stage.host.report_of(3, Cause::Change, None, of_sub(1));
+    stage.host.report_of(3, Cause::Change, None, of_sub(2));
+    stage.reconnect();
+    assert_eq!(stage.take_kinds(), [Kind::Upload, Kind::SubUpload, Kind::SubUpload]);
+    stage.cut();
+    stage.host.report([heat(22)]);
+    stage.reconnect();
+    assert_eq!(stage.expect_streams(), json!({"n": 1, "heat": 22}));
+    assert_eq!(stage.take_kinds(), [Kind::SubUpload, Kind::SubUpload]);
 }
 
 #[test]
