@@ -57,12 +57,8 @@ impl Asked {
                     assert_eq!(self.stream.map(|(stream, _)| stream), Some(id));
                     self.stream = None;
                 }
-                Output::Tcp(tcp::Request::Send(id, bytes)) => {
-                    // What is sent in the same moment as a close goes nowhere.
-                    if self.stream == Some((id, true)) {
-                        self.sent(&bytes);
-                    }
-                }
+                // What is sent in the same moment as a close goes nowhere.
+                Output::Tcp(tcp::Request::Send(id, bytes)) if self.stream == Some((id, true)) => self.sent(&bytes),
                 Output::Udp(udp::Request::SendTo(_, _, bytes)) => {
                     Packet::decode_datagram(Route::DeviceToApp, &bytes).expect("a packet for an app");
                 }

@@ -11,3 +11,4 @@ mod reports;
 mod results;
 mod stage;
 mod starting;
+mod whole;
