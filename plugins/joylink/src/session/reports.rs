@@ -195,11 +195,7 @@ impl JoylinkSession {
                 // Nobody knows how to ask such a product for a snapshot; it will say something some day.
                 self.snapshot_sent = true;
             } else {
-                // It may still be asked since the connection before.
-                if !std::mem::replace(&mut self.is_finding_out, true) {
-                    let body = CommandBody::Get(Vec::new());
-                    self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
-                }
+                self.find_out(now);
             }
         }
         self.uploads.begin_with(0);
@@ -208,6 +204,22 @@ impl JoylinkSession {
             if !self.uploads.has_any(device) && *self.present.of(device) != View::default() {
                 self.show(device);
             }
+        }
+    }
+
+    /// Asks the MCU what the device looks like, unless it is still being asked since the connection before.
+    fn find_out(&mut self, now: Now) {
+        if !std::mem::replace(&mut self.is_finding_out, true) {
+            let body = CommandBody::Get(Vec::new());
+            self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+        }
+    }
+
+    /// An MCU that is slower to start than the module can tell now what the cloud could not be shown before.
+    pub(super) fn mcu_is_there(&mut self, now: Now) {
+        let is_unknown = *self.present.of(0) == View::default() && self.settings.form() != Form::Raw;
+        if self.cloud.is_working() && is_unknown {
+            self.find_out(now);
         }
     }
 

@@ -7,7 +7,9 @@ use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Input, Outcome, Outc
 use serde_json::json;
 
 use crate::packet::Kind;
-use crate::scenarios::stage::{App, Stage, bond, bound, control, gateway, heat, interfaces, n, raw, scripted};
+use crate::scenarios::stage::{
+    App, SERVER, Stage, bond, bound, control, gateway, heat, interfaces, n, raw, scripted, unbound,
+};
 use crate::wire::{AuthAnswer, Code, CodeAnswer, Heartbeat, biz};
 
 /// The device asks its MCU for all values.
@@ -54,6 +56,23 @@ fn a_device_of_which_nothing_is_known_is_shown_when_it_says_something() {
     assert!(stage.logged("cannot be shown the device yet"));
     stage.host.report([heat(21)]);
     assert_eq!(stage.expect_streams(), json!({"heat": 21}));
+}
+
+#[test]
+fn an_mcu_that_starts_late_is_asked_again() {
+    let mut stage = Stage::connected(bound(json!({})));
+    let question = expect_question(&mut stage);
+    stage.host.command_ended(question, OutcomeResult::Unreachable);
+    let online = |mcu_online| module::Facts { mcu_online, ..module::Facts::default() };
+    stage.host.facts_changed(online(false));
+    stage.host.expect_silence();
+    stage.host.facts_changed(online(true));
+    let question = expect_question(&mut stage);
+    let values = vec![n(5)];
+    stage.host.deliver(Input::Outcome(question, Outcome { result: OutcomeResult::Done, values, document: None }));
+    assert_eq!(stage.expect_streams(), json!({"n": 5}));
+    stage.host.facts_changed(online(true));
+    stage.host.expect_silence();
 }
 
 #[test]
@@ -258,6 +277,35 @@ fn a_cloud_that_says_nothing_to_an_authentication_is_left() {
     stage.host.expect_silence();
     assert!(stage.host.status().text.contains("no answer"), "{:?}", stage.host.status());
     assert!((1_000..=4_000).contains(&stage.wait_for_attempt()));
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_followed_by_the_next() {
+    let mut with = unbound(json!({}));
+    let servers = json!({"joylink_server": ["first.example:1", SERVER]});
+    with.stored.insert("bond".to_owned(), bond(servers).to_string().into_bytes());
+    let mut stage = Stage::started(with);
+    stage.host.snapshot([n(1)]);
+    let (stream, host, _) = stage.host.expect_tcp_open();
+    assert_eq!(host, "first.example");
+    stage.host.tcp_closed(stream, Reason::Timeout);
+    stage.come_in();
+    stage.expect_upload();
+    assert_eq!(stage.fact("server"), Some(SERVER));
+}
+
+#[test]
+fn a_cloud_that_says_nothing_for_a_day_but_answers_is_kept() {
+    let mut stage = Stage::working(bound(json!({"heartbeat_s": 30})));
+    for _ in 0..2_880 {
+        stage.host.advance(30_000);
+        if stage.take_kinds().contains(&Kind::Heartbeat) {
+            stage.send(Kind::Heartbeat, &CodeAnswer(Code::SUCCESS).encode());
+        }
+    }
+    stage.assert_phase(Phase::Online);
+    stage.host.report([n(2)]);
+    stage.expect_upload();
 }
 
 #[test]
