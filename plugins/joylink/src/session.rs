@@ -329,6 +329,9 @@ impl JoylinkSession {
                 if facts.mcu_online && self.timers.clear(&Timer::ProductUuid) {
                     self.ask_product_uuid(now);
                 }
+                if facts.mcu_online {
+                    self.mcu_is_there(now);
+                }
             }
             module::Event::Reset | module::Event::Unbind => self.reset(now),
             module::Event::BindWindow(seconds) => {

@@ -70,6 +70,14 @@ impl Uploads {
         self.current.as_ref()
     }
 
+    /// What this device said first goes before what others said; what one device said keeps its order.
+    pub fn begin_with(&mut self, device: u32) {
+        let first = self.waiting.iter().position(|entry| entry.device == device);
+        if let Some(entry) = first.and_then(|at| self.waiting.remove(at)) {
+            self.waiting.push_front(entry);
+        }
+    }
+
     /// The one that is being put into words.
     #[must_use]
     pub const fn current(&self) -> Option<&Entry> {
@@ -111,12 +119,14 @@ impl Uploads {
         current.into_iter().chain(gone).map(|entry| entry.seq).collect()
     }
 
-    /// The connection is gone: what was not answered goes again, in its place.
+    /// The connection is gone: what was not answered goes again, in its place. Not what only shows a device as it is: the
+    /// next connection begins with that, and behind it older reports would seem to be newer.
     pub fn disconnected(&mut self) {
         self.put_back();
         for sent in self.in_flight.drain(..).rev() {
             self.waiting.push_front(sent.entry);
         }
+        self.waiting.retain(|entry| entry.seq != 0 || entry.said != Said::Values(Values::new()));
     }
 
     /// Whether the device itself has something on its way.
@@ -197,6 +207,14 @@ mod tests {
         uploads.answered(None);
         uploads.disconnected();
         assert_eq!(send(&mut uploads, 0), [2, 3, 4]);
+    }
+
+    #[test]
+    fn one_device_can_begin() {
+        let mut uploads = with(&[(1, 5), (2, 5), (3, 0), (4, 5), (5, 0)]);
+        uploads.begin_with(0);
+        uploads.begin_with(7);
+        assert_eq!(send(&mut uploads, 0), [3, 1, 2, 4, 5]);
     }
 
     #[test]

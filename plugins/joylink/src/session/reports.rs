@@ -195,18 +195,31 @@ impl JoylinkSession {
                 // Nobody knows how to ask such a product for a snapshot; it will say something some day.
                 self.snapshot_sent = true;
             } else {
-                // It may still be asked since the connection before.
-                if !std::mem::replace(&mut self.is_finding_out, true) {
-                    let body = CommandBody::Get(Vec::new());
-                    self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
-                }
+                self.find_out(now);
             }
         }
+        self.uploads.begin_with(0);
         let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
         for device in devices {
             if !self.uploads.has_any(device) && *self.present.of(device) != View::default() {
                 self.show(device);
             }
+        }
+    }
+
+    /// Asks the MCU what the device looks like, unless it is still being asked since the connection before.
+    fn find_out(&mut self, now: Now) {
+        if !std::mem::replace(&mut self.is_finding_out, true) {
+            let body = CommandBody::Get(Vec::new());
+            self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+        }
+    }
+
+    /// An MCU that is slower to start than the module can tell now what the cloud could not be shown before.
+    pub(super) fn mcu_is_there(&mut self, now: Now) {
+        let is_unknown = *self.present.of(0) == View::default() && self.settings.form() != Form::Raw;
+        if self.cloud.is_working() && is_unknown {
+            self.find_out(now);
         }
     }
 
@@ -221,11 +234,13 @@ impl JoylinkSession {
             self.snapshot_sent = true;
             self.warn(format!("the cloud cannot be shown the device yet: {}", code.text()));
         }
+        self.uploads.begin_with(0);
     }
 
-    /// Uploads what a device looks like now. A subdevice that has not spoken yet has nothing to show.
+    /// Uploads what a device looks like now; each connection begins with that. A subdevice that has not spoken yet has
+    /// nothing to show.
     pub(super) fn show(&mut self, device: u32) {
-        if device != 0 && *self.present.of(device) == View::default() {
+        if !self.cloud.is_working() || (device != 0 && *self.present.of(device) == View::default()) {
             return;
         }
         let _ = self.uploads.take(Entry { seq: 0, device, said: Said::Values(Values::new()) });

@@ -17,3 +17,4 @@ mod schedules;
 mod services;
 mod stage;
 mod starting;
+mod whole;

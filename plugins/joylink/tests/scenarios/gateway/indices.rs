@@ -35,6 +35,7 @@ fn reports_that_wait_are_not_told_as_another_ones() {
     assert_eq!(stage.host.expect_settle(), lost, "nobody is left whose they are");
     let seq = report(&mut stage, 1, 21);
     stage.reconnect();
+    stage.expect_upload();
     assert_eq!(expect_upload(&mut stage, "b2"), json!({"n": 21}));
     assert_eq!(stage.host.expect_settle(), [seq]);
 }

@@ -5,7 +5,7 @@ use polylink_plugin_sdk::{DatapointId, OutcomeResult, Value as Datum};
 use serde_json::json;
 
 use crate::packet::Kind;
-use crate::scenarios::stage::{Stage, bound};
+use crate::scenarios::stage::{Stage, bound, n};
 use crate::wire::Information;
 
 const TOLD: &str = r#"{"result":[{"type":"air","value":{"pm25":"35"}}]}"#;
@@ -56,9 +56,9 @@ fn what_the_cloud_tells_goes_to_the_mcu_as_it_came() {
 
 #[test]
 fn a_cloud_that_tells_nothing_is_asked_again_on_the_next_connection() {
-    let mut stage = Stage::connected(wanting("note"));
-    let (get, _) = stage.host.expect_submit();
-    stage.host.command_done(get);
+    let mut stage = Stage::started(wanting("note"));
+    stage.host.snapshot([n(1)]);
+    stage.come_in();
     stage.expect_upload();
     let first = asked(&mut stage);
     stage.cut();
