@@ -94,7 +94,7 @@ pub struct JoylinkSession {
     schedules: Table,
     schedule_uplink: ScheduleUplink,
     executions: Executions,
-    /// The host's list at the start.
+    /// The host's last list.
     subdevices: Vec<Subdevice>,
     gateway: Gateway,
     showing: Showing,
@@ -155,7 +155,7 @@ impl Session for JoylinkSession {
             cloud: Cloud::new(cloud_settings(&settings), CLOUD_STREAMS, Random::new(random.bytes())),
             script: ProductScript::new("joylink", settings.script.clone()),
             schedules: Table::new(identity::schedule_settings(&settings, bond.bond())),
-            schedule_uplink: identity::schedule_uplink(&settings, random.below(1 << 31) as u32),
+            schedule_uplink: ScheduleUplink::new(settings.snapshot_delay_ms, random.below(1 << 31) as u32),
             gateway: Gateway::new(settings.max_subdevs),
             showing: Showing::default(),
             upgrades: Upgrades::new((settings.ota_report_ms / 1_000) as u32),
@@ -248,7 +248,7 @@ impl JoylinkSession {
         if self.is_new_key {
             self.store_private_key();
         }
-        let subdevices = std::mem::take(&mut self.subdevices);
+        let subdevices = self.subdevices.clone();
         self.take_subdevices(now, subdevices::Event::Changed(subdevices));
         self.load_script();
         self.lan.start();
@@ -294,6 +294,8 @@ impl JoylinkSession {
         self.serve_cloud(now);
         if self.is_running {
             self.watch_uploads(now);
+            // What the device looks like goes before all that it has to tell, and what is done now shows after that.
+            self.send_uploads(now);
             self.work_schedules(now);
             self.work_services(now);
             self.show_subdevices(now);
@@ -335,6 +337,9 @@ impl JoylinkSession {
                 // An MCU that was away may know its product type now.
                 if facts.mcu_online && self.timers.clear(&Timer::ProductUuid) {
                     self.ask_product_uuid(now);
+                }
+                if facts.mcu_online {
+                    self.mcu_is_there(now);
                 }
             }
             module::Event::Reset | module::Event::Unbind => self.reset(now),

@@ -99,7 +99,7 @@ impl JoylinkSession {
         while self.cloud.is_working() && self.cloud.has_room() && !self.is_finding_out {
             if !self.snapshot_sent {
                 // The device itself is shown before anything else is said (JoyLink V1.79, cloud session).
-                self.uploads.lead(0);
+                self.uploads.begin_with(0);
             }
             let Some(Entry { device, said, .. }) = self.uploads.begin().cloned() else { return };
             if device != 0 && self.gateway.by_device(device).is_none() {
@@ -212,14 +212,26 @@ impl JoylinkSession {
                 // Nobody knows how to ask such a product for a snapshot; it will say something some day.
                 self.snapshot_sent = true;
             } else {
-                // It may still be asked since the connection before.
-                if !std::mem::replace(&mut self.is_finding_out, true) {
-                    let body = CommandBody::Get(Vec::new());
-                    self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
-                }
+                self.find_out(now);
             }
         }
         self.showing.begin();
+    }
+
+    /// Asks the MCU what the device looks like, unless it is still being asked since the connection before.
+    fn find_out(&mut self, now: Now) {
+        if !std::mem::replace(&mut self.is_finding_out, true) {
+            let body = CommandBody::Get(Vec::new());
+            self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+        }
+    }
+
+    /// An MCU that is slower to start than the module can tell now what the cloud could not be shown before.
+    pub(super) fn mcu_is_there(&mut self, now: Now) {
+        let is_unknown = *self.present.of(0) == View::default() && self.settings.form() != Form::Raw;
+        if self.cloud.is_working() && is_unknown {
+            self.find_out(now);
+        }
     }
 
     /// The MCU told what the device looks like, or did not.
@@ -235,8 +247,12 @@ impl JoylinkSession {
         }
     }
 
-    /// Uploads what a device looks like now.
+    /// Uploads what a device looks like now; each connection begins with that. A subdevice that has not spoken yet has
+    /// nothing to show.
     pub(super) fn show(&mut self, device: u32) {
+        if !self.cloud.is_working() || (device != 0 && *self.present.of(device) == View::default()) {
+            return;
+        }
         let _ = self.uploads.take(Entry { seq: 0, device, said: Said::Values(Values::new()) });
     }
 

@@ -1,5 +1,6 @@
 //! Whatever comes, in whatever order: the session never panics, never loops, asks for a bounded number of things, settles
-//! each report at most once, and speaks to the cloud only as it may.
+//! each report at most once, and speaks to the cloud only as it may. When all is well again, nothing is stuck: each report of
+//! the device is settled.
 
 mod steps;
 
@@ -12,9 +13,10 @@ use serde_json::json;
 
 use steps::{Body, Step, any_setup, any_step};
 
+use crate::crypto::CipherKey;
 use crate::packet::{Kind, Network, Packet, Route, Splitter, enctype, fragments};
-use crate::scenarios::stage::{App, Stage, accesskey, interfaces};
-use crate::wire::{AuthAnswer, Code, CodeAnswer};
+use crate::scenarios::stage::{App, Stage, accesskey, bond, control, interfaces};
+use crate::wire::{AuthAnswer, Code, CodeAnswer, FeedId, SubUpload, SubUploadAnswer};
 
 /// What the session asked for lately, for answers that fit.
 #[derive(Default)]
@@ -23,12 +25,16 @@ struct Asked {
     open_commands: BTreeSet<RequestId>,
     scripts: Vec<RequestId>,
     calls: Vec<RequestId>,
+    /// Those among the calls that make bytes.
+    encodings: BTreeSet<RequestId>,
     /// The stream that was asked for last; true: it is open.
     stream: Option<(RequestId, bool)>,
     /// The device has said on this stream who it is.
     said_who: bool,
     let_in: bool,
     n_uploads: usize,
+    /// Subdevices of uploads.
+    sub_uploads: Vec<FeedId>,
     /// Reports that were given to the session; true: settled.
     reports: BTreeMap<u64, bool>,
 }
@@ -45,23 +51,23 @@ fn pick<T: Copy>(list: &[T], which: usize) -> Option<T> {
 }
 
 impl Asked {
-    fn note(&mut self, outputs: Vec<Output>) {
+    fn note(&mut self, outputs: Vec<Output>, key: &CipherKey) {
         assert!(outputs.len() < 2_000, "{} things asked at once", outputs.len());
         for output in outputs {
             match output {
                 Output::Tcp(tcp::Request::Open { id, .. }) => {
                     assert_eq!(self.stream, None, "one connection at a time");
                     (self.stream, self.said_who, self.let_in) = (Some((id, false)), false, false);
+                    self.n_uploads = 0;
+                    self.sub_uploads.clear();
                 }
                 Output::Tcp(tcp::Request::Close(id)) => {
                     assert_eq!(self.stream.map(|(stream, _)| stream), Some(id));
                     self.stream = None;
                 }
-                Output::Tcp(tcp::Request::Send(id, bytes)) => {
-                    // What is sent in the same moment as a close goes nowhere.
-                    if self.stream == Some((id, true)) {
-                        self.sent(&bytes);
-                    }
+                // What is sent in the same moment as a close goes nowhere.
+                Output::Tcp(tcp::Request::Send(id, bytes)) if self.stream == Some((id, true)) => {
+                    self.sent(&bytes, key);
                 }
                 Output::Udp(udp::Request::SendTo(_, _, bytes)) => {
                     Packet::decode_datagram(Route::DeviceToApp, &bytes).expect("a packet for an app");
@@ -78,7 +84,12 @@ impl Asked {
                     }
                 }
                 Output::Script(script::Request::Load { script, .. }) => self.scripts.push(script),
-                Output::Script(script::Request::Call { id, .. }) => self.calls.push(id),
+                Output::Script(script::Request::Call { id, function, .. }) => {
+                    self.calls.push(id);
+                    if function == "jds2pri" {
+                        self.encodings.insert(id);
+                    }
+                }
                 _ => {}
             }
         }
@@ -88,7 +99,7 @@ impl Asked {
         }
     }
 
-    fn sent(&mut self, bytes: &[u8]) {
+    fn sent(&mut self, bytes: &[u8], key: &CipherKey) {
         let mut splitter = Splitter::new(Route::DeviceToCloud);
         splitter.push(bytes);
         let packet = splitter.next().expect("a packet").expect("a whole packet");
@@ -97,7 +108,11 @@ impl Asked {
             Kind::CloudAuthentication => assert!(!std::mem::replace(&mut self.said_who, true)),
             kind => {
                 assert!(self.let_in, "{kind:?} before the device was let in");
+                let opened = packet.open(key).expect("under the session key");
                 self.n_uploads += usize::from(kind == Kind::Upload);
+                if kind == Kind::SubUpload {
+                    self.sub_uploads.push(SubUpload::decode(opened.body()).expect("an upload").feedid);
+                }
             }
         }
     }
@@ -106,7 +121,7 @@ impl Asked {
 impl Run {
     fn note(&mut self) {
         let outputs = self.stage.host.take_outputs();
-        self.asked.note(outputs);
+        self.asked.note(outputs, &self.stage.session_key().cipher_key());
     }
 
     fn open_stream(&self) -> Option<RequestId> {
@@ -216,6 +231,56 @@ impl Run {
             _ => OutcomeResult::Done,
         };
         self.stage.host.deliver(Input::Outcome(id, Outcome { result, values, document }));
+    }
+
+    fn answer(&mut self) {
+        let code = Code::SUCCESS;
+        let own = (0..std::mem::take(&mut self.asked.n_uploads)).map(|_| (Kind::Upload, CodeAnswer(code).encode()));
+        let subs = std::mem::take(&mut self.asked.sub_uploads);
+        let subs = subs.into_iter().map(|feedid| (Kind::SubUpload, SubUploadAnswer { feedid, code }.encode()));
+        for (kind, body) in own.chain(subs) {
+            if let Some(bytes) = self.sealed(kind, &body) {
+                self.receive(&bytes);
+            }
+        }
+    }
+
+    /// Everybody does what is asked of them from now on.
+    fn go_well(&mut self) {
+        self.step(Step::StoreFails(false));
+        self.step(Step::Sockets(true));
+        let is_bound = |run: &mut Self| run.stage.fact("feedid").is_some_and(|feedid| feedid != "none yet");
+        self.advance(1_000);
+        if !is_bound(self) {
+            self.step(Step::Bind(Kind::Authorization, bond(json!({})).to_string().into_bytes()));
+        }
+        // A stream that was opened before may have been let in under wrong circumstances.
+        self.step(Step::Cut);
+        for _ in 0..200 {
+            self.step(Step::Loaded);
+            for call in std::mem::take(&mut self.asked.calls) {
+                use script::Value::{Bytes, Int};
+                if self.asked.encodings.remove(&call) {
+                    self.stage.host.script_returned(call, [Int(0), Int(1), Bytes(b"x".to_vec())]);
+                } else {
+                    self.stage.host.script_returned(call, [Int(0), Bytes(control(json!({"n": 1}))), Int(1002)]);
+                }
+            }
+            for id in std::mem::take(&mut self.asked.open_commands) {
+                self.stage.host.command_done(id);
+            }
+            self.note();
+            if !self.asked.let_in {
+                self.step(Step::ComeIn);
+            }
+            self.step(Step::Full(false));
+            self.answer();
+            self.advance(1_000);
+        }
+        if is_bound(self) {
+            let left: Vec<_> = self.asked.reports.iter().filter(|(_, settled)| !**settled).collect();
+            assert!(left.is_empty(), "never settled: {left:?}");
+        }
     }
 
     fn step(&mut self, step: Step) {
@@ -333,13 +398,7 @@ impl Run {
                 self.note();
                 self.let_in(true);
             }
-            Step::Answer => {
-                for _ in 0..std::mem::take(&mut self.asked.n_uploads) {
-                    if let Some(bytes) = self.sealed(Kind::Upload, &CodeAnswer(Code::SUCCESS).encode()) {
-                        self.receive(&bytes);
-                    }
-                }
-            }
+            Step::Answer => self.answer(),
         }
         self.note();
     }
@@ -361,6 +420,7 @@ proptest! {
         for step in steps {
             run.step(step);
         }
+        run.go_well();
         // Nothing is due again and again once nobody says anything any more.
         run.advance(600_000);
         run.stage.host.stop();

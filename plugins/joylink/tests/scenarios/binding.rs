@@ -235,7 +235,7 @@ fn check_forgotten(event: Event) {
     // The key of the owner before opens nothing.
     App::new().control(&mut stage, json!({"n": 5}));
     stage.host.advance(5_000);
-    stage.host.expect_silence();
+    stage.expect_nothing_said();
     stage.restart();
     stage.host.expect_submit();
     stage.host.expect_silence();

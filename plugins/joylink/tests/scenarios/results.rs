@@ -88,10 +88,9 @@ fn results_without_a_connection_wait_and_the_oldest_of_too_many_is_dropped() {
     for value in 0..16 {
         assert_eq!(stage.expect_streams(), json!({"n": value, "heat": 20}));
     }
-    for value in 4..20 {
+    for (value, time) in (4..20).zip(&times[4..]) {
         let result = stage.expect_result();
-        assert_eq!(streams(&result.content)["n"], value);
-        assert_eq!(result.executed_at, times[value]);
+        assert_eq!((&streams(&result.content)["n"], result.executed_at), (&json!(value), *time));
     }
     stage.host.expect_silence();
 }

@@ -10,7 +10,7 @@ use polylink_plugin_sdk::{
 use serde_json::{Value, json};
 
 use crate::scenarios::stage::{
-    ACCESSKEY, App, FEEDID, LOCALKEY, SERVER, Stage, bind, bond, bound, heat, n, raw_product, scripted, setup_of,
+    ACCESSKEY, App, FEEDID, LOCALKEY, MAC, SERVER, Stage, bind, bond, bound, heat, n, raw_product, scripted, setup_of,
     unbound,
 };
 use crate::session::JoylinkSession;
@@ -74,7 +74,7 @@ fn a_device_that_nobody_has_bound_waits_for_an_app() {
     assert!(stage.host.status().text.contains("waiting for an app"), "{:?}", stage.host.status());
     let found = App::new().discover(&mut stage);
     assert_eq!((&found["feedid"], &found["productuuid"]), (&json!(""), &json!("XDFSSD")));
-    assert_eq!(found["mac"], "02:00:5E:10:20:30");
+    assert_eq!(found["mac"], MAC);
     stage.host.advance(3_600_000);
     stage.host.expect_silence();
 }

@@ -45,7 +45,7 @@ impl App {
     #[track_caller]
     pub fn know(&mut self, stage: &Stage) {
         let private = stage.host.stored("private_key").expect("there is one").try_into().expect("20 bytes");
-        self.devkey = Some(KeyPair::new(private).expect("a key").public().clone());
+        self.devkey = Some(*KeyPair::new(private).expect("a key").public());
     }
 
     /// Looks for devices like this.
