@@ -102,11 +102,6 @@ impl JoylinkSession {
         if !stored {
             self.gateway.take_back(&answer.productuuid, &answer.mac, before);
             self.shows = true;
-            return;
-        }
-        let bound = self.gateway.by_name(&answer.productuuid, &answer.mac);
-        if let Some(device) = bound.and_then(Record::device) {
-            self.show(device);
         }
     }
 

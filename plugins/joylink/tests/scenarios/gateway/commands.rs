@@ -68,6 +68,7 @@ fn the_cloud_controls_a_subdevice_and_asks_what_it_looks_like() {
     obeys(&mut stage);
     let (biz, answer) = expect_answer(&mut stage, "b2");
     assert_eq!((biz, &answer["code"], streams_in(&answer["streams"])), (102, &json!(0), json!({"n": 5})));
+    assert_eq!(expect_upload(&mut stage, "b2"), json!({"n": 5}), "it is known for the first time");
     command(&mut stage, "b2", 1004, b"");
     obeys(&mut stage);
     let (biz, answer) = expect_answer(&mut stage, "b2");
@@ -147,6 +148,10 @@ fn commands_under_a_wrong_key_are_dropped() {
 #[test]
 fn reports_of_subdevices_go_up_under_their_keys_and_those_of_strangers_are_settled_and_counted() {
     let (mut stage, _) = with_bound(&["a1", "b2"]);
+    let seq = report(&mut stage, 2, 8);
+    assert_eq!(expect_upload(&mut stage, "b2"), json!({"n": 8}));
+    assert_eq!(stage.host.expect_settle(), [seq]);
+    stage.host.expect_silence();
     let seq = report(&mut stage, 2, 9);
     assert_eq!(expect_upload(&mut stage, "b2"), json!({"n": 9}));
     assert_eq!(stage.host.expect_settle(), [seq]);

@@ -60,6 +60,8 @@ fn a_command_for_one_whose_index_is_anothers_now_is_answered_as_for_one_that_is_
     stage.host.subdevices_changed(vec![joined(2, "a1"), joined(1, "b2")]);
     assert_eq!(expect_answer(&mut stage, "a1").1["code"], 20);
     stage.host.command_ended(id, OutcomeResult::Done);
+    // It is asked anew what it looks like, and nothing else is said.
+    assert_eq!(stage.host.expect_submit().1.device, 2);
     stage.host.expect_silence();
     command(&mut stage, "b2", 1004, b"");
     let (id, asked) = stage.host.expect_submit();
