@@ -42,6 +42,7 @@ fn answers_with_a_wrong_crc_or_key_and_resets_in_their_place_lose_nothing() {
         }
         site.rig.until("nothing to wait", |status| status["clouds"][0]["journal"]["pending"] == 0).await?;
         assert_eq!(site.command(&site.joylink, "switch", json!(true)).await?.len(), 1);
+        site.all_arrived_at(site.joylink.ledger()).await?;
         assert_eq!(site.verdict(site.joylink.ledger()).lost, 0);
         site.finish().await
     });

@@ -1,5 +1,6 @@
 //! Products whose own bytes are on the wire, which a script converts here, in the cloud and in the app.
 
+use polylink_testbed::clouds::SimCloud;
 use polylink_testbed::clouds::joylink::product::{Conversion, Product};
 use polylink_testbed::clouds::joylink::timers::Operation;
 use polylink_testbed::demo::product;
@@ -45,6 +46,7 @@ fn a_product_with_a_script_reports_and_obeys_in_its_own_bytes() {
         site.mcu.set("switch", Raw::Number(0), &product::schema());
         site.seen("a result", |seen| seen.results.iter().any(|result| stream(&result.json, "switch") == json!(0)))
             .await?;
+        site.all_arrived_at(site.joylink.ledger()).await?;
         site.nothing_lost();
         site.finish().await
     });
