@@ -89,7 +89,7 @@ pub struct JoylinkSession {
     schedules: Table,
     schedule_uplink: ScheduleUplink,
     executions: Executions,
-    /// The host's list at the start.
+    /// The host's last list.
     subdevices: Vec<Subdevice>,
     gateway: Gateway,
     upgrades: Upgrades,
@@ -240,7 +240,7 @@ impl JoylinkSession {
         if self.is_new_key {
             self.store_private_key();
         }
-        let subdevices = std::mem::take(&mut self.subdevices);
+        let subdevices = self.subdevices.clone();
         self.take_subdevices(now, subdevices::Event::Changed(subdevices));
         self.load_script();
         self.lan.start();
@@ -286,6 +286,8 @@ impl JoylinkSession {
         self.serve_cloud(now);
         if self.is_running {
             self.watch_uploads(now);
+            // What the device looks like goes before all that it has to tell, and what is done now shows after that.
+            self.send_uploads(now);
             self.work_schedules(now);
             self.work_services(now);
             self.send_uploads(now);

@@ -108,6 +108,17 @@ impl Uploads {
         self.in_flight.remove(at).map(|sent| sent.entry.seq)
     }
 
+    /// This device is gone, and another may get its index. What it said and was not sent is not sent any more, and what was
+    /// sent is not sent again. The numbers of the former.
+    pub fn forget(&mut self, device: u32) -> Vec<u64> {
+        let current = self.current.take_if(|entry| entry.device == device);
+        let (gone, waiting) = self.waiting.drain(..).partition::<VecDeque<_>, _>(|entry| entry.device == device);
+        self.waiting = waiting;
+        let sent = self.in_flight.iter_mut().filter(|sent| sent.entry.device == device);
+        sent.for_each(|sent| sent.entry.device = NOBODY);
+        current.into_iter().chain(gone).map(|entry| entry.seq).collect()
+    }
+
     /// The connection is gone: what was not answered goes again, in its place. Not what only shows a device as it is: the
     /// next connection begins with that, and behind it older reports would seem to be newer.
     pub fn disconnected(&mut self) {
@@ -141,6 +152,9 @@ impl Uploads {
         self.waiting.len() + usize::from(self.current.is_some()) + self.in_flight.len()
     }
 }
+
+/// The index of a device that is gone; none is called so.
+const NOBODY: u32 = u32::MAX;
 
 /// Reports taken from the host, which stops at 256 unsettled ones, and snapshots beside them. Further ones are left with it
 /// and counted (not documented; chosen by us).

@@ -88,11 +88,18 @@ impl JoylinkSession {
         if before == now {
             return;
         }
-        self.schedules = timers::table::Table::new(self.schedule_settings());
-        self.store_schedules();
+        self.forget_former_owner(before);
+    }
+
+    fn forget_former_owner(&mut self, before: Option<FeedId>) {
+        self.forget_askers();
+        // What was on its way to the disk is gone with the rest; its app hears nothing, and asks again.
+        self.storing.clear();
+        self.forget_schedules();
         self.results.clear();
-        self.forget_cloud_jobs();
         self.recipes.forget_all();
+        self.is_cooking = false;
+        self.forget_subdevices();
         if let Some(before) = before {
             self.upgrades.forget(before);
         }
@@ -104,14 +111,9 @@ impl JoylinkSession {
         self.bond.stored = None;
         self.told_product_uuid = None;
         self.forget_owner();
-        // One that was on its way to the disk was just removed from there; its app hears nothing, and asks again.
-        self.storing.clear();
-        let requests = self.gateway.forget_all();
-        self.ask_host(requests);
-        self.bond_changed(before);
         // Also if a bond from the factory counts again, nothing goes on as before.
-        self.schedules = timers::table::Table::new(self.schedule_settings());
-        self.store_schedules();
+        self.forget_former_owner(before);
+        self.shows = true;
         self.info("reset: the owner is forgotten".to_owned());
         self.open_cloud(now);
         self.ask_product_uuid(now);

@@ -153,6 +153,38 @@ impl JoylinkSession {
         }
     }
 
+    /// Another owner: what was asked before is nobody's any more, and what was not begun is not begun.
+    pub(super) fn forget_askers(&mut self) {
+        for job in self.jobs.values_mut() {
+            if !matches!(job.to, ReplyTo::ProductUuid | ReplyTo::FirstSnapshot) {
+                job.to = ReplyTo::Nobody;
+            }
+        }
+        self.script.forget(|purpose| !matches!(purpose, Purpose::Upload | Purpose::Answer(_)));
+        self.n_decoding = 0;
+    }
+
+    /// What was asked of these devices cannot be done: their indices are others' now, or nobody's.
+    pub(super) fn end_jobs_of(&mut self, now: Now, devices: &[u32]) {
+        let mut unread = Vec::new();
+        self.script.forget(|purpose| match purpose {
+            Purpose::Command { device, biz, to } if devices.contains(device) => {
+                unread.push((*device, *biz, to.clone()));
+                true
+            }
+            _ => false,
+        });
+        self.n_decoding -= unread.len();
+        for (device, biz, to) in unread {
+            self.refuse(now, device, biz, to, Code::SUB_DEVICE_OFFLINE);
+        }
+        let open: Vec<_> =
+            self.jobs.iter().filter(|(_, job)| devices.contains(&job.device)).map(|(id, _)| *id).collect();
+        for id in open {
+            self.end(now, id, Ended::Failed(Code::SUB_DEVICE_OFFLINE));
+        }
+    }
+
     pub(super) fn cannot_begin(&self, device: u32) -> Option<Code> {
         if self.jobs.len() + self.n_decoding >= MAX_OPEN {
             return Some(Code::LIMIT_REACHED);
@@ -208,21 +240,6 @@ impl JoylinkSession {
         if let Some(Job { step: Step::Asked { wanted, .. }, .. }) = self.jobs.get_mut(&id) {
             wanted.retain(|(wanted, _)| values.iter().all(|(said, _)| said != wanted));
         }
-    }
-
-    /// What the cloud of the owner before has asked for is no business of the next one's.
-    pub(super) fn forget_cloud_jobs(&mut self) {
-        let is_cloud_s = |to: &ReplyTo| matches!(to, ReplyTo::Cloud(_) | ReplyTo::CloudSub(..) | ReplyTo::Video(..));
-        self.jobs.retain(|_, job| !is_cloud_s(&job.to));
-        let n_decoding = &mut self.n_decoding;
-        self.script.forget(|purpose| match purpose {
-            Purpose::Command { to, .. } if is_cloud_s(to) => {
-                *n_decoding -= 1;
-                true
-            }
-            Purpose::RecipeTaken(to) => is_cloud_s(to),
-            _ => false,
-        });
     }
 
     /// The MCU said these bytes for a command of ours.

@@ -12,6 +12,7 @@ use crate::packet::{Kind, STAMP};
 use crate::timers::engine::Due;
 use crate::timers::results::Reaction;
 use crate::timers::run::Moment;
+use crate::timers::table::Table;
 use crate::timers::wire::{self, Answer, Message, Operation, Request};
 use crate::wire::cloud::controltype;
 use crate::wire::{Code, biz};
@@ -188,6 +189,14 @@ impl JoylinkSession {
         let at_s = self.unix_s(now);
         self.tell_result(device, controltype::TIMER, &done.due.id.to_string(), at_s);
         self.show(device);
+    }
+
+    /// Another owner: no task is left, and of those that were, nothing more is done or told.
+    pub(super) fn forget_schedules(&mut self) {
+        self.schedules = Table::new(self.schedule_settings());
+        self.store_schedules();
+        self.schedule_uplink.forget_all();
+        self.executions = Executions::default();
     }
 
     /// The device with this identity.

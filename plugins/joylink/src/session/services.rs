@@ -178,8 +178,11 @@ impl JoylinkSession {
 
     /// When [`Self::work_services`] has something to do.
     pub(super) fn services_due(&self) -> Option<Timestamp> {
-        let due = [self.upgrades.next_timeout(), self.recipes.next_timeout(), self.information.next_timeout()];
-        due.into_iter().flatten().min().filter(|_| self.cloud.is_working() && self.snapshot_sent)
+        // A connection without room says when it has some.
+        let told = [self.upgrades.next_timeout(), self.recipes.next_timeout()].into_iter().flatten().min();
+        let told = told.filter(|_| self.cloud.has_room());
+        let due = [told, self.information.next_timeout()].into_iter().flatten().min();
+        due.filter(|_| self.cloud.is_working() && self.snapshot_sent)
     }
 }
 
