@@ -7,6 +7,7 @@ mod clock;
 mod in_bytes;
 mod of_subdevices;
 mod operations;
+mod power_cuts;
 mod steps;
 mod synchronization;
 pub mod tasks;

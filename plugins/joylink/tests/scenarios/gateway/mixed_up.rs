@@ -9,7 +9,7 @@ use super::talk::{accesskey_of, asking, bind, binding, command, joined, report, 
 use crate::packet::Kind;
 use crate::scenarios::life::Life;
 use crate::scenarios::stage::{App, control, streams};
-use crate::wire::{Code, SubScript, SubUpload};
+use crate::wire::{Code, SubUpload};
 
 const MACS: [&str; 4] = ["a1", "b2", "c3", "d4"];
 
