@@ -117,7 +117,9 @@ impl JoylinkSession {
             (Purpose::Result(head), Ok(content)) => self.push_result(AsyncResult { content, ..*head }),
             (Purpose::Result(_), Err(_)) => self.told.counters.results_lost += 1,
             (Purpose::RecipeTaken(to), Ok(bytes)) => self.send_bytes(now, crate::wire::biz::RECIPE, &to, bytes),
-            (Purpose::RecipeTaken(_), Err(_)) => {}
+            (Purpose::RecipeTaken(to), Err(_)) => {
+                self.refuse(now, 0, crate::wire::biz::RECIPE, to, Code::SCRIPT_EXECUTION);
+            }
         }
     }
 }

@@ -34,6 +34,25 @@ struct Execution {
     code: Code,
 }
 
+impl Executions {
+    /// Tasks were deleted, stopped, restarted or changed: what of theirs waits is not done any more. The step under way
+    /// is, as half of one may be worse than all of it (not documented; chosen by us).
+    fn cancel(&mut self, request: &Request) {
+        let is_meant = |id: i32| match request {
+            Request::Ids(Operation::Delete | Operation::Stop | Operation::Restart, ids) => {
+                id != 0 && (ids.is_empty() || ids.contains(&id))
+            }
+            Request::Tasks(Operation::Modify, tasks) => tasks.iter().any(|task| task.id == id),
+            _ => false,
+        };
+        let under_way = if self.is_asking { self.queue.pop_front() } else { None };
+        self.queue.retain(|execution| !is_meant(execution.due.id));
+        if let Some(execution) = under_way {
+            self.queue.push_front(execution);
+        }
+    }
+}
+
 /// Who asked for something about schedules.
 pub enum Client<'a> {
     /// An app.
@@ -85,6 +104,9 @@ impl JoylinkSession {
             }
         };
         let Some(served) = self.schedules.serve(message.content.clone(), self.moment(now)) else { return };
+        if served.changed {
+            self.executions.cancel(&message.content);
+        }
         if let Some(refusal) = served.refusal {
             self.log(Level::Debug, format!("a timer request was refused: {refusal}"));
             self.told.counters.commands_refused += 1;
@@ -151,7 +173,12 @@ impl JoylinkSession {
         if self.executions.is_asking {
             return false;
         }
+        // Whoever asked for more than can be under way does not spoil a schedule: it waits.
+        let is_crowded = self.cannot_begin(0) == Some(Code::LIMIT_REACHED);
         let Some(execution) = self.executions.queue.front_mut() else { return false };
+        if is_crowded && !execution.left.is_empty() {
+            return false;
+        }
         let Some(command) = execution.left.pop_front() else {
             if let Some(done) = self.executions.queue.pop_front() {
                 self.step_done(now, &done);

@@ -3,5 +3,6 @@
 mod commands;
 mod enrolment;
 mod indices;
+mod mixed_up;
 mod owner;
 pub mod talk;

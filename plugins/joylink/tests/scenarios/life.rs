@@ -10,8 +10,8 @@ use crate::packet::{Kind, Opened, Packet, Route, STAMP, Splitter, enctype};
 use crate::scenarios::stage::{Stage, accesskey, control, n};
 use crate::timers::wire::{Answer, Feedid, Listing, Message, Operation, Request, StepResult};
 use crate::wire::{
-    Answer as CodeAndText, AsyncResult, AuthAnswer, Code, CodeAnswer, FeedId, RecipeReport, SerialAnswer, SubUpload,
-    SubUploadAnswer,
+    Answer as CodeAndText, AsyncResult, AuthAnswer, Code, CodeAnswer, FeedId, RecipeReport, SerialAnswer, SubScript,
+    SubUpload, SubUploadAnswer,
 };
 
 /// What the MCU does with a command; `None`: it does not answer.
@@ -46,6 +46,8 @@ pub struct Seen {
     pub told: Vec<(i64, AsyncResult)>,
     /// Uploads (12, 112).
     pub uploads: Vec<(i64, Kind, Vec<u8>)>,
+    /// Answers to commands for subdevices (111).
+    pub answers: Vec<(i64, SubScript)>,
     /// All packets to the cloud.
     pub kinds: Vec<(i64, Kind)>,
     /// Whatever nobody here answers.
@@ -234,6 +236,7 @@ impl Life {
                 self.stage.send(kind, &SubUploadAnswer { feedid, code: Code::SUCCESS }.encode());
             }
             Kind::AsyncResult => self.seen.told.push((now, AsyncResult::decode(body).expect("a result"))),
+            Kind::SubCommand => self.seen.answers.push((now, SubScript::decode(body).expect("an answer"))),
             Kind::OtaStatus => self.stage.send(kind, &CodeAndText::of(Code::SUCCESS).encode()),
             Kind::RecipeProgress => {
                 let serial = RecipeReport::decode(body).expect("a report").serial;

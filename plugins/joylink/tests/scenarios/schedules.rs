@@ -4,6 +4,7 @@ mod almanac;
 mod by_calendar;
 mod by_course;
 mod clock;
+mod in_bytes;
 mod of_subdevices;
 mod operations;
 mod steps;

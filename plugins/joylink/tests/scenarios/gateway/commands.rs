@@ -9,7 +9,7 @@ use super::talk::{
 };
 use crate::packet::Kind;
 use crate::scenarios::life::feedid;
-use crate::scenarios::stage::{App, Stage, control, n, streams_in};
+use crate::scenarios::stage::{App, Stage, control, streams_in};
 use crate::wire::SubScript;
 
 /// An app asks for JSON (103); the answer.
@@ -170,5 +170,4 @@ fn a_command_under_way_when_its_subdevice_is_unbound_is_answered_without_what_it
     for output in stage.host.take_outputs() {
         assert!(!format!("{output:?}").contains("streams"), "{output:?}");
     }
-    let _ = n(0);
 }

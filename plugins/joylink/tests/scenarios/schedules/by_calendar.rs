@@ -45,8 +45,11 @@ fn run(from: i64, days: i64, tasks: Vec<Task>, settings: Value) -> Vec<(i64, i64
     life.seen.values()
 }
 
-/// What these steps, each with the value that it sets, are to do: all seconds that their conditions hold.
-fn expected(from: i64, days: i64, steps: &[(i64, Box<dyn Fn(&Local, i64) -> bool>)]) -> Vec<(i64, i64)> {
+/// The value that a step sets, and whether it is due at this second, given as local and as Unix time.
+type Step = (i64, Box<dyn Fn(&Local, i64) -> bool>);
+
+/// What these steps are to do: all seconds at which they are due.
+fn expected(from: i64, days: i64, steps: &[Step]) -> Vec<(i64, i64)> {
     let mut expected = Vec::new();
     for (at, local) in seconds(from, from + days * DAY_S) {
         expected.extend(steps.iter().filter(|(_, holds)| holds(&local, at)).map(|(value, _)| (at, *value)));
@@ -69,12 +72,11 @@ fn assert_same(done: Vec<(i64, i64)>, expected: Vec<(i64, i64)>) {
 #[track_caller]
 fn check(from: i64, days: i64, expressions: &[&str]) {
     let tasks = (1..).zip(expressions).map(|(id, expression)| at(id, expression)).collect();
-    let steps: Vec<_> = (1..)
+    let steps: Vec<Step> = (1..)
         .zip(expressions)
         .map(|(id, expression)| {
             let columns = Columns::of(expression);
-            let holds: Box<dyn Fn(&Local, i64) -> bool> = Box::new(move |now, _| columns.mean(now));
-            (id * 10 + 1, holds)
+            (id * 10 + 1, Box::new(move |now: &Local, _| columns.mean(now)) as _)
         })
         .collect();
     assert_same(run(from, days, tasks, json!({})), expected(from, days, &steps));
@@ -133,7 +135,7 @@ fn intervals_count_from_the_moment_that_the_task_was_added() {
     let local = |at: i64| at + CHINA_S;
     let days_since = move |at: i64| local(at) / DAY_S - local(from) / DAY_S;
     let hours_since = move |at: i64| local(at) / 3600 - local(from) / 3600;
-    let steps: Vec<(i64, Box<dyn Fn(&Local, i64) -> bool>)> = vec![
+    let steps: Vec<Step> = vec![
         (11, Box::new(move |_, at| (at - from) % 420 == 0)),
         (21, Box::new(move |_, at| (at - from) % 18_000 == 0)),
         (31, Box::new(move |now, at| days_since(at) % 2 == 0 && (now.hour, now.minute, now.second) == (8, 30, 0))),
@@ -158,7 +160,7 @@ fn spans_repeat_on_days_of_the_week_and_of_the_month_and_may_last_over_midnight(
     let [nine, five, ten, half_past_six] =
         ["0_0_9_*_*_*_*", "0_30_17_*_*_*_*", "*_*_10_*_*_*_*", "0_30_6_*_*_*_*"].map(columns);
     let (late, nine_again) = (columns("0_0_22_*_*_*_*"), nine.clone());
-    let steps: Vec<(i64, Box<dyn Fn(&Local, i64) -> bool>)> = vec![
+    let steps: Vec<Step> = vec![
         (11, Box::new(move |now, _| nine.are_time(now) && [1, 3, 5].contains(&now.week))),
         (12, Box::new(move |now, _| five.are_time(now) && [1, 3, 5].contains(&now.week))),
         (21, Box::new(move |now, _| late.are_time(now) && [5, 7].contains(&now.week))),
@@ -173,7 +175,7 @@ fn spans_repeat_on_days_of_the_week_and_of_the_month_and_may_last_over_midnight(
 fn the_week_may_begin_with_sunday() {
     let tasks = vec![span(1, "0_0_9_*_*_*_*", "0_0_10_*_*_*_*", 1, 0, &[0, 3])];
     let (nine, ten) = (Columns::of("0_0_9_*_*_*_*"), Columns::of("0_0_10_*_*_*_*"));
-    let steps: Vec<(i64, Box<dyn Fn(&Local, i64) -> bool>)> = vec![
+    let steps: Vec<Step> = vec![
         (11, Box::new(move |now, _| nine.are_time(now) && [7, 3].contains(&now.week))),
         (12, Box::new(move |now, _| ten.are_time(now) && [7, 3].contains(&now.week))),
     ];

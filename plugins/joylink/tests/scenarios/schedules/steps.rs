@@ -4,7 +4,7 @@ use polylink_plugin_sdk::{OutcomeResult, Value as Datum};
 use serde_json::json;
 
 use super::by_calendar::{app_asks, setup_at};
-use super::tasks::{add, at, commands, countdown, cycle, task};
+use super::tasks::{add, at, commands, countdown, cycle, modify, task};
 use crate::packet::Kind;
 use crate::scenarios::life::{Life, set_n};
 use crate::scenarios::stage::{App, FEEDID, n, streams};
@@ -112,13 +112,49 @@ fn an_mcu_that_is_slower_than_the_schedule_misses_steps_and_the_cloud_is_told_so
     assert!(life.seen.steps().iter().all(|(.., code)| *code == 10));
     life.stage.assert_count("timer_steps_missed", 100 + 101 - 64);
 
-    // What waits is still done when the MCU is back, once each.
-    life.ask(Request::Ids(Operation::Stop, vec![]));
+    // What waits is still done when the MCU is back, once each: two steps a second, and all of the last half minute.
     life.mcu = Box::new(|_| Some(OutcomeResult::Done));
     let first = life.open.remove(0);
     life.stage.host.command_done(first);
-    life.pass(600_000);
+    life.answer();
     assert_eq!(life.seen.values().len(), 64);
+}
+
+#[test]
+fn what_waits_of_a_task_is_not_done_once_it_is_stopped_deleted_or_changed() {
+    let ids = |operation| Request::Ids(operation, vec![1]);
+    let changed = modify([at(1, "0_0_9_*_*_*_*")]);
+    for request in [ids(Operation::Stop), ids(Operation::Delete), changed] {
+        let mut life = Life::online(setup_at(START, json!({})));
+        life.mcu = Box::new(|_| None);
+        life.ask(add([at(1, "/10_*_*_*_*_*_*"), at(2, "55_20_12_*_*_*_*")]));
+        life.pass(55_000);
+        assert_eq!(life.ask_for_code(request), 0);
+        life.mcu = Box::new(|_| Some(OutcomeResult::Done));
+        let first = life.open.remove(0);
+        life.stage.host.command_done(first);
+        life.pass(600_000);
+        let done: Vec<_> = life.seen.values().iter().map(|(_, n)| *n).collect();
+        assert_eq!(done, [11, 21]);
+        assert_eq!(life.seen.steps(), [(1, 1, 0), (2, 1, 0)]);
+    }
+}
+
+#[test]
+fn a_schedule_waits_while_others_ask_for_more_than_can_be_under_way() {
+    let mut life = Life::online(setup_at(START, json!({})));
+    life.ask(add([doing(vec![set_n(5)])]));
+    life.mcu = Box::new(|_| None);
+    for _ in 0..64 {
+        life.stage.command(1004, "");
+    }
+    life.pass(60_000);
+    assert_eq!(life.seen.values(), []);
+    life.mcu = Box::new(|_| Some(OutcomeResult::Done));
+    let first = life.open.remove(0);
+    life.stage.host.command_done(first);
+    life.pass(1_000);
+    assert_eq!(life.seen.steps(), [(1, 1, 0)]);
 }
 
 #[test]
@@ -175,4 +211,21 @@ fn what_the_schedule_does_is_not_told_as_a_persons_doing() {
     life.stage.host.command_done(id);
     life.answer();
     assert_eq!(life.seen.told.iter().map(|(_, told)| told.controltype).collect::<Vec<_>>(), [0]);
+}
+
+#[test]
+fn results_that_nobody_takes_are_bounded_and_counted() {
+    let mut life = Life::started(setup_at(START, json!({})));
+    let mut app = App::new();
+    for round in 0..2 {
+        let tasks = (1..=32).map(|id| countdown(100 * round + id, 30));
+        app_asks(&mut life, &mut app, add(tasks));
+        life.pass(60_000);
+        app_asks(&mut life, &mut app, Request::Ids(Operation::Delete, vec![]));
+    }
+    life.stage.assert_count("timer_results_lost", 64);
+    life.bring_cloud();
+    life.pass(10_000);
+    assert_eq!(life.seen.steps().len(), 64);
+    assert!(life.seen.steps().iter().all(|(id, ..)| *id > 100), "those of the first tasks are gone");
 }

@@ -131,6 +131,17 @@ fn a_recipe_in_the_products_bytes_is_read_and_answered_through_its_script() {
 }
 
 #[test]
+fn an_answer_to_a_recipe_that_the_script_cannot_put_into_bytes_has_a_code() {
+    let mut stage = Stage::working(scripted(json!({})));
+    let serial = stage.command(1050, b"\x01\x02");
+    let call = stage.host.expect_script_call();
+    stage.host.script_returned(call.id, pri2jds(recipe(&[11]), 1050));
+    let call = stage.host.expect_script_call();
+    stage.host.script_returned(call.id, [Argument::Int(-1)]);
+    assert_eq!(code(stage.expect_answer(serial)), 14);
+}
+
+#[test]
 fn a_recipe_goes_on_without_a_connection_and_its_progress_is_told_later() {
     let mut stage = Stage::working(bound(json!({})));
     let serial = stage.command(1050, recipe(&[11, 12]));
