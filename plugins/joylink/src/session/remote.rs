@@ -20,6 +20,7 @@ impl JoylinkSession {
         });
         // Of a connection that ends here nothing is heard any more.
         self.connection_over();
+        self.note.clear();
         match account {
             Some(account) => self.cloud.open(now, account),
             None => self.cloud.close(),

@@ -240,7 +240,8 @@ impl JoylinkSession {
     /// Uploads what a device looks like now; each connection begins with that. A subdevice that has not spoken yet has
     /// nothing to show.
     pub(super) fn show(&mut self, device: u32) {
-        if !self.cloud.is_working() || (device != 0 && *self.present.of(device) == View::default()) {
+        let is_silent = device != 0 && *self.present.of(device) == View::default();
+        if !self.cloud.is_working() || is_silent {
             return;
         }
         let _ = self.uploads.take(Entry { seq: 0, device, said: Said::Values(Values::new()) });

@@ -143,7 +143,11 @@ fn another_owner_is_taken_while_a_person_at_the_device_says_so() {
         let mut stage = Stage::started(bound(json!({})));
         stage.host.module_event(Event::BindWindow(seconds));
         stage.host.advance(ms - 1_001);
+        stage.host.take_outputs();
         assert_eq!(bind(&mut stage, other_owner()), 0, "{seconds}");
+        // One owner, who may repeat it.
+        assert_eq!(bind(&mut stage, other_owner()), 0, "{seconds}");
+        assert_eq!(bind(&mut stage, json!({})), 16, "{seconds}");
 
         let mut late = Stage::started(bound(json!({})));
         late.host.module_event(Event::BindWindow(seconds));
@@ -242,6 +246,15 @@ fn check_forgotten(event: Event) {
 fn a_reset_forgets_the_owner() {
     check_forgotten(Event::Reset);
     check_forgotten(Event::Unbind);
+}
+
+#[test]
+fn why_a_connection_was_lost_does_not_matter_to_one_without_an_owner() {
+    let mut stage = Stage::working(bound(json!({})));
+    stage.cut();
+    assert!(stage.host.status().text.contains("live.example"), "{:?}", stage.host.status());
+    stage.host.module_event(Event::Reset);
+    assert_eq!(stage.host.status().text, "waiting for an app to bind it");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use polylink_plugin_sdk::{Cause, DatapointId, Output, ReportBody, Value as Datum
 use serde_json::{Value, json};
 
 use crate::packet::{Kind, LONGEST_BODY};
-use crate::scenarios::stage::{FEEDID, Stage, bound, heat, n, raw, scripted, switch, unbound};
+use crate::scenarios::stage::{App, FEEDID, Stage, bond, bound, heat, jds2pri, n, raw, scripted, switch, unbound};
 use crate::uploads::{MOST, WINDOW};
 use crate::wire::Code;
 
@@ -168,6 +168,22 @@ fn reports_beyond_what_is_kept_are_left_with_the_host() {
 }
 
 #[test]
+fn a_flood_of_reports_and_requests_is_no_flood_of_statuses() {
+    let mut stage = working();
+    let n_statuses = |stage: &Stage| stage.host.transcript().matches("<-- Status").count();
+    let before = n_statuses(&stage);
+    let mut app = App::new();
+    for value in 0..100 {
+        stage.host.report([n(value)]);
+        app.send_bytes(&mut stage, b"nonsense");
+        app.control(&mut stage, json!({"unknown": 1}));
+        stage.send(Kind::Upload, &[0]);
+    }
+    stage.host.advance(5_000);
+    assert!(n_statuses(&stage) - before <= 2, "{} statuses", n_statuses(&stage) - before);
+}
+
+#[test]
 fn nothing_is_settled_while_nobody_has_bound_the_device() {
     let mut stage = Stage::started(unbound(quiet()));
     stage.host.report([n(1)]);
@@ -261,7 +277,7 @@ fn an_upload_that_the_script_had_when_the_connection_broke_is_converted_anew() {
     let seq = stage.host.report([n(2)]);
     let old = stage.host.expect_script_call();
     stage.cut();
-    stage.host.script_returned(old.id, crate::scenarios::stage::jds2pri(b"old"));
+    stage.host.script_returned(old.id, jds2pri(b"old"));
     stage.host.expect_silence();
     stage.reconnect();
     stage.convert_upload(b"new");
@@ -276,9 +292,9 @@ fn a_device_that_is_bound_again_meanwhile_says_again_what_was_not_answered() {
     let mut stage = Stage::working(bound(json!({"panel_results": false, "rebind": "allow"})));
     let seq = stage.host.report([n(2)]);
     stage.expect_upload();
-    let mut app = crate::scenarios::stage::App::new();
+    let mut app = App::new();
     app.discover(&mut stage);
-    app.authorize(&mut stage, &crate::scenarios::stage::bond(json!({})));
+    app.authorize(&mut stage, &bond(json!({})));
     assert_eq!(app.expect_code(&mut stage, Kind::Authorization), 0);
     assert_eq!(stage.host.expect_tcp_close(), stage.stream);
     stage.come_in();

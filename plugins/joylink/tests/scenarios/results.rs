@@ -5,7 +5,7 @@ use polylink_plugin_sdk::{Cause, ClockQuality, DatapointId, ReportBody};
 use serde_json::{Value, json};
 
 use crate::packet::Kind;
-use crate::scenarios::stage::{FEEDID, Stage, bound, heat, jds2pri, n, raw, scripted, streams, unbound};
+use crate::scenarios::stage::{FEEDID, Stage, bound, control, heat, jds2pri, n, raw, scripted, streams, unbound};
 
 fn working(changes: Value) -> Stage {
     Stage::working(bound(changes))
@@ -38,7 +38,7 @@ fn other_changes_are_the_world_s() {
 #[test]
 fn what_a_command_led_to_is_no_result() {
     let mut stage = working(json!({}));
-    stage.command(1002, crate::scenarios::stage::control(json!({"n": 2})));
+    stage.command(1002, control(json!({"n": 2})));
     let (id, _) = stage.host.expect_set();
     stage.host.report_caused_by(id, [n(2)]);
     assert_eq!(stage.take_kinds(), [Kind::Upload]);

@@ -1,11 +1,11 @@
 //! The start: the key pair, the bond, the product type, and what of what was stored counts.
 
-use polylink_plugin_sdk::services::{id, module};
+use polylink_plugin_sdk::services::{id, module, udp};
 use polylink_plugin_sdk::session::Phase;
 use polylink_plugin_sdk::testing::{Setup, VirtualHost};
 use polylink_plugin_sdk::value::Values;
 use polylink_plugin_sdk::{
-    CommandBody, DatapointId, FaultCode, Input, Outcome, OutcomeResult, RequestId, Value as Datum,
+    CommandBody, DatapointId, FaultCode, Input, Outcome, OutcomeResult, Output, RequestId, Value as Datum,
 };
 use serde_json::{Value, json};
 
@@ -281,6 +281,9 @@ fn a_session_that_is_stopped_hangs_up_and_closes_its_ports() {
     let mut stage = Stage::working(bound(json!({})));
     stage.host.deliver(Input::Stop);
     assert_eq!(stage.host.expect_tcp_close(), stage.stream);
+    let closes = |output: &Output| matches!(output, Output::Udp(udp::Request::Close(_)));
+    let outputs = stage.host.take_outputs();
+    assert!(outputs.len() == 2 && outputs.iter().all(closes), "{outputs:?}");
     assert_eq!(stage.host.next_timeout(), None);
     stage.assert_phase(Phase::Offline);
 }
