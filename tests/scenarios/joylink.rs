@@ -1,9 +1,15 @@
 //! The JoyLink cloud and its local network.
 
+mod clocks;
 mod enrolment;
 mod everyday;
+mod gateway;
+mod hostile;
+mod json_lines;
 mod outage;
 mod schedules;
+mod scripts;
+mod services;
 
 use std::ops::{Deref, DerefMut};
 

@@ -158,19 +158,19 @@ impl<P: Clone> ProductScript<P> {
     }
 
     fn failed(&mut self, now: Timestamp, id: RequestId, call: Call<P>, failure: Failure) -> Option<News<P>> {
-        let is_gone = matches!(failure.reason, Reason::UnknownHandle | Reason::Timeout | Reason::Closed);
-        let is_news = is_gone && self.ready;
+        // One that took too long has failed like any other. If it did not even stop then, the host has closed the script,
+        // as the next call will say.
+        if !matches!(failure.reason, Reason::UnknownHandle | Reason::Closed) {
+            return Some(News::Failed(id, call, failure));
+        }
+        let is_news = self.ready;
         if is_news {
             self.ready = false;
             self.reload.set((), now.after(RELOAD_MS));
         }
-        if is_gone && failure.reason != Reason::Timeout {
-            // It was not this call that ended the script.
-            let place = self.waiting.partition_point(|(waiting, _)| *waiting < id);
-            self.waiting.insert(place, (id, call));
-            return is_news.then_some(News::Lost(failure));
-        }
-        Some(News::Failed(id, call, failure))
+        let place = self.waiting.partition_point(|(waiting, _)| *waiting < id);
+        self.waiting.insert(place, (id, call));
+        is_news.then_some(News::Lost(failure))
     }
 
     /// True if the script may be given the next call.

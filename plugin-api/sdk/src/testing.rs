@@ -25,6 +25,7 @@ mod answer;
 mod expect;
 mod limits;
 pub(crate) mod record;
+pub mod schema;
 pub(crate) mod tables;
 mod transcript;
 

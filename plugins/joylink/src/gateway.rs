@@ -102,6 +102,19 @@ impl Gateway {
         self.records.iter().find(|record| record.device() == Some(index))
     }
 
+    /// How many could be bound at once: they are in the host's list, and nobody has bound them.
+    #[must_use]
+    pub const fn n_waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The one with this product type and address.
+    #[must_use]
+    pub fn by_name(&self, productuuid: &str, mac: &str) -> Option<&Record> {
+        let name = Name::new(productuuid, mac)?;
+        self.records.iter().find(|record| record.name == name)
+    }
+
     /// All that are bound, as heartbeats show them (110): also those that are away.
     #[must_use]
     pub fn beats(&self) -> Vec<SubBeat> {
@@ -200,6 +213,22 @@ impl Gateway {
             Err(code) => (code, Vec::new()),
         };
         (sub_answer(code, &productuuid, &mac), requests)
+    }
+
+    /// The authorization of this one could not be stored: it is bound as it was before, or waits again.
+    pub fn take_back(&mut self, productuuid: &str, mac: &str, before: Option<Record>) {
+        let Some(name) = Name::new(productuuid, mac) else { return };
+        let Some(at) = self.records.iter().position(|record| record.name == name) else { return };
+        self.changed = true;
+        let listed = self.records[at].listed.take();
+        if let Some(before) = before {
+            self.records[at] = Record { listed, ..before };
+        } else {
+            let Record { name, .. } = self.records.remove(at);
+            if let Some(sub) = listed.filter(|_| self.waiting.len() < WAITING_MAX) {
+                self.waiting.push((name, sub));
+            }
+        }
     }
 
     /// The cloud unbinds sub-devices (113). Only for orders with [`biz::UNBIND`].

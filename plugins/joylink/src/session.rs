@@ -3,7 +3,8 @@
 //! Invariants: the local network and the schedules are served whatever the cloud does; a report is settled when the cloud has
 //! answered the upload it led to; a bond counts when it is on the disk. Submodules by idea: `identity` who the device is ·
 //! `local` apps · `remote` the cloud's connection · `jobs` requests that the MCU carries out · `converter` the product's
-//! script · `reports` what goes up · `schedules` timers · `gateway` subdevices · `services` firmware, recipes, information,
+//! script · `reports` what goes up · `schedules` timers · `gateway` subdevices · `showing` what the
+//! cloud is shown of them · `services` firmware, recipes, information,
 //! video · `storage` what survives a restart · `status` what operators see.
 
 mod converter;
@@ -15,6 +16,7 @@ mod remote;
 mod reports;
 mod schedules;
 mod services;
+mod showing;
 mod status;
 mod storage;
 
@@ -49,6 +51,7 @@ use converter::Purpose;
 use identity::Bond;
 use jobs::Job;
 use schedules::Executions;
+use showing::Showing;
 use status::Counters;
 use storage::Storing;
 
@@ -91,9 +94,10 @@ pub struct JoylinkSession {
     schedules: Table,
     schedule_uplink: ScheduleUplink,
     executions: Executions,
-    /// The host's list at the start.
+    /// The host's last list.
     subdevices: Vec<Subdevice>,
     gateway: Gateway,
+    showing: Showing,
     upgrades: Upgrades,
     recipes: Runs,
     /// A step of a recipe is being carried out.
@@ -151,8 +155,9 @@ impl Session for JoylinkSession {
             cloud: Cloud::new(cloud_settings(&settings), CLOUD_STREAMS, Random::new(random.bytes())),
             script: ProductScript::new("joylink", settings.script.clone()),
             schedules: Table::new(identity::schedule_settings(&settings, bond.bond())),
-            schedule_uplink: identity::schedule_uplink(&settings, random.below(1 << 31) as u32),
+            schedule_uplink: ScheduleUplink::new(settings.snapshot_delay_ms, random.below(1 << 31) as u32),
             gateway: Gateway::new(settings.max_subdevs),
+            showing: Showing::default(),
             upgrades: Upgrades::new((settings.ota_report_ms / 1_000) as u32),
             recipes: Runs::new(settings.timezone_offset_s, random.below(1 << 31) as u32),
             information: Fetch::new(kinds, every_s, random.below(1 << 31) as u32),
@@ -243,7 +248,7 @@ impl JoylinkSession {
         if self.is_new_key {
             self.store_private_key();
         }
-        let subdevices = std::mem::take(&mut self.subdevices);
+        let subdevices = self.subdevices.clone();
         self.take_subdevices(now, subdevices::Event::Changed(subdevices));
         self.load_script();
         self.lan.start();
@@ -289,8 +294,11 @@ impl JoylinkSession {
         self.serve_cloud(now);
         if self.is_running {
             self.watch_uploads(now);
+            // What the device looks like goes before all that it has to tell, and what is done now shows after that.
+            self.send_uploads(now);
             self.work_schedules(now);
             self.work_services(now);
+            self.show_subdevices(now);
             self.send_uploads(now);
             self.send_results(now);
             self.convert_waiting(now);
@@ -329,6 +337,9 @@ impl JoylinkSession {
                 // An MCU that was away may know its product type now.
                 if facts.mcu_online && self.timers.clear(&Timer::ProductUuid) {
                     self.ask_product_uuid(now);
+                }
+                if facts.mcu_online {
+                    self.mcu_is_there(now);
                 }
             }
             module::Event::Reset | module::Event::Unbind => self.reset(now),

@@ -85,6 +85,14 @@ impl Uploads {
         self.current.as_ref()
     }
 
+    /// What this device said first goes before what others said; what one device said keeps its order.
+    pub fn begin_with(&mut self, device: u32) {
+        let first = self.waiting.iter().position(|entry| entry.device == device);
+        if let Some(entry) = first.and_then(|at| self.waiting.remove(at)) {
+            self.waiting.push_front(entry);
+        }
+    }
+
     /// The one that is being put into words.
     #[must_use]
     pub const fn current(&self) -> Option<&Entry> {
@@ -115,12 +123,25 @@ impl Uploads {
         self.in_flight.remove(at).map(|sent| sent.entry.seq)
     }
 
-    /// The connection is gone: what was not answered goes again, in its place.
+    /// This device is gone, and another may get its index. What it said and was not sent is not sent any more, and what was
+    /// sent is not sent again. The numbers of the former.
+    pub fn forget(&mut self, device: u32) -> Vec<u64> {
+        let current = self.current.take_if(|entry| entry.device == device);
+        let (gone, waiting) = self.waiting.drain(..).partition::<VecDeque<_>, _>(|entry| entry.device == device);
+        self.waiting = waiting;
+        let sent = self.in_flight.iter_mut().filter(|sent| sent.entry.device == device);
+        sent.for_each(|sent| sent.entry.device = NOBODY);
+        current.into_iter().chain(gone).map(|entry| entry.seq).collect()
+    }
+
+    /// The connection is gone: what was not answered goes again, in its place. Not what only shows a device as it is: the
+    /// next connection begins with that, and behind it older reports would seem to be newer.
     pub fn disconnected(&mut self) {
         self.put_back();
         for sent in self.in_flight.drain(..).rev() {
             self.waiting.push_front(sent.entry);
         }
+        self.waiting.retain(|entry| entry.seq != 0 || entry.said != Said::Values(Values::new()));
     }
 
     /// Forgets everything, such as when the device has another owner; the numbers.
@@ -152,6 +173,9 @@ impl Uploads {
         self.waiting.len() + usize::from(self.current.is_some()) + self.in_flight.len()
     }
 }
+
+/// The index of a device that is gone; none is called so.
+const NOBODY: u32 = u32::MAX;
 
 /// Reports taken from the host, which stops at 256 unsettled ones, and snapshots beside them. Further ones are left with it
 /// and counted (not documented; chosen by us).
@@ -220,6 +244,14 @@ mod tests {
         uploads.answered(None);
         uploads.disconnected();
         assert_eq!(send(&mut uploads, 0), [2, 3, 4]);
+    }
+
+    #[test]
+    fn one_device_can_begin() {
+        let mut uploads = with(&[(1, 5), (2, 5), (3, 0), (4, 5), (5, 0)]);
+        uploads.begin_with(0);
+        uploads.begin_with(7);
+        assert_eq!(send(&mut uploads, 0), [3, 1, 2, 4, 5]);
     }
 
     #[test]

@@ -33,14 +33,6 @@ impl Views {
         view.values.extend(values.iter().cloned());
     }
 
-    /// A device has these values, unless something else is known of them.
-    pub fn fill(&mut self, device: u32, values: &Values) {
-        let view = self.devices.entry(device).or_default();
-        for (id, value) in values {
-            view.values.entry(*id).or_insert_with(|| value.clone());
-        }
-    }
-
     /// A device said these bytes.
     pub fn said(&mut self, device: u32, bytes: &[u8]) {
         self.devices.entry(device).or_default().raw = Some(bytes.to_vec());
@@ -49,6 +41,14 @@ impl Views {
     /// A device is to look as another set of views says.
     pub fn copy(&mut self, device: u32, from: &Self) {
         self.devices.insert(device, from.of(device).clone());
+    }
+
+    /// A device also has the values that another set of views knows and this one does not.
+    pub fn fill(&mut self, device: u32, from: &Self) {
+        let view = self.devices.entry(device).or_default();
+        for (id, value) in &from.of(device).values {
+            view.values.entry(*id).or_insert_with(|| value.clone());
+        }
     }
 
     /// Another device may get this index.
@@ -72,6 +72,10 @@ mod tests {
         views.merge(4, &vec![(a, Value::Int(9))]);
         assert_eq!(views.of(0).values, BTreeMap::from([(a, Value::Int(3)), (b, Value::Int(2))]));
         assert_eq!(views.of(4).values.len(), 1);
+        let mut others = Views::default();
+        others.merge(0, &vec![(a, Value::Int(7))]);
+        others.fill(0, &views);
+        assert_eq!(others.of(0).values, BTreeMap::from([(a, Value::Int(7)), (b, Value::Int(2))]));
         views.forget(4);
         assert_eq!(*views.of(4), View::default());
     }

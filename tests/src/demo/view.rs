@@ -96,7 +96,8 @@ impl View {
             }
         }
         if answered > seen.answered {
-            self.line(name, &format!("{} commands done so far", answered), GREEN);
+            let noun = if answered == 1 { "command" } else { "commands" };
+            self.line(name, &format!("{answered} {noun} done so far"), GREEN);
         }
         self.seen[at] = Seen { arrivals: n_arrivals, answered, online };
     }
@@ -107,13 +108,12 @@ impl View {
         let values = self.schema.attributes.iter().zip(mcu.values());
         let says: Vec<_> =
             values.map(|(attribute, value)| format!("{} {}", attribute.name, attribute.text(&value))).collect();
-        let mut lines = vec![
-            ("mcu".to_owned(), says.join(", ")),
-            (
-                "mcu".to_owned(),
-                format!("{sent} reports, {acked} acknowledged, {repeated} repeated; {commands} commands"),
-            ),
-        ];
+        let mut lines: Vec<(String, String)> =
+            in_lines(&says).into_iter().map(|line| ("mcu".to_owned(), line)).collect();
+        lines.push((
+            "mcu".to_owned(),
+            format!("{sent} reports, {acked} acknowledged, {repeated} repeated; {commands} commands"),
+        ));
         for (name, cloud) in clouds {
             let text = cloud.ledger().with(|entries| {
                 let (sent, done) = (entries.commands_sent(), entries.commands_done());
@@ -148,6 +148,18 @@ impl View {
     }
 }
 
+/// As many to a line as there is room for, none of them in two: half a number would be another one.
+fn in_lines(words: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut().filter(|line| line.chars().count() + word.chars().count() + 2 <= COUNTER_CHARS) {
+            Some(line) => *line += &format!(", {word}"),
+            None => lines.push(word.clone()),
+        }
+    }
+    lines
+}
+
 const PLAIN: &str = "\x1b[0m";
 const BOLD: &str = "\x1b[1m";
 const GREY: &str = "\x1b[90m";
@@ -161,3 +173,20 @@ const COUNTER_CHARS: usize = 60;
 const LINES_PER_TICK: usize = 2;
 /// Counters are printed every so many ticks where they cannot stay in place.
 const PLAIN_TICKS: u64 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spread_over_lines_and_never_cut() {
+        let words =
+            ["switch 1", "mode cool", "target 21.5", "counter 1098", "temperature 18.3", "tag 00000000", "overheat 0"];
+        let lines = in_lines(&words.map(str::to_owned));
+        assert_eq!(
+            lines,
+            ["switch 1, mode cool, target 21.5, counter 1098", "temperature 18.3, tag 00000000, overheat 0"]
+        );
+        assert_eq!(in_lines(&[]), Vec::<String>::new());
+    }
+}

@@ -65,6 +65,8 @@ pub struct Manners {
     pub refuses: Option<String>,
     /// What actions return, by their names; others are refused.
     pub actions: BTreeMap<String, Json>,
+    /// What it says to bytes that it is sent, in hexadecimal digits.
+    pub answers_bytes_with: Option<String>,
 }
 
 #[derive(Debug)]
@@ -81,6 +83,8 @@ struct State {
     values: Map<String, Json>,
     subdevices: Subdevices,
     last_id: u64,
+    /// Commands that came while it was silent: the host gives them up at a deadline that only the host knows.
+    ignored: BTreeSet<u64>,
     /// News not acknowledged yet, with the time to say them (again).
     news: BTreeMap<u64, (Json, Option<Instant>)>,
 }
@@ -355,8 +359,12 @@ impl State {
         if !open.insert(id) && !REPEATED.contains(&kind) {
             return Err("the same command again".to_owned());
         }
-        if open.len() > UNDER_WAY {
-            return Err(format!("{} commands at a time", open.len()));
+        if self.manners.silent {
+            self.ignored.insert(id);
+        }
+        let under_way = open.difference(&self.ignored).count();
+        if under_way > UNDER_WAY {
+            return Err(format!("{under_way} commands at a time"));
         }
         let is_wish = WISHES.contains(&kind);
         if !is_wish {
@@ -366,6 +374,7 @@ impl State {
             return Ok(Vec::new());
         }
         open.remove(&id);
+        self.ignored.remove(&id);
         if let Some(reason) = &self.manners.refuses {
             return Ok(vec![json!({"refused": id, "reason": reason})]);
         }
@@ -403,7 +412,8 @@ impl State {
                 if hex.len() % 2 != 0 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
                     return Err("raw is no hex".to_owned());
                 }
-                vec![json!({"done": id})]
+                let said = self.manners.answers_bytes_with.as_ref().map(|said| json!({"raw": said, "command": id}));
+                [json!({"done": id})].into_iter().chain(said).collect()
             }
         })
     }
@@ -490,6 +500,21 @@ mod tests {
         check(r#"{"accept":3,"id":1}"#, None, &[json!({"done": 1}), accepted]);
         check(r#"{"remove":3,"id":1}"#, None, &[json!({"done": 1}), json!({"subdevice": 3, "gone": true})]);
         check(r#"{"remove":4,"id":1}"#, None, &[json!({"refused": 1, "reason": "no such subdevice"})]);
+    }
+
+    #[test]
+    fn commands_that_came_in_silence_are_not_under_way_for_ever() {
+        let (mut state, mut open) = (State::default(), BTreeSet::new());
+        for silent in [true, false] {
+            state.manners.silent = silent;
+            for id in 1..=20 {
+                state.heard(format!(r#"{{"get":[],"id":{id}}}"#).as_bytes(), "oven", &mut open);
+            }
+        }
+        assert_eq!((&state.log.violations[..], &open, &state.ignored), (&[][..], &BTreeSet::new(), &BTreeSet::new()));
+        open.extend(1..=5);
+        state.heard(br#"{"get":[],"id":6}"#, "oven", &mut open);
+        assert_eq!(state.log.violations.len(), 1);
     }
 
     #[test]

@@ -81,13 +81,13 @@ fn a_script_that_is_gone_is_loaded_again_and_called_again_in_order() {
 #[test]
 fn a_call_that_is_itself_at_fault_is_not_made_again() {
     let mut script = ready();
-    [1, 2].into_iter().for_each(|id| call(&mut script, id, 1));
-    given(&mut script);
-    assert!(matches!(fails(&mut script, 1, Reason::Other), Some(News::Failed(RequestId(1), ..))));
-    assert_eq!(script.standing(), Some("ready"));
-    assert!(matches!(fails(&mut script, 2, Reason::Timeout), Some(News::Failed(RequestId(2), ..))));
-    assert_eq!(script.standing(), Some("loading"), "it ended the script");
-    assert!(script.next_timeout().is_some());
+    for (id, reason) in [(1, Reason::Other), (2, Reason::Quota), (3, Reason::Timeout)] {
+        call(&mut script, id, 1);
+        assert_eq!(given(&mut script), [id], "it ends no script");
+        let failed = fails(&mut script, id, reason);
+        assert!(matches!(failed, Some(News::Failed(RequestId(failed), ..)) if failed == id), "{failed:?}");
+    }
+    assert_eq!((script.standing(), script.next_timeout()), (Some("ready"), None));
 }
 
 #[test]

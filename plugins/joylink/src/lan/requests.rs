@@ -87,9 +87,9 @@ impl LanRequest {
     /// Whether the device knows what it means. Timers are judged by who keeps them.
     pub(super) const fn is_known(&self) -> bool {
         match self {
-            Self::Script(Script { biz_code, .. }) | Self::SubScript(SubScript { biz_code, .. }) => {
-                biz::answer_to(*biz_code).is_some()
-            }
+            Self::Script(Script { biz_code, .. }) => matches!(*biz_code, biz::CONTROL | biz::SNAPSHOT | biz::RECIPE),
+            // Recipes are the gateway's own.
+            Self::SubScript(SubScript { biz_code, .. }) => matches!(*biz_code, biz::CONTROL | biz::SNAPSHOT),
             _ => true,
         }
     }

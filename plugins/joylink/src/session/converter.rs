@@ -3,8 +3,8 @@
 //! the other way round, so the script of a product has to know both.
 
 use polylink_plugin_sdk::product_script::{Call, News};
+use polylink_plugin_sdk::services::Failure;
 use polylink_plugin_sdk::services::script::{Event, Value};
-use polylink_plugin_sdk::services::{Failure, Reason};
 use polylink_plugin_sdk::{Fault, Now, Output, RequestId};
 
 use super::JoylinkSession;
@@ -81,12 +81,7 @@ impl JoylinkSession {
                 let result = if call.function == "pri2jds" { json(values) } else { bytes(values) };
                 self.converted(now, call.purpose, result);
             }
-            Some(News::Failed(_, call, failure)) => {
-                if failure.reason == Reason::Timeout {
-                    self.script_lost(&failure);
-                }
-                self.converted(now, call.purpose, Err(failure.text));
-            }
+            Some(News::Failed(_, call, failure)) => self.converted(now, call.purpose, Err(failure.text)),
             None => {}
         }
     }
@@ -117,7 +112,9 @@ impl JoylinkSession {
             (Purpose::Result(head), Ok(content)) => self.push_result(AsyncResult { content, ..*head }),
             (Purpose::Result(_), Err(_)) => self.told.counters.results_lost += 1,
             (Purpose::RecipeTaken(to), Ok(bytes)) => self.send_bytes(now, crate::wire::biz::RECIPE, &to, bytes),
-            (Purpose::RecipeTaken(_), Err(_)) => {}
+            (Purpose::RecipeTaken(to), Err(_)) => {
+                self.refuse(now, 0, crate::wire::biz::RECIPE, to, Code::SCRIPT_EXECUTION);
+            }
         }
     }
 }

@@ -1,13 +1,15 @@
 //! Subdevices: how they come, how they are bound and unbound. Who they are is in [`crate::gateway`].
 
-use polylink_plugin_sdk::services::subdevices::{Event, Request};
+use polylink_plugin_sdk::services::subdevices::{Event, Request, Subdevice};
 use polylink_plugin_sdk::{Now, Output};
 
 use super::JoylinkSession;
+use super::converter::Purpose;
 use super::storage::Storing;
+use crate::gateway::Record;
 use crate::lan::Asker;
 use crate::packet::Kind;
-use crate::wire::{AddSubDevice, Authorization, Code, SubAnswer, Unbind, biz};
+use crate::wire::{AddSubDevice, Authorization, Code, FeedId, SubAnswer, Unbind, biz};
 
 impl JoylinkSession {
     pub(super) fn take_subdevices(&mut self, now: Now, event: Event) {
@@ -15,16 +17,44 @@ impl JoylinkSession {
         if !self.is_gateway() {
             return;
         }
-        let gone: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
+        let is_same = |old: &Subdevice, new: &Subdevice| {
+            (old.index, &old.product, &old.address) == (new.index, &new.product, &new.address)
+        };
+        let is_gone = |old: &&Subdevice| !list.iter().any(|new| is_same(old, new));
+        let gone: Vec<u32> = self.subdevices.iter().filter(is_gone).map(|old| old.index).collect();
         let requests = self.gateway.seen(now.monotonic, &list);
-        for device in gone {
-            if self.gateway.by_device(device).is_none() {
-                self.present.forget(device);
-                self.uploaded.forget(device);
-            }
-        }
+        self.subdevices = list;
+        self.forget_devices(&gone);
+        self.end_jobs_of(now, &gone);
         self.ask_host(requests);
         self.shows = true;
+    }
+
+    /// Nothing is known of these indices any more; others may have them now.
+    fn forget_devices(&mut self, devices: &[u32]) {
+        for device in devices {
+            self.present.forget(*device);
+            self.uploaded.forget(*device);
+            if self.uploads.current().is_some_and(|entry| entry.device == *device) {
+                self.script.forget(|purpose| matches!(purpose, Purpose::Upload));
+            }
+            for seq in self.uploads.forget(*device) {
+                self.told.counters.reports_without_owner += 1;
+                self.settle(seq);
+            }
+        }
+    }
+
+    /// A factory reset, or another owner: nobody is bound.
+    pub(super) fn forget_subdevices(&mut self) {
+        let feedids: Vec<FeedId> = self.gateway.records().map(Record::feedid).collect();
+        let devices: Vec<u32> = self.gateway.records().filter_map(Record::device).collect();
+        let requests = self.gateway.forget_all();
+        for feedid in feedids {
+            self.upgrades.forget(feedid);
+        }
+        self.forget_devices(&devices);
+        self.ask_host(requests);
     }
 
     /// An app announces a subdevice (105).
@@ -42,6 +72,8 @@ impl JoylinkSession {
             let answer = SubAnswer { code, msg: code.text().to_owned(), productuuid, mac };
             return self.answer_app(now, &asker, &answer.encode());
         }
+        let name = (order.productuuid.clone().unwrap_or_default(), order.mac.clone().unwrap_or_default());
+        let before = self.gateway.by_name(&name.0, &name.1).cloned();
         let (answer, requests) = self.gateway.authorize(now.monotonic, order);
         self.ask_host(requests);
         if !answer.code.is_success() {
@@ -51,24 +83,25 @@ impl JoylinkSession {
         self.info(format!("a subdevice was bound: {}", answer.mac));
         let _ = self.gateway.take_changed();
         let id = self.store_gateway();
-        self.storing.insert(id, Storing::SubBond(asker, answer));
+        self.storing.insert(id, Storing::SubBond(asker, answer, before.map(Box::new)));
         self.shows = true;
     }
 
     /// The bond of a subdevice is on the disk, or could not be written.
-    pub(super) fn subdevice_stored(&mut self, now: Now, asker: &Asker, answer: SubAnswer, stored: bool) {
+    pub(super) fn subdevice_stored(
+        &mut self,
+        now: Now,
+        asker: &Asker,
+        answer: SubAnswer,
+        before: Option<Record>,
+        stored: bool,
+    ) {
         let code = if stored { answer.code } else { Code::WRITING_FAILED };
         let answer = SubAnswer { code, msg: code.text().to_owned(), ..answer };
         self.answer_app(now, asker, &answer.encode());
         if !stored {
-            return;
-        }
-        let bound = self
-            .gateway
-            .records()
-            .find(|record| record.productuuid() == answer.productuuid && record.mac() == answer.mac);
-        if let Some(device) = bound.and_then(crate::gateway::Record::device) {
-            self.show(device);
+            self.gateway.take_back(&answer.productuuid, &answer.mac, before);
+            self.shows = true;
         }
     }
 
@@ -77,18 +110,14 @@ impl JoylinkSession {
         if request.biz_code != biz::UNBIND {
             return self.drop_input(&format!("an unbinding with the code {}", request.biz_code));
         }
-        let before: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
+        let mut devices: Vec<u32> = self.gateway.records().filter_map(Record::device).collect();
         let (answer, requests) = self.gateway.unbind(request);
         for sub in &request.subs {
             self.upgrades.forget(sub.feedid);
         }
+        devices.retain(|device| self.gateway.by_device(*device).is_none());
+        self.forget_devices(&devices);
         self.ask_host(requests);
-        for device in before {
-            if self.gateway.by_device(device).is_none() {
-                self.present.forget(device);
-                self.uploaded.forget(device);
-            }
-        }
         self.info(format!("the cloud unbound {} subdevices", request.subs.len()));
         self.tell_cloud(now, Kind::SubUnbind, &answer.encode());
         self.shows = true;

@@ -63,6 +63,15 @@ impl JoylinkSession {
         }
     }
 
+    /// The MCU reports values; the product type may be among them.
+    pub(super) fn hear_product_uuid(&mut self, now: Now, device: u32, values: &Values) {
+        let property = self.settings.product_uuid_property;
+        let is_told = values.iter().any(|(id, _)| Some(*id) == property);
+        if device == 0 && is_told && self.product_uuid().is_none() {
+            self.take_product_uuid(now, values);
+        }
+    }
+
     /// The question was answered, or not: if the answer was of no use, it is asked again.
     pub(super) fn product_uuid_asked(&mut self, now: Now) {
         if self.product_uuid().is_none() {
@@ -88,12 +97,18 @@ impl JoylinkSession {
         if before == self.bond().map(|bond| bond.feedid) {
             return;
         }
-        self.schedules = timers::table::Table::new(self.schedule_settings());
-        self.store_schedules();
-        self.schedule_uplink = schedule_uplink(&self.settings, self.last_serial);
-        self.executions.forget_all();
+        self.forget_former_owner(now, before);
+    }
+
+    fn forget_former_owner(&mut self, now: Now, before: Option<FeedId>) {
+        self.forget_askers();
+        // What was on its way to the disk is gone with the rest; its app hears nothing, and asks again.
+        self.storing.clear();
+        self.forget_schedules();
         self.results.clear();
         self.recipes.forget_all();
+        self.is_cooking = false;
+        self.forget_subdevices();
         if let Some(before) = before {
             self.upgrades.forget(before);
             // What was said in the house of the one is not the other's business.
@@ -111,12 +126,9 @@ impl JoylinkSession {
         self.bond.stored = None;
         self.told_product_uuid = None;
         self.forget_owner();
-        let requests = self.gateway.forget_all();
-        self.ask_host(requests);
-        self.bond_changed(now, before);
         // Also if a bond from the factory counts again, nothing goes on as before.
-        self.schedules = timers::table::Table::new(self.schedule_settings());
-        self.store_schedules();
+        self.forget_former_owner(now, before);
+        self.shows = true;
         self.info("reset: the owner is forgotten".to_owned());
         self.open_cloud(now);
         self.ask_product_uuid(now);
@@ -125,11 +137,6 @@ impl JoylinkSession {
     pub(super) fn schedule_settings(&self) -> timers::table::Settings {
         schedule_settings(&self.settings, self.bond())
     }
-}
-
-/// What the cloud is told of schedules; nothing yet.
-pub fn schedule_uplink(settings: &Settings, first_serial: u32) -> timers::results::Uplink {
-    timers::results::Uplink::new(settings.snapshot_delay_ms, first_serial)
 }
 
 /// What the table of schedules needs to know.

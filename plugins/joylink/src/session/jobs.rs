@@ -53,6 +53,8 @@ pub enum ReplyTo {
     Recipe,
     /// The first snapshot of a connection.
     FirstSnapshot,
+    /// The first snapshot of a subdevice.
+    SubSnapshot,
     /// The product type, which the MCU knows.
     ProductUuid,
     /// Nobody: what was asked for went to the MCU.
@@ -72,6 +74,8 @@ pub enum Step {
         raw: Option<Vec<u8>>,
         /// It has obeyed, and its answer to bytes may follow.
         obeyed: bool,
+        /// It has reported the values that it has now.
+        reported: bool,
     },
     /// The script puts the answer into bytes.
     Encoding,
@@ -153,7 +157,39 @@ impl JoylinkSession {
         }
     }
 
-    fn cannot_begin(&self, device: u32) -> Option<Code> {
+    /// Another owner: what was asked before is nobody's any more, and what was not begun is not begun.
+    pub(super) fn forget_askers(&mut self) {
+        for job in self.jobs.values_mut() {
+            if !matches!(job.to, ReplyTo::ProductUuid | ReplyTo::FirstSnapshot) {
+                job.to = ReplyTo::Nobody;
+            }
+        }
+        self.script.forget(|purpose| !matches!(purpose, Purpose::Upload | Purpose::Answer(_)));
+        self.n_decoding = 0;
+    }
+
+    /// What was asked of these devices cannot be done: their indices are others' now, or nobody's.
+    pub(super) fn end_jobs_of(&mut self, now: Now, devices: &[u32]) {
+        let mut unread = Vec::new();
+        self.script.forget(|purpose| match purpose {
+            Purpose::Command { device, biz, to } if devices.contains(device) => {
+                unread.push((*device, *biz, to.clone()));
+                true
+            }
+            _ => false,
+        });
+        self.n_decoding -= unread.len();
+        for (device, biz, to) in unread {
+            self.refuse(now, device, biz, to, Code::SUB_DEVICE_OFFLINE);
+        }
+        let open: Vec<_> =
+            self.jobs.iter().filter(|(_, job)| devices.contains(&job.device)).map(|(id, _)| *id).collect();
+        for id in open {
+            self.end(now, id, Ended::Failed(Code::SUB_DEVICE_OFFLINE));
+        }
+    }
+
+    pub(super) fn cannot_begin(&self, device: u32) -> Option<Code> {
         if self.jobs.len() + self.n_decoding >= MAX_OPEN {
             return Some(Code::LIMIT_REACHED);
         }
@@ -167,7 +203,7 @@ impl JoylinkSession {
         let action = if let CommandBody::Invoke { action, .. } = &body { Some(*action) } else { None };
         let command = Command { device, deadline_ms, ..Command::new(body) };
         let due = now.monotonic.after(u64::from(deadline_ms));
-        let step = Step::Asked { wanted, action, raw: None, obeyed: false };
+        let step = Step::Asked { wanted, action, raw: None, obeyed: false, reported: false };
         self.jobs.insert(id, Job { device, biz, to, step, due });
         self.outputs.push(Output::Submit(id, command));
     }
@@ -175,13 +211,15 @@ impl JoylinkSession {
     pub(super) fn take_outcome(&mut self, now: Now, id: RequestId, outcome: &Outcome) {
         let form = self.settings.form();
         let Some(job) = self.jobs.get_mut(&id) else { return };
-        let Step::Asked { wanted, action, raw, obeyed } = &mut job.step else { return };
+        let Step::Asked { wanted, action, raw, obeyed, reported } = &mut job.step else { return };
         if outcome.result != OutcomeResult::Done {
             let code = code(job.device, &outcome.result);
             return self.end(now, id, Ended::Failed(code));
         }
         let device = job.device;
-        let (wanted, action) = (std::mem::take(wanted), *action);
+        let (wanted, action, reported) = (std::mem::take(wanted), *action, *reported);
+        let is_of_app = matches!(job.to, ReplyTo::AppJson(..) | ReplyTo::App(..) | ReplyTo::AppSub(..));
+        let is_news = is_of_app && job.biz == biz::CONTROL && !reported;
         let is_bytes = form == Form::Raw && !matches!(job.to, ReplyTo::ProductUuid | ReplyTo::Nobody);
         if !is_bytes {
             if let Some(action) = action {
@@ -190,16 +228,28 @@ impl JoylinkSession {
             }
             for values in [&wanted, &outcome.values] {
                 self.present.merge(device, values);
-                self.uploaded.fill(device, values);
             }
             if matches!(self.jobs.get(&id), Some(Job { to: ReplyTo::ProductUuid, .. })) {
                 self.take_product_uuid(now, &outcome.values);
             }
-            return self.end(now, id, Ended::Shown(None));
+            self.end(now, id, Ended::Shown(None));
+            if is_news {
+                // The cloud is told, also if the MCU says no more than that it obeyed (JoyLink V1.79, local control).
+                self.show(device);
+            }
+            return;
         }
         match outcome.document.clone().or_else(|| raw.take()) {
             Some(bytes) => self.end(now, id, Ended::Raw(bytes)),
             None => *obeyed = true,
+        }
+    }
+
+    /// The MCU said values for a command of ours: how it obeyed counts more than what was wanted.
+    pub(super) fn obeyed_so(&mut self, id: RequestId, values: &Values) {
+        if let Some(Job { step: Step::Asked { wanted, reported, .. }, .. }) = self.jobs.get_mut(&id) {
+            *reported = true;
+            wanted.retain(|(wanted, _)| values.iter().all(|(said, _)| said != wanted));
         }
     }
 
@@ -253,11 +303,6 @@ impl JoylinkSession {
             self.told.counters.commands_refused += 1;
         }
         let code = if let Ended::Failed(code) = ended { code } else { Code::SUCCESS };
-        let is_of_app = matches!(to, ReplyTo::AppJson(..) | ReplyTo::App(..) | ReplyTo::AppSub(..));
-        if is_of_app && biz == biz::CONTROL && matches!(ended, Ended::Shown(_)) {
-            // The cloud is told, also if the MCU says no more than that it obeyed (JoyLink V1.79, local control).
-            self.show(device);
-        }
         match to {
             ReplyTo::AppJson(asker, feedid) => {
                 let answer = match ended {
@@ -272,6 +317,7 @@ impl JoylinkSession {
             ReplyTo::Recipe => self.recipe_step_done(now, code),
             ReplyTo::Video(serial, request) => self.answer_video(now, serial, &request, code),
             ReplyTo::FirstSnapshot => self.first_snapshot_known(code),
+            ReplyTo::SubSnapshot => self.subdevice_looked_at(code),
             ReplyTo::ProductUuid => self.product_uuid_asked(now),
             ReplyTo::Nobody => {
                 if !code.is_success() {

@@ -133,6 +133,8 @@ impl JoylinkSession {
         self.info(format!("bound as {}", order.feedid.as_str()));
         self.adopt_product_uuid(now, order.productuuid.as_deref());
         self.bond.stored = Some(order);
+        // It was open for one owner, who may say it again anyway.
+        self.bind_window = None;
         self.bond_changed(now, before);
         self.open_cloud(now);
     }

@@ -8,7 +8,7 @@ use super::jobs::ReplyTo;
 use super::schedules::Client;
 use crate::cloud::{Account, CloudOutput};
 use crate::packet::{Kind, Opened};
-use crate::wire::{Code, Heartbeat, OtaOrder, Script, SubHeartbeat, SubScript, Unbind, biz};
+use crate::wire::{Answer, Code, Heartbeat, OtaOrder, Script, SubHeartbeat, SubScript, Unbind, biz};
 
 impl JoylinkSession {
     /// Connects, if the device is bound; hangs up if it is not.
@@ -20,6 +20,7 @@ impl JoylinkSession {
         });
         // Of a connection that ends here nothing is heard any more.
         self.connection_over();
+        self.note.clear();
         match account {
             Some(account) => self.cloud.open(now, account),
             None => self.cloud.close(),
@@ -82,6 +83,8 @@ impl JoylinkSession {
     fn take_packet(&mut self, now: Now, kind: Kind, opened: &Opened) {
         let body = opened.body();
         match kind {
+            // JD's device SDK 2.0.7 as a cloud answers firmware statuses so (joylink_agent.c); a code alone is no JSON.
+            Kind::Upload if Answer::decode(body).is_ok() => self.take_upgrade_answer(now, body),
             Kind::Upload | Kind::SubUpload => self.take_upload_answer(kind, body),
             Kind::Timers => self.take_timers(now, &Client::Cloud, opened.plain()),
             Kind::Command => match Script::decode(body) {

@@ -1,7 +1,7 @@
 //! What goes up: snapshots after every report (12, 112), and what happened without a command of an app (14).
 
 use polylink_plugin_sdk::value::Values;
-use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Now, Report, ReportBody};
+use polylink_plugin_sdk::{Cause, ClockQuality, CommandBody, Now, Report, ReportBody, WallTime};
 
 use super::JoylinkSession;
 use super::converter::Purpose;
@@ -23,12 +23,14 @@ impl JoylinkSession {
 
     fn take_report(&mut self, now: Now, report: Report) {
         let Report { seq, at, device, cause, caused_by, body } = report;
+        // An answer to a question of ours comes with its outcome, and then as a report to all: nothing is new in that.
+        let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(device, &body);
         match &body {
             ReportBody::Properties(values) => {
                 self.present.merge(device, values);
-                if matches!(cause, Cause::Answer | Cause::Snapshot) {
-                    // There is no report of its own for it, and the cloud is to be shown all.
-                    self.uploaded.fill(device, values);
+                self.hear_product_uuid(now, device, values);
+                if let Some(id) = caused_by {
+                    self.obeyed_so(id, values);
                 }
             }
             ReportBody::Raw(bytes) => {
@@ -53,7 +55,6 @@ impl JoylinkSession {
             self.told.counters.reports_of_former_owner += 1;
             return self.settle(seq);
         }
-        let is_result = cause == Cause::Change && caused_by.is_none() && self.is_somebodys_doing(&body);
         let said = match body {
             ReportBody::Properties(values) => Said::Values(values),
             ReportBody::Event { id, params } => Said::Event(id, params),
@@ -63,23 +64,31 @@ impl JoylinkSession {
             self.told.counters.reports_left += 1;
         }
         if is_result {
-            // A host without a clock does not know when; the cloud does.
-            let at_s = if at.quality > ClockQuality::UNSET {
-                u32::try_from(at.unix_ms / 1000).unwrap_or_default()
-            } else {
-                self.unix_s(now)
-            };
+            let at_s = self.cloud_time(now, at);
             self.tell_result(device, controltype::PANEL, NO_TIMER, at_s);
         }
     }
 
+    /// When something happened, by the clock of the cloud: a result may have waited for a connection, and the host's clock may
+    /// be another.
+    fn cloud_time(&self, now: Now, at: WallTime) -> u32 {
+        let is_known = at.quality > ClockQuality::UNSET;
+        let age_ms = if is_known { now.wall.unix_ms.saturating_sub(at.unix_ms).max(0) } else { 0 };
+        self.unix_s(now).saturating_sub(u32::try_from(age_ms / 1000).unwrap_or(u32::MAX))
+    }
+
     /// Whether a person at the device may have done this: values that can be set are changed by somebody, others by the
-    /// world (not documented; chosen by us).
-    fn is_somebodys_doing(&self, body: &ReportBody) -> bool {
+    /// world, and what a device says of itself when nothing was known is no change (not documented; chosen by us). To be
+    /// asked while the device is still known as it was before.
+    fn is_somebodys_doing(&self, device: u32, body: &ReportBody) -> bool {
         let can_be_set = |id| self.model.property(id).is_some_and(|property| property.writable);
+        let known = &self.present.of(device).values;
         self.settings.panel_results
             && match body {
-                ReportBody::Properties(values) => values.iter().any(|(id, _)| can_be_set(*id)),
+                ReportBody::Properties(values) => {
+                    let differs = |id, value| known.get(id).is_some_and(|known| known != value);
+                    values.iter().any(|(id, value)| can_be_set(*id) && differs(id, value))
+                }
                 ReportBody::Raw(_) => true,
                 ReportBody::Event { .. } => false,
             }
@@ -88,6 +97,10 @@ impl JoylinkSession {
     /// Puts what waits into words and sends it.
     pub(super) fn send_uploads(&mut self, now: Now) {
         while self.cloud.is_working() && self.cloud.has_room() && !self.is_finding_out {
+            if !self.snapshot_sent {
+                // The device itself is shown before anything else is said (JoyLink V1.79, cloud session).
+                self.uploads.begin_with(0);
+            }
             let Some(Entry { device, said, .. }) = self.uploads.begin().cloned() else { return };
             if device != 0 && self.gateway.by_device(device).is_none() {
                 // It was unbound meanwhile.
@@ -95,6 +108,8 @@ impl JoylinkSession {
                 self.give_up_upload();
                 continue;
             }
+            // An upload takes the place of the one before, so it has all that is known.
+            self.uploaded.fill(device, &self.present);
             let extra = match &said {
                 Said::Values(values) if values.is_empty() => {
                     self.uploaded.copy(device, &self.present);
@@ -197,18 +212,25 @@ impl JoylinkSession {
                 // Nobody knows how to ask such a product for a snapshot; it will say something some day.
                 self.snapshot_sent = true;
             } else {
-                // It may still be asked since the connection before.
-                if !std::mem::replace(&mut self.is_finding_out, true) {
-                    let body = CommandBody::Get(Vec::new());
-                    self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
-                }
+                self.find_out(now);
             }
         }
-        let devices: Vec<u32> = self.gateway.records().filter_map(crate::gateway::Record::device).collect();
-        for device in devices {
-            if !self.uploads.has_any(device) && *self.present.of(device) != View::default() {
-                self.show(device);
-            }
+        self.showing.begin();
+    }
+
+    /// Asks the MCU what the device looks like, unless it is still being asked since the connection before.
+    fn find_out(&mut self, now: Now) {
+        if !std::mem::replace(&mut self.is_finding_out, true) {
+            let body = CommandBody::Get(Vec::new());
+            self.submit(now, 0, biz::SNAPSHOT, ReplyTo::FirstSnapshot, body, Values::new());
+        }
+    }
+
+    /// An MCU that is slower to start than the module can tell now what the cloud could not be shown before.
+    pub(super) fn mcu_is_there(&mut self, now: Now) {
+        let is_unknown = *self.present.of(0) == View::default() && self.settings.form() != Form::Raw;
+        if self.cloud.is_working() && is_unknown {
+            self.find_out(now);
         }
     }
 
@@ -225,8 +247,13 @@ impl JoylinkSession {
         }
     }
 
-    /// Uploads what a device looks like now.
+    /// Uploads what a device looks like now; each connection begins with that. A subdevice that has not spoken yet has
+    /// nothing to show.
     pub(super) fn show(&mut self, device: u32) {
+        let is_silent = device != 0 && *self.present.of(device) == View::default();
+        if !self.cloud.is_working() || is_silent {
+            return;
+        }
         let _ = self.uploads.take(Entry { seq: 0, device, said: Said::Values(Values::new()) });
     }
 

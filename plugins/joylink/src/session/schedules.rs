@@ -12,6 +12,7 @@ use crate::packet::{Kind, STAMP};
 use crate::timers::engine::Due;
 use crate::timers::results::Reaction;
 use crate::timers::run::Moment;
+use crate::timers::table::Table;
 use crate::timers::wire::{self, Answer, Message, Operation, Request};
 use crate::wire::cloud::controltype;
 use crate::wire::{Code, biz};
@@ -24,13 +25,6 @@ pub struct Executions {
     is_asking: bool,
 }
 
-impl Executions {
-    /// What waits is not carried out any more; the answer to what was asked counts for nothing.
-    pub fn forget_all(&mut self) {
-        self.queue.clear();
-    }
-}
-
 /// A step of a task that is being carried out.
 #[derive(Debug)]
 struct Execution {
@@ -38,6 +32,25 @@ struct Execution {
     left: VecDeque<Vec<u8>>,
     /// The first failure.
     code: Code,
+}
+
+impl Executions {
+    /// Tasks were deleted, stopped, restarted or changed: what of theirs waits is not done any more. The step under way
+    /// is, as half of one may be worse than all of it (not documented; chosen by us).
+    fn cancel(&mut self, request: &Request) {
+        let is_meant = |id: i32| match request {
+            Request::Ids(Operation::Delete | Operation::Stop | Operation::Restart, ids) => {
+                id != 0 && (ids.is_empty() || ids.contains(&id))
+            }
+            Request::Tasks(Operation::Modify, tasks) => tasks.iter().any(|task| task.id == id),
+            _ => false,
+        };
+        let under_way = if self.is_asking { self.queue.pop_front() } else { None };
+        self.queue.retain(|execution| !is_meant(execution.due.id));
+        if let Some(execution) = under_way {
+            self.queue.push_front(execution);
+        }
+    }
 }
 
 /// Who asked for something about schedules.
@@ -91,6 +104,9 @@ impl JoylinkSession {
             }
         };
         let Some(served) = self.schedules.serve(message.content.clone(), self.moment(now)) else { return };
+        if served.changed {
+            self.executions.cancel(&message.content);
+        }
         if let Some(refusal) = served.refusal {
             self.log(Level::Debug, format!("a timer request was refused: {refusal}"));
             self.told.counters.commands_refused += 1;
@@ -157,7 +173,12 @@ impl JoylinkSession {
         if self.executions.is_asking {
             return false;
         }
+        // Whoever asked for more than can be under way does not spoil a schedule: it waits.
+        let is_crowded = self.cannot_begin(0) == Some(Code::LIMIT_REACHED);
         let Some(execution) = self.executions.queue.front_mut() else { return false };
+        if is_crowded && !execution.left.is_empty() {
+            return false;
+        }
         let Some(command) = execution.left.pop_front() else {
             if let Some(done) = self.executions.queue.pop_front() {
                 self.step_done(now, &done);
@@ -195,6 +216,14 @@ impl JoylinkSession {
         let at_s = self.unix_s(now);
         self.tell_result(device, controltype::TIMER, &done.due.id.to_string(), at_s);
         self.show(device);
+    }
+
+    /// Another owner: no task is left, and of those that were, nothing more is done or told.
+    pub(super) fn forget_schedules(&mut self) {
+        self.schedules = Table::new(self.schedule_settings());
+        self.store_schedules();
+        self.schedule_uplink.forget_all();
+        self.executions = Executions::default();
     }
 
     /// The device with this identity.

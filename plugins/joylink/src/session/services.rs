@@ -33,9 +33,9 @@ impl JoylinkSession {
         let (answer, image) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
         self.tell_cloud(now, Kind::OtaOrder, &answer.encode());
         if let Some(image) = image {
-            let note = if is_regular_name(&image.versionname) { "" } else { ", by an unusual name" };
+            let note = if is_regular_name(&image.versionname) { "" } else { ", an unusual name" };
             self.warn(format!(
-                "firmware {} ({}) was ordered{note} and is refused: {NO_ENGINE}",
+                "firmware {} ({}{note}) was ordered and is refused: {NO_ENGINE}",
                 image.version, image.versionname
             ));
             self.upgrades.failed(now.monotonic, NO_ENGINE);
@@ -121,6 +121,9 @@ impl JoylinkSession {
         if self.settings.form() == Form::Raw {
             return self.refuse(now, 0, biz::CONTROL, to, Code::PROPERTY_FAILED);
         }
+        if let Some(code) = self.cannot_begin(0) {
+            return self.refuse(now, 0, biz::CONTROL, to, code);
+        }
         self.control(now, 0, biz::CONTROL, &video.control, to);
     }
 
@@ -175,8 +178,11 @@ impl JoylinkSession {
 
     /// When [`Self::work_services`] has something to do.
     pub(super) fn services_due(&self) -> Option<Timestamp> {
-        let due = [self.upgrades.next_timeout(), self.recipes.next_timeout(), self.information.next_timeout()];
-        due.into_iter().flatten().min().filter(|_| self.cloud.is_working() && self.snapshot_sent)
+        // A connection without room says when it has some.
+        let told = [self.upgrades.next_timeout(), self.recipes.next_timeout()].into_iter().flatten().min();
+        let told = told.filter(|_| self.cloud.has_room());
+        let due = [told, self.information.next_timeout()].into_iter().flatten().min();
+        due.filter(|_| self.cloud.is_working() && self.snapshot_sent)
     }
 }
 

@@ -46,7 +46,8 @@ impl JoylinkSession {
     pub(super) fn tell_status(&mut self, now: Now, something_happened: bool) {
         if self.is_running {
             self.told.counted(now.monotonic);
-            let n_dropped = self.lan.counters().iter().chain(self.cloud.counters().iter()).map(|(_, n)| n).sum();
+            let n_dropped: u64 = self.lan.counters().iter().chain(self.cloud.counters().iter()).map(|(_, n)| n).sum();
+            let n_dropped = n_dropped + self.lost().iter().map(|(_, n)| n).sum::<u64>();
             if std::mem::replace(&mut self.n_dropped, n_dropped) != n_dropped {
                 self.told.changed(now.monotonic);
             }
@@ -55,6 +56,17 @@ impl JoylinkSession {
             let status = self.status();
             self.outputs.extend(self.told.tell(status));
         }
+    }
+
+    /// What was lost where it waited for an answer of the cloud.
+    const fn lost(&self) -> [(&'static str, u64); 5] {
+        [
+            ("timer_results_lost", self.schedule_uplink.n_lost()),
+            ("recipe_reports_lost", self.recipes.n_lost()),
+            ("firmware_reports_lost", self.upgrades.n_lost()),
+            ("information_unanswered", self.information.n_unanswered()),
+            ("information_unexpected", self.information.n_unexpected()),
+        ]
     }
 
     fn status(&self) -> Status {
@@ -78,12 +90,15 @@ impl JoylinkSession {
         if self.is_gateway() {
             let n_online = self.gateway.records().filter(|record| record.is_online()).count();
             fact("subdevices", format!("{} ({n_online} online)", self.gateway.records().count()));
+            if self.gateway.n_waiting() > 0 {
+                fact("subdevices_waiting", self.gateway.n_waiting().to_string());
+            }
         }
         if let Some(image) = self.upgrades.image() {
             fact("firmware_order", image.version.to_string());
         }
         let counters = self.told.shown();
-        for (name, count) in [
+        let own = [
             ("app_requests", counters.app_requests),
             ("commands", counters.commands),
             ("commands_refused", counters.commands_refused),
@@ -99,10 +114,8 @@ impl JoylinkSession {
             ("reports_without_owner", counters.reports_without_owner),
             ("reports_of_former_owner", counters.reports_of_former_owner),
             ("conversions_failed", counters.conversions_failed),
-            ("timer_results_lost", self.schedule_uplink.n_lost()),
-            ("recipe_reports_lost", self.recipes.n_lost()),
-            ("firmware_reports_lost", self.upgrades.n_lost()),
-        ] {
+        ];
+        for (name, count) in own.into_iter().chain(self.lost()) {
             if count > 0 {
                 fact(name, count.to_string());
             }

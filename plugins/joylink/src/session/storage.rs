@@ -7,6 +7,7 @@ use polylink_plugin_sdk::{Now, Output, RequestId};
 
 use super::JoylinkSession;
 use crate::datapoints;
+use crate::gateway::Record;
 use crate::lan::Asker;
 use crate::timers::table::Table;
 use crate::wire::{Authorization, SubAnswer};
@@ -29,8 +30,8 @@ pub const UPGRADE: &str = "upgrade";
 pub enum Storing {
     /// An app that binds the device.
     Bond(Asker, Box<Authorization>),
-    /// An app that binds a subdevice.
-    SubBond(Asker, SubAnswer),
+    /// An app that binds a subdevice; how it was bound before.
+    SubBond(Asker, SubAnswer, Option<Box<Record>>),
 }
 
 /// The private key, if there is one.
@@ -120,7 +121,9 @@ impl JoylinkSession {
         }
         match self.storing.remove(&id) {
             Some(Storing::Bond(asker, order)) => self.bond_stored(now, &asker, *order, stored.is_ok()),
-            Some(Storing::SubBond(asker, answer)) => self.subdevice_stored(now, &asker, answer, stored.is_ok()),
+            Some(Storing::SubBond(asker, answer, before)) => {
+                self.subdevice_stored(now, &asker, answer, before.map(|before| *before), stored.is_ok());
+            }
             None => {}
         }
     }

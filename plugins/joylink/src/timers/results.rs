@@ -116,6 +116,14 @@ impl Uplink {
         self.is_working = false;
     }
 
+    /// Other tasks from now on: what was to be told of those before is not told.
+    pub fn forget_all(&mut self) {
+        (self.results, self.own, self.refused) = (Vec::new(), None, None);
+        (self.results_retry, self.own_retry) = (Retry::default(), Retry::default());
+        self.snapshot.wanted = None;
+        self.snapshot.start_over();
+    }
+
     /// A step was done. An older result of the same step that the cloud does not know is forgotten.
     pub fn done(&mut self, due: &Due, code: i32) {
         let pending = Pending { task: due.task, id: due.id, step: due.step, code, sent: None };

@@ -5,7 +5,9 @@ use polylink_plugin_sdk::{Cause, DatapointId, Output, ReportBody, Value as Datum
 use serde_json::{Value, json};
 
 use crate::packet::{Kind, LONGEST_BODY};
-use crate::scenarios::stage::{FEEDID, Stage, bound, heat, n, raw, scripted, switch, unbound};
+use crate::scenarios::stage::{
+    App, FEEDID, PRODUCT_UUID, Stage, bond, bound, heat, jds2pri, n, raw, scripted, switch, unbound,
+};
 use crate::uploads::{MOST, WINDOW};
 use crate::wire::Code;
 
@@ -76,6 +78,28 @@ fn answers_to_nothing_are_counted() {
     stage.host.expect_silence();
     stage.assert_count("answers_unmatched", 1);
     stage.assert_count("input_dropped", 1);
+}
+
+#[test]
+fn a_firmware_status_that_is_answered_as_an_upload_settles_none_and_is_not_told_again() {
+    let mut stage = working();
+    let firmware = json!({
+        "feedid": FEEDID, "productuuid": PRODUCT_UUID, "version": 9, "versionname": "1.0.1.20240101_release",
+        "crc32": 1, "url": "http://live.example/image",
+    });
+    stage.send(Kind::OtaOrder, json!({"cmd": "ota", "serial": 1, "data": firmware}).to_string().as_bytes());
+    stage.expect(Kind::OtaOrder);
+    stage.expect(Kind::OtaStatus);
+    let seq = stage.host.report([n(2)]);
+    stage.expect_upload();
+    // So says JD's device SDK 2.0.7 where it is the cloud.
+    stage.send(Kind::Upload, br#"{"code":0, "msg":"sucess"}"#);
+    stage.host.expect_silence();
+    stage.assert_count("answers_unmatched", 0);
+    stage.accept_upload();
+    assert_eq!(stage.host.expect_settle(), [seq]);
+    stage.host.advance(50_000);
+    stage.host.expect_silence();
 }
 
 #[test]
@@ -165,6 +189,22 @@ fn reports_beyond_what_is_kept_are_left_with_the_host() {
     let (mut values, mut settled) = (Vec::new(), Vec::new());
     answer_all(&mut stage, &mut values, &mut settled);
     assert_eq!(settled, seqs[..MOST]);
+}
+
+#[test]
+fn a_flood_of_reports_and_requests_is_no_flood_of_statuses() {
+    let mut stage = working();
+    let n_statuses = |stage: &Stage| stage.host.transcript().matches("<-- Status").count();
+    let before = n_statuses(&stage);
+    let mut app = App::new();
+    for value in 0..100 {
+        stage.host.report([n(value)]);
+        app.send_bytes(&mut stage, b"nonsense");
+        app.control(&mut stage, json!({"unknown": 1}));
+        stage.send(Kind::Upload, &[0]);
+    }
+    stage.host.advance(5_000);
+    assert!(n_statuses(&stage) - before <= 2, "{} statuses", n_statuses(&stage) - before);
 }
 
 #[test]
@@ -261,7 +301,7 @@ fn an_upload_that_the_script_had_when_the_connection_broke_is_converted_anew() {
     let seq = stage.host.report([n(2)]);
     let old = stage.host.expect_script_call();
     stage.cut();
-    stage.host.script_returned(old.id, crate::scenarios::stage::jds2pri(b"old"));
+    stage.host.script_returned(old.id, jds2pri(b"old"));
     stage.host.expect_silence();
     stage.reconnect();
     stage.convert_upload(b"new");
@@ -276,9 +316,9 @@ fn a_device_that_is_bound_again_meanwhile_says_again_what_was_not_answered() {
     let mut stage = Stage::working(bound(json!({"panel_results": false, "rebind": "allow"})));
     let seq = stage.host.report([n(2)]);
     stage.expect_upload();
-    let mut app = crate::scenarios::stage::App::new();
+    let mut app = App::new();
     app.discover(&mut stage);
-    app.authorize(&mut stage, &crate::scenarios::stage::bond(json!({})));
+    app.authorize(&mut stage, &bond(json!({})));
     assert_eq!(app.expect_code(&mut stage, Kind::Authorization), 0);
     assert_eq!(stage.host.expect_tcp_close(), stage.stream);
     stage.come_in();

@@ -5,7 +5,7 @@ use polylink_plugin_sdk::{Cause, ClockQuality, DatapointId, ReportBody};
 use serde_json::{Value, json};
 
 use crate::packet::Kind;
-use crate::scenarios::stage::{FEEDID, Stage, bound, heat, jds2pri, n, raw, scripted, streams, unbound};
+use crate::scenarios::stage::{FEEDID, Stage, bound, control, heat, jds2pri, n, raw, scripted, streams, unbound};
 
 fn working(changes: Value) -> Stage {
     Stage::working(bound(changes))
@@ -36,9 +36,21 @@ fn other_changes_are_the_world_s() {
 }
 
 #[test]
+fn what_a_device_says_first_of_itself_is_nobodys_doing() {
+    let mut stage = Stage::started(bound(json!({})));
+    stage.host.report([n(2), heat(20)]);
+    stage.come_in();
+    stage.expect_upload();
+    stage.host.expect_silence();
+    stage.host.report([n(3)]);
+    stage.expect_upload();
+    assert_eq!(streams(&stage.expect_result().content)["n"], 3);
+}
+
+#[test]
 fn what_a_command_led_to_is_no_result() {
     let mut stage = working(json!({}));
-    stage.command(1002, crate::scenarios::stage::control(json!({"n": 2})));
+    stage.command(1002, control(json!({"n": 2})));
     let (id, _) = stage.host.expect_set();
     stage.host.report_caused_by(id, [n(2)]);
     assert_eq!(stage.take_kinds(), [Kind::Upload]);
@@ -76,10 +88,9 @@ fn results_without_a_connection_wait_and_the_oldest_of_too_many_is_dropped() {
     for value in 0..16 {
         assert_eq!(stage.expect_streams(), json!({"n": value, "heat": 20}));
     }
-    for value in 4..20 {
+    for (value, time) in (4..20).zip(&times[4..]) {
         let result = stage.expect_result();
-        assert_eq!(streams(&result.content)["n"], value);
-        assert_eq!(result.executed_at, times[value]);
+        assert_eq!((&streams(&result.content)["n"], result.executed_at), (&json!(value), *time));
     }
     stage.host.expect_silence();
 }
@@ -115,6 +126,7 @@ fn a_result_that_the_script_cannot_convert_is_lost_and_counted() {
 fn results_that_wait_for_a_script_are_bounded() {
     let mut stage = Stage::started_alone(scripted(json!({})));
     stage.host.expect_script_load();
+    stage.host.snapshot([n(-1)]);
     for value in 0..400 {
         stage.host.report([n(value)]);
     }

@@ -1,16 +1,16 @@
 //! The start: the key pair, the bond, the product type, and what of what was stored counts.
 
-use polylink_plugin_sdk::services::{id, module};
+use polylink_plugin_sdk::services::{id, module, udp};
 use polylink_plugin_sdk::session::Phase;
 use polylink_plugin_sdk::testing::{Setup, VirtualHost};
 use polylink_plugin_sdk::value::Values;
 use polylink_plugin_sdk::{
-    CommandBody, DatapointId, FaultCode, Input, Outcome, OutcomeResult, RequestId, Value as Datum,
+    CommandBody, DatapointId, FaultCode, Input, Outcome, OutcomeResult, Output, RequestId, Value as Datum,
 };
 use serde_json::{Value, json};
 
 use crate::scenarios::stage::{
-    ACCESSKEY, App, FEEDID, LOCALKEY, SERVER, Stage, bind, bond, bound, heat, n, raw_product, scripted, setup_of,
+    ACCESSKEY, App, FEEDID, LOCALKEY, MAC, SERVER, Stage, bind, bond, bound, heat, n, raw_product, scripted, setup_of,
     unbound,
 };
 use crate::session::JoylinkSession;
@@ -74,7 +74,7 @@ fn a_device_that_nobody_has_bound_waits_for_an_app() {
     assert!(stage.host.status().text.contains("waiting for an app"), "{:?}", stage.host.status());
     let found = App::new().discover(&mut stage);
     assert_eq!((&found["feedid"], &found["productuuid"]), (&json!(""), &json!("XDFSSD")));
-    assert_eq!(found["mac"], "02:00:5E:10:20:30");
+    assert_eq!(found["mac"], MAC);
     stage.host.advance(3_600_000);
     stage.host.expect_silence();
 }
@@ -281,6 +281,9 @@ fn a_session_that_is_stopped_hangs_up_and_closes_its_ports() {
     let mut stage = Stage::working(bound(json!({})));
     stage.host.deliver(Input::Stop);
     assert_eq!(stage.host.expect_tcp_close(), stage.stream);
+    let closes = |output: &Output| matches!(output, Output::Udp(udp::Request::Close(_)));
+    let outputs = stage.host.take_outputs();
+    assert!(outputs.len() == 2 && outputs.iter().all(closes), "{outputs:?}");
     assert_eq!(stage.host.next_timeout(), None);
     stage.assert_phase(Phase::Offline);
 }

@@ -1,5 +1,4 @@
-use std::collections::BTreeSet;
-
+use polylink_plugin_sdk::testing::schema;
 use serde_json::{Value, json};
 
 use super::*;
@@ -54,27 +53,7 @@ fn schema() -> Value {
 
 #[test]
 fn the_schema_has_the_keys_and_the_defaults_of_the_code() {
-    let schema = schema();
-    let properties = schema["properties"].as_object().unwrap();
-    let described: BTreeSet<&str> = properties.keys().map(String::as_str).collect();
-    // The error for a key that does not exist lists those that do.
-    let error = parse(json!({"no_such_key": 1})).unwrap_err();
-    let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
-    assert_eq!(described, known);
-    assert_eq!(schema["additionalProperties"], Value::Bool(false));
-
-    let mut explicit = required();
-    for (key, property) in properties {
-        for title in ["title", "x-title-zh", "type"] {
-            assert!(property[title].as_str().is_some_and(|text| !text.is_empty()), "{key} has no {title}");
-        }
-        if let Some(default) = property.get("default") {
-            assert!(explicit.get(key).is_none(), "{key} is required and has a default");
-            explicit[key] = default.clone();
-        }
-    }
-    let with_defaults = parse(explicit).unwrap();
-    assert_eq!(format!("{with_defaults:?}"), format!("{:?}", parse(json!({})).unwrap()));
+    schema::has_the_keys_and_defaults_of_the_code(SCHEMA, &required(), |settings| parse(settings.clone()));
 }
 
 #[test]
@@ -99,33 +78,7 @@ fn the_schema_takes_the_values_that_the_code_takes() {
         }
         parse_for(&model(raw, &[]), &changes)
     };
-    let mut n_enums = 0;
-    for (key, property) in schema()["properties"].as_object().unwrap() {
-        let is_text = property["type"] == "string";
-        if let Some(values) = property["enum"].as_array() {
-            n_enums += 1;
-            let distinct: BTreeSet<String> =
-                values.iter().map(|value| format!("{:?}", changed(key, value).unwrap())).collect();
-            assert_eq!(distinct.len(), values.len(), "{key}");
-            let other = if is_text { json!("other") } else { json!(values.len()) };
-            let error = changed(key, &other).unwrap_err();
-            assert!(error.contains(key), "{error}");
-        }
-        for (bound, beyond) in [("minimum", -1), ("maximum", 1)] {
-            if let Some(bound) = property[bound].as_i64() {
-                assert!(changed(key, &json!(bound)).is_ok(), "{key} {bound}");
-                let error = changed(key, &json!(bound + beyond)).unwrap_err();
-                assert!(error.contains(key), "{error}");
-            }
-        }
-        if property["type"] == "boolean" {
-            assert!([true, false].iter().all(|value| changed(key, &json!(value)).is_ok()), "{key}");
-        }
-        let other_type = if is_text { json!(7) } else { json!("seven") };
-        let error = changed(key, &other_type).unwrap_err();
-        assert!(error.contains(key), "{error}");
-    }
-    assert_eq!(n_enums, 14);
+    assert_eq!(schema::takes_what_the_code_takes(SCHEMA, &[], changed), 14);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //! `decode(code, bytes)`. The host runs it; what waits for it keeps its order.
 
 use polylink_plugin_sdk::product_script::{Call, News};
+use polylink_plugin_sdk::services::Failure;
 use polylink_plugin_sdk::services::script::{Event, Value};
-use polylink_plugin_sdk::services::{Failure, Reason};
 use polylink_plugin_sdk::{Fault, Now, Output, RequestId};
 use serde_json::value::RawValue;
 
@@ -88,15 +88,10 @@ impl LierdaSession {
             }
             Some(News::Lost(failure)) => self.script_lost(&failure),
             Some(News::Returned(id, call, values)) => self.converted(now, id, call, values),
-            Some(News::Failed(id, call, failure)) => {
-                if failure.reason == Reason::Timeout {
-                    self.script_lost(&failure);
-                }
-                match call.purpose {
-                    Purpose::Report { seq, .. } => self.unsaid(seq, &failure.text),
-                    Purpose::Command => self.take_decoded(now, id, Err(failure.text)),
-                }
-            }
+            Some(News::Failed(id, call, failure)) => match call.purpose {
+                Purpose::Report { seq, .. } => self.unsaid(seq, &failure.text),
+                Purpose::Command => self.take_decoded(now, id, Err(failure.text)),
+            },
             None => {}
         }
     }

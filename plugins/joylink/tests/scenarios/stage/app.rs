@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Stage, localkey};
 use crate::crypto::{Key32, KeyPair, PublicKey};
-use crate::packet::{Kind, Network, Packet, Reassembly, Route, enctype};
+use crate::packet::{Kind, Network, Packet, Reassembly, Route, enctype, fragments};
 use crate::wire::Script;
 
 /// An app, and its own count of seconds: no two of its requests have the same.
@@ -41,6 +41,13 @@ impl App {
         found
     }
 
+    /// Knows the device's public key from elsewhere, as it does not answer everybody.
+    #[track_caller]
+    pub fn know(&mut self, stage: &Stage) {
+        let private = stage.host.stored("private_key").expect("there is one").try_into().expect("20 bytes");
+        self.devkey = Some(*KeyPair::new(private).expect("a key").public());
+    }
+
     /// Looks for devices like this.
     #[track_caller]
     pub fn look(&self, stage: &mut Stage, for_what: Value) {
@@ -54,14 +61,19 @@ impl App {
         self.exchange(stage, Kind::Authorization, bond);
     }
 
-    /// Sends this under the secret of a key exchange.
+    /// Sends this under the secret of a key exchange, in fragments if it is long.
     #[track_caller]
     pub fn exchange(&mut self, stage: &mut Stage, kind: Kind, message: &Value) {
-        let key = self.pair.agree(self.devkey.as_ref().expect("the device was discovered")).cipher_key();
-        let opt = self.pair.public().as_bytes().to_vec();
-        self.clock += 1;
-        let packet = Packet::seal(kind, enctype::EXCHANGED, opt, &key, self.clock, message.to_string().as_bytes());
+        let packet = self.exchanged(kind, message.to_string().as_bytes());
         self.send_packet(stage, &packet);
+    }
+
+    /// What [`Self::exchange`] sends.
+    #[track_caller]
+    pub fn exchanged(&mut self, kind: Kind, body: &[u8]) -> Packet {
+        let key = self.pair.agree(self.devkey.as_ref().expect("the device was discovered")).cipher_key();
+        self.clock += 1;
+        Packet::seal(kind, enctype::EXCHANGED, self.pair.public().as_bytes().to_vec(), &key, self.clock, body)
     }
 
     /// The answer to an authorization; its code.
@@ -87,7 +99,9 @@ impl App {
 
     #[track_caller]
     pub fn send_packet(&self, stage: &mut Stage, packet: &Packet) {
-        self.send_bytes(stage, &packet.encode(Network::Lan).expect("a short packet"));
+        for part in fragments(packet.clone(), 77).expect("not too long") {
+            self.send_bytes(stage, &part.encode(Network::Lan).expect("a fragment"));
+        }
     }
 
     #[track_caller]

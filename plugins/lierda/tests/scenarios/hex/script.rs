@@ -121,9 +121,10 @@ fn without_room_for_the_script_it_is_loaded_later() {
 fn a_report_that_ends_the_script_is_lost_and_the_others_wait_for_the_next_one_in_order() {
     let mut cloud = with_script(json!({}));
     let seqs: Vec<u64> = (1..=35).map(|n| cloud.report(n)).collect();
-    let calls: Vec<RequestId> = (0..32).map(|_| expect_encode(&mut cloud, 18).0).collect();
+    let mut calls: Vec<RequestId> = (0..32).map(|_| expect_encode(&mut cloud, 18).0).collect();
     cloud.host.script_failed(calls[0], Reason::Timeout);
     assert_eq!(cloud.host.expect_settle(), [seqs[0]]);
+    calls.push(expect_encode(&mut cloud, 18).0);
     for (n, call) in calls.iter().enumerate().skip(1) {
         let reason = if n % 2 == 0 { Reason::UnknownHandle } else { Reason::Closed };
         cloud.host.script_failed(*call, reason);
