@@ -1,5 +1,8 @@
 //! Updates: images for this module, its MCU and what is behind it, from whichever cloud, one at a time.
 //!
-//! [`manifest`] is the owner's word about an image, and the proof that it was heard.
+//! [`manifest`] is the owner's word about an image, and the proof that it was heard. [`digest`] takes what clouds give to
+//! check a file by, [`trailer`] finds the manifest in it.
 
+pub mod digest;
 pub mod manifest;
+pub mod trailer;
