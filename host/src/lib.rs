@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod bus;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod hub;
 pub mod log;
 pub mod mcu;
