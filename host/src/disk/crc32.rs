@@ -17,6 +17,12 @@ impl Crc32 {
         Self(u32::MAX)
     }
 
+    /// Begun with another register than the standard's, for checksums that differ in that only.
+    #[must_use]
+    pub const fn begun_with(register: u32) -> Self {
+        Self(register)
+    }
+
     /// With these bytes as well.
     #[must_use]
     pub fn with(self, bytes: &[u8]) -> Self {
@@ -28,6 +34,12 @@ impl Crc32 {
     #[must_use]
     pub fn sum(self) -> u32 {
         !self.0
+    }
+
+    /// The sum before it is complemented.
+    #[must_use]
+    pub const fn register(self) -> u32 {
+        self.0
     }
 }
 

@@ -9,6 +9,7 @@ use md5::{Digest as _, Md5};
 use ring::digest::{Context, SHA256};
 
 use super::manifest::{hex, unhex};
+use crate::disk::Crc32;
 
 /// A digest that a file must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,9 +126,8 @@ pub struct Digests {
     n_bytes: u64,
     sha256: Context,
     md5: Option<Md5>,
-    /// Register of the CRC that begins with all ones, and of the one that begins with 0.
-    crc32: Option<u32>,
-    crc32_init0: Option<u32>,
+    crc32: Option<Crc32>,
+    crc32_init0: Option<Crc32>,
     sum: Option<u64>,
 }
 
@@ -140,8 +140,8 @@ impl Digests {
             n_bytes: 0,
             sha256: Context::new(&SHA256),
             md5: any(|one| matches!(one, Expected::Md5(_))).then(Md5::new),
-            crc32: any(|one| matches!(one, Expected::Crc32(_))).then_some(u32::MAX),
-            crc32_init0: any(|one| matches!(one, Expected::Crc32Init0(_))).then_some(0),
+            crc32: any(|one| matches!(one, Expected::Crc32(_))).then(Crc32::new),
+            crc32_init0: any(|one| matches!(one, Expected::Crc32Init0(_))).then(|| Crc32::begun_with(0)),
             sum: any(|one| matches!(one, Expected::Sum { .. })).then_some(0),
         }
     }
@@ -153,8 +153,8 @@ impl Digests {
         if let Some(md5) = &mut self.md5 {
             md5.update(bytes);
         }
-        for register in [&mut self.crc32, &mut self.crc32_init0].into_iter().flatten() {
-            *register = crc(*register, bytes);
+        for crc in [&mut self.crc32, &mut self.crc32_init0].into_iter().flatten() {
+            *crc = crc.with(bytes);
         }
         if let Some(sum) = &mut self.sum {
             // A piece has fewer bytes than would overflow 64 bits; the whole wraps by definition.
@@ -196,8 +196,8 @@ impl Digests {
         Some(match expected {
             Expected::Md5(_) => Expected::Md5(self.md5.clone()?.finalize().into()),
             Expected::Sha256(_) => Expected::Sha256(self.sha256()),
-            Expected::Crc32(_) => Expected::Crc32(!self.crc32?),
-            Expected::Crc32Init0(_) => Expected::Crc32Init0(self.crc32_init0?),
+            Expected::Crc32(_) => Expected::Crc32(self.crc32?.sum()),
+            Expected::Crc32Init0(_) => Expected::Crc32Init0(self.crc32_init0?.register()),
             Expected::Sum { bits, .. } => {
                 let mask = if *bits >= 64 { u64::MAX } else { (1 << bits) - 1 };
                 Expected::Sum { bits: *bits, value: self.sum? & mask }
@@ -211,27 +211,6 @@ impl fmt::Debug for Digests {
         write!(f, "Digests({} bytes)", self.n_bytes)
     }
 }
-
-fn crc(register: u32, bytes: &[u8]) -> u32 {
-    bytes.iter().fold(register, |register, byte| register >> 8 ^ CRC_TABLE[usize::from((register as u8) ^ byte)])
-}
-
-/// Remainders of all bytes by the polynomial of ISO 3309, reflected.
-const CRC_TABLE: [u32; 256] = {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let mut crc = byte as u32;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-            bit += 1;
-        }
-        table[byte] = crc;
-        byte += 1;
-    }
-    table
-};
 
 /// Characters of a wrong kind or value in messages. Not documented; chosen by us.
 const SHOWN_MAX: usize = 80;

@@ -4,5 +4,6 @@
 //! check a file by, [`trailer`] finds the manifest in it.
 
 pub mod digest;
+pub mod download;
 pub mod manifest;
 pub mod trailer;
