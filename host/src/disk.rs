@@ -47,6 +47,12 @@ pub trait Disk: Send + Sync {
     /// `NotFound`, or as the system says.
     fn append(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
+    /// Cuts a file to this length; the rest of it goes with the next sync of its data at the latest.
+    ///
+    /// # Errors
+    /// `NotFound`, or as the system says.
+    fn shorten(&self, name: &str, size: u64) -> io::Result<()>;
+
     /// Gives a file another name, in place of the one that had it.
     ///
     /// # Errors

@@ -89,6 +89,10 @@ impl Disk for Directory {
         Ok(Box::new(Open(OpenOptions::new().append(true).open(self.file(name)?)?)))
     }
 
+    fn shorten(&self, name: &str, size: u64) -> io::Result<()> {
+        OpenOptions::new().write(true).open(self.file(name)?)?.set_len(size)
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.file(from)?, self.file(to)?)
     }
@@ -165,6 +169,8 @@ mod tests {
         assert_eq!(disk.read("a", 5).unwrap_err().kind(), io::ErrorKind::InvalidData);
         let mut buffer = [0; 9];
         assert_eq!((disk.read_at("a", 2, &mut buffer).unwrap(), &buffer[..4]), (4, &b"etwo"[..]));
+        disk.shorten("a", 4).unwrap();
+        assert_eq!(disk.read("a", 6).unwrap(), b"onet");
         disk.rename("a", "b").unwrap();
         disk.sync_directory().unwrap();
         assert_eq!(disk.list().unwrap(), ["b"]);

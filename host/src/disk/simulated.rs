@@ -44,6 +44,8 @@ pub enum Operation {
     Empty { file: usize },
     /// Bytes were added to a file.
     Write { file: usize, bytes: Vec<u8> },
+    /// A file was cut.
+    Shorten { file: usize, len: usize },
     /// A file's data lasts.
     SyncData { file: usize },
     /// A file has another name.
@@ -236,7 +238,9 @@ fn dirty_files(done: &[Operation]) -> Vec<usize> {
     let mut dirty = std::collections::BTreeSet::new();
     for operation in done {
         match operation {
-            Operation::Write { file, .. } | Operation::Empty { file } => dirty.insert(*file),
+            Operation::Write { file, .. } | Operation::Empty { file } | Operation::Shorten { file, .. } => {
+                dirty.insert(*file)
+            }
             Operation::SyncData { file } => dirty.remove(file),
             _ => false,
         };
@@ -255,6 +259,7 @@ impl Contents {
         match operation {
             Operation::Create { file, .. } => self.files.resize((*file + 1).max(self.files.len()), Vec::new()),
             Operation::Empty { file } => self.files[*file].clear(),
+            Operation::Shorten { file, len } => self.files[*file].truncate(*len),
             Operation::Write { file, bytes } => self.files[*file].extend_from_slice(bytes),
             _ => {}
         }
@@ -285,6 +290,10 @@ impl Contents {
 
 impl Fate {
     fn of(self, synced: &[u8], written: &[u8]) -> Vec<u8> {
+        // What is left of a file that was cut is not at stake.
+        if !written.is_empty() && synced.starts_with(written) {
+            return if self == Self::Lost { synced.to_vec() } else { written.to_vec() };
+        }
         // A file that was emptied has everything at stake, any other only what was added.
         let kept = if written.starts_with(synced) { synced.len() } else { 0 };
         let (old, new) = written.split_at(kept);
@@ -377,6 +386,15 @@ impl Disk for Simulated {
         state.check(&[Call::Write, Call::Change])?;
         let file = state.find(name)?;
         Ok(Box::new(Open { disk: self.clone(), file }))
+    }
+
+    fn shorten(&self, name: &str, size: u64) -> io::Result<()> {
+        let mut state = self.lock();
+        state.check(&[Call::Write, Call::Change])?;
+        let file = state.find(name)?;
+        let len = usize::try_from(size).map_or(usize::MAX, |size| size).min(state.now.files[file].len());
+        state.record(Operation::Shorten { file, len });
+        Ok(())
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
