@@ -3,7 +3,9 @@
 //! [`manifest`] is the owner's word about an image, and the proof that it was heard. [`digest`] takes what clouds give to
 //! check a file by, [`trailer`] finds the manifest in it.
 
+pub mod archive;
 pub mod digest;
 pub mod download;
 pub mod manifest;
+pub mod slots;
 pub mod trailer;
