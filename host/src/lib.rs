@@ -16,5 +16,6 @@ pub mod module;
 pub mod notify;
 pub mod plugins;
 pub mod product;
+pub mod program;
 pub mod services;
 pub mod update;

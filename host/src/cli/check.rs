@@ -8,7 +8,7 @@ use super::plugin_files::{PluginFile, PluginFiles, directory_problem, find};
 use super::table::printable;
 use super::{Exit, overrides};
 use crate::config::{CloudInstance, Config, ConfigErrors, HostConfig, PluginChoice, ProductKey};
-use crate::module::hook;
+use crate::program;
 
 pub(super) fn run(
     options: &Options,
@@ -19,7 +19,7 @@ pub(super) fn run(
     let (config, errors) = Config::read_host(&options.config_dir, overrides(options));
     let mut report = Report::default();
     report.errors(&errors);
-    if let Some(problem) = config.network.hook.as_deref().and_then(hook::problem) {
+    if let Some(problem) = config.network.hook.as_deref().and_then(program::problem) {
         report.wrong(format!("network.hook: {problem}"));
     }
     let found = check_plugins(&config, plugins, &mut report);
