@@ -6,6 +6,8 @@
 pub mod archive;
 pub mod digest;
 pub mod download;
+pub mod hook;
+pub mod launch;
 pub mod manifest;
 pub mod slots;
 pub mod trailer;

@@ -24,10 +24,22 @@ impl OpenSlots {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] while another process has them; else as the system says.
     pub fn open(directory: &Path) -> io::Result<Self> {
+        Self::locked(directory, |lock| lock.try_lock().map_err(io::Error::from))
+    }
+
+    /// The same, but waits for whoever has them.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn wait(directory: &Path) -> io::Result<Self> {
+        Self::locked(directory, File::lock)
+    }
+
+    fn locked(directory: &Path, take: impl FnOnce(&File) -> io::Result<()>) -> io::Result<Self> {
         fs::create_dir_all(directory)?;
         let lock =
             OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join(LOCK))?;
-        lock.try_lock().map_err(io::Error::from)?;
+        take(&lock)?;
         let slot = |slot: Slot| -> Arc<dyn Disk> { Arc::new(SlotDirectory::new(directory.join(slot.as_str()))) };
         let slots = Slots::open(Arc::new(Directory::new(directory)), [slot(Slot::A), slot(Slot::B)])?;
         Ok(Self { slots, directory: directory.to_owned(), _lock: lock })
