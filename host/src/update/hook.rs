@@ -49,6 +49,8 @@ pub enum Standing {
     OnTrial,
     /// What was installed last did not come up, and what ran before runs again.
     SteppedBack,
+    /// What was installed last waits for the restart with which it runs.
+    NotStarted,
 }
 
 /// Why a call came to nothing.
@@ -138,6 +140,7 @@ impl UpdateHook {
             (0, _) => Ok(Standing::Settled),
             (ON_TRIAL, _) => Ok(Standing::OnTrial),
             (STEPPED_BACK, _) => Ok(Standing::SteppedBack),
+            (NOT_STARTED, _) => Ok(Standing::NotStarted),
             other => Err(refused("status", other)),
         }
     }
@@ -216,6 +219,9 @@ const ON_TRIAL: i32 = 20;
 
 /// Status of `status`: what ran before runs again.
 const STEPPED_BACK: i32 = 21;
+
+/// Status of `status`: what was installed waits for a restart.
+const NOT_STARTED: i32 = 22;
 
 /// Characters of the program's last line in messages, which clouds may show. Not documented; chosen by us.
 const WORDS_MAX: usize = 200;

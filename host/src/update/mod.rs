@@ -4,10 +4,12 @@
 //! check a file by, [`trailer`] finds the manifest in it.
 
 pub mod archive;
+pub mod coordinator;
 pub mod digest;
 pub mod download;
 pub mod hook;
 pub mod launch;
 pub mod manifest;
+pub mod offer;
 pub mod slots;
 pub mod trailer;

@@ -29,6 +29,8 @@ pub enum Boot {
 pub struct Release {
     /// Its version, by the manifest; none: it had no manifest.
     pub version: Option<Version>,
+    /// Its counter, by the manifest.
+    pub counter: Option<u64>,
     /// SHA-256 of the image.
     pub sha256: [u8; 32],
 }
@@ -87,7 +89,8 @@ impl SlotState {
     /// The slot has all of what was verified, and is tried at the next starts.
     pub fn installed(&mut self, slot: Slot, proof: &Verified, operation: u64, tries: u8) {
         let version = proof.manifest().map(|manifest| manifest.version.clone());
-        self.releases[slot.index()] = Some(Release { version, sha256: proof.facts().sha256 });
+        let counter = proof.manifest().map(|manifest| manifest.counter);
+        self.releases[slot.index()] = Some(Release { version, counter, sha256: proof.facts().sha256 });
         self.trial = Some(Trial { slot, tries, operation });
         self.failed = None;
     }
@@ -138,6 +141,13 @@ impl SlotState {
         self.releases[slot.index()].as_ref()
     }
 
+    /// The counter of what is good: nothing with a smaller one is to be installed.
+    #[must_use]
+    pub fn floor(&self) -> u64 {
+        let Boot::Slot(slot) = self.good else { return 0 };
+        self.release(slot).and_then(|release| release.counter).unwrap_or(0)
+    }
+
     /// As it is stored.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -152,9 +162,10 @@ impl SlotState {
             text += &format!("failed {failed}\n");
         }
         for slot in [Slot::A, Slot::B] {
-            if let Some(Release { version, sha256 }) = self.release(slot) {
+            if let Some(Release { version, counter, sha256 }) = self.release(slot) {
                 let version = version.as_ref().map_or("", Version::as_str);
-                text += &format!("{} {} {version}\n", slot.as_str(), hex(sha256));
+                let counter = counter.map_or_else(|| NONE.to_owned(), |counter| counter.to_string());
+                text += &format!("{} {} {counter} {version}\n", slot.as_str(), hex(sha256));
             }
         }
         let sum = crc32(text.as_bytes());
@@ -182,9 +193,11 @@ impl SlotState {
                     state.trial = Some(Trial { slot: Slot::parse(slot)?, tries, operation });
                 }
                 (_, Some(slot)) => {
-                    let (sha256, version) = rest.split_once(' ')?;
+                    let (sha256, rest) = rest.split_once(' ')?;
+                    let (counter, version) = rest.split_once(' ')?;
+                    let counter = if counter == NONE { None } else { Some(counter.parse().ok()?) };
                     let version = if version.is_empty() { None } else { Some(Version::parse(version)?) };
-                    state.releases[slot.index()] = Some(Release { version, sha256: unhex(sha256)? });
+                    state.releases[slot.index()] = Some(Release { version, counter, sha256: unhex(sha256)? });
                 }
                 _ => return None,
             }
@@ -227,6 +240,9 @@ impl Boot {
     }
 }
 
+/// Stands for no counter.
+const NONE: &str = "-";
+
 /// First line; the digit is the version of the format. It is read by the launcher, which no update replaces, so it stays.
 const FIRST: &str = "polylink-slots 1\n";
 
@@ -242,7 +258,8 @@ mod tests {
 
     fn any_release() -> impl Strategy<Value = Option<Release>> {
         let version = proptest::option::of("[!-~]{1,64}".prop_map(|text| Version::parse(&text).expect("a version")));
-        proptest::option::of((version, any::<[u8; 32]>()).prop_map(|(version, sha256)| Release { version, sha256 }))
+        let parts = (version, any::<Option<u64>>(), any::<[u8; 32]>());
+        proptest::option::of(parts.prop_map(|(version, counter, sha256)| Release { version, counter, sha256 }))
     }
 
     proptest! {
