@@ -7,6 +7,7 @@ pub mod archive;
 pub mod coordinator;
 pub mod digest;
 pub mod download;
+pub mod floors;
 pub mod hook;
 pub mod launch;
 pub mod manifest;
