@@ -315,3 +315,19 @@ fn the_service_files_use_the_commands_and_keys_that_exist() {
     assert_eq!(set.len(), 2);
     Config::load_host(&configs(), Overrides::new([], set)).expect("the keys exist");
 }
+
+#[test]
+fn the_example_installers_have_an_answer_to_every_phase_and_are_scripts() {
+    for name in ["rauc", "swupdate"] {
+        let path = configs().join("dist/update").join(name);
+        let script = std::fs::read_to_string(&path).expect("it is there");
+        for phase in ["check", "install", "restart", "confirm", "rollback", "status"] {
+            assert!(
+                script.contains(&format!("\n{phase}) ")) || script.contains(&format!("\n{phase})\n")),
+                "{name}: {phase}"
+            );
+        }
+        let parsed = std::process::Command::new("sh").arg("-n").arg(&path).status().expect("there is a shell");
+        assert!(parsed.success(), "{name}");
+    }
+}

@@ -1,7 +1,11 @@
 //! Updates: images for this module, its MCU and what is behind it, from whichever cloud, one at a time.
 //!
-//! [`manifest`] is the owner's word about an image, and the proof that it was heard. [`digest`] takes what clouds give to
-//! check a file by, [`trailer`] finds the manifest in it.
+//! The way of one: [`offer`] → [`coordinator`] (pure; remembers each step) → [`download`] → [`trailer`] and [`manifest`] (the
+//! owner's word, and the proof that it was heard) → [`slots`] or [`hook`] → [`launch`] → confirmation or step back.
+//! [`digest`] takes what clouds give to check a file by; [`floors`] has the counters against rollback; [`archive`] is what a
+//! release is packed in.
+//!
+//! Nobody drives the coordinator yet; `polylink ota` uses the parts below it by hand.
 
 pub mod archive;
 pub mod coordinator;
