@@ -15,7 +15,7 @@ pub struct OpenSlots {
     /// The slots.
     pub slots: Slots,
     directory: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl OpenSlots {
@@ -42,13 +42,20 @@ impl OpenSlots {
         take(&lock)?;
         let slot = |slot: Slot| -> Arc<dyn Disk> { Arc::new(SlotDirectory::new(directory.join(slot.as_str()))) };
         let slots = Slots::open(Arc::new(Directory::new(directory)), [slot(Slot::A), slot(Slot::B)])?;
-        Ok(Self { slots, directory: directory.to_owned(), _lock: lock })
+        Ok(Self { slots, directory: directory.to_owned(), lock })
     }
 
     /// The directory of a slot.
     #[must_use]
     pub fn path(&self, slot: Slot) -> PathBuf {
         self.directory.join(slot.as_str())
+    }
+}
+
+impl Drop for OpenSlots {
+    /// Closing the file is not enough: a child that is just being started has it too, until it is another program.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 
