@@ -5,13 +5,14 @@
 //! [`digest`] takes what clouds give to check a file by; [`floors`] has the counters against rollback; [`archive`] is what a
 //! release is packed in.
 //!
-//! Nobody drives the coordinator yet; `polylink ota` uses the parts below it by hand.
+//! [`engine`] drives all of it. Nobody starts it yet; `polylink ota` uses the parts below it by hand.
 
 pub mod archive;
 pub mod backend;
 pub mod coordinator;
 pub mod digest;
 pub mod download;
+pub mod engine;
 pub mod floors;
 pub mod hook;
 pub mod launch;

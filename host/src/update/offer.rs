@@ -21,6 +21,8 @@ pub struct Offer {
     pub version: String,
     /// Where it is.
     pub url: String,
+    /// The asker may use plain http.
+    pub plain_text: bool,
     /// Bytes of the file, if the cloud says so.
     pub size: Option<u64>,
     /// Digests of the file, as the cloud says them.

@@ -177,6 +177,7 @@ fn offer(asker: &str, reference: &str) -> Offer {
         device: 0,
         version: reference.to_owned(),
         url: "https://cloud/".to_owned(),
+        plain_text: false,
         size: None,
         digests: Vec::new(),
         schedule: Schedule::Now,

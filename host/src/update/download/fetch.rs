@@ -120,7 +120,7 @@ impl Fetch<'_> {
                 Wire::Asked(asked) => tokio::select! {
                     answer = asked => match answer {
                         Ok(Answer { head, body }) => {
-                            let free = files.free().await;
+                            let free = free(Arc::clone(&files.disk)).await;
                             wire = Wire::Body(body);
                             download.head(clock(), &head, free);
                         }
@@ -276,12 +276,11 @@ impl Files {
             Err(error) => Err(disk_failure(error)),
         }
     }
+}
 
-    /// Bytes that are free.
-    async fn free(&self) -> Option<u64> {
-        let disk = Arc::clone(&self.disk);
-        blocking(move || disk.space().ok().map(|space| space.free)).await
-    }
+/// Bytes that are free.
+async fn free(disk: Arc<dyn Disk>) -> Option<u64> {
+    blocking(move || disk.space().ok().map(|space| space.free)).await
 }
 
 /// Runs what blocks beside the I/O thread.
