@@ -55,7 +55,9 @@ enum Step {
     Confirming {
         until: Option<Timestamp>,
     },
-    RollingBack,
+    RollingBack {
+        why: String,
+    },
 }
 
 impl Coordinator {
@@ -240,7 +242,7 @@ impl Coordinator {
             return;
         }
         match installed {
-            Ok(Installed::NeedsRestart) => self.restart(moment),
+            Ok(Installed::NeedsRestart) => self.restart(),
             Ok(Installed::Runs) => self.confirm(None),
             Err(why) => self.fail(moment, FailedAt::Installing, why),
         }
@@ -257,6 +259,11 @@ impl Coordinator {
             (Ok(Standing::OnTrial), _) => {
                 let until = moment.now.after(self.settings.health_ms);
                 self.step = Step::Trial { until, again: moment.now };
+                // Once it is confirmed, nothing must look as if it were still to be installed.
+                if let (Some(active), Stage::Installing { counter, .. }) = (&mut self.record.active, stage) {
+                    active.stage = Stage::Restarting { counter, n: 1 };
+                    self.save();
+                }
                 if self.is_healthy {
                     self.confirm(Some(until));
                 }
@@ -265,7 +272,7 @@ impl Coordinator {
                 self.fail(moment, FailedAt::Trial, "the new version did not come up".to_owned());
             }
             // The restart has not happened, or not in the way that makes it run.
-            (Ok(Standing::NotStarted), _) => self.restart(moment),
+            (Ok(Standing::NotStarted), _) => self.restart(),
             (Ok(Standing::Settled), Stage::Restarting { .. }) => self.confirm(None),
             // Nothing of it is there: the file is, so it is done again.
             (Ok(Standing::Settled), _) => {
@@ -293,18 +300,19 @@ impl Coordinator {
         match (confirmed, until) {
             (Ok(()), _) => self.end(moment, Outcome::Succeeded),
             // Nothing can be taken back, and nothing is to be: it runs.
-            (Err(why), None) => self.fail(moment, FailedAt::Recording, why),
+            (Err(_), None) => self.end(moment, Outcome::Succeeded),
             (Err(_), Some(until)) => self.step = Step::Trial { until, again: moment.now.after(CONFIRM_AGAIN_MS) },
         }
     }
 
     /// What ran before will run after the next restart, or cannot.
     pub fn rolled_back(&mut self, moment: &Moment, id: u64, rolled_back: Result<(), String>) {
-        if !self.is_at(id, &Step::RollingBack) {
+        let is_it = self.record.active.as_ref().is_some_and(|active| active.id == id);
+        let Step::RollingBack { why } = &self.step else { return };
+        if !is_it {
             return;
         }
-        let s = self.settings.health_ms / 1000;
-        let mut why = format!("the new version was not healthy within {s} s");
+        let mut why = why.clone();
         if let Err(also) = rolled_back {
             // Its tries run out by themselves.
             why += &format!(", and cannot be taken back at once: {also}");
@@ -327,10 +335,8 @@ impl Coordinator {
     pub fn timeout(&mut self, moment: &Moment) {
         match self.step {
             Step::Trial { until, .. } if until <= moment.now => {
-                if let Some(Operation { id, .. }) = &self.record.active {
-                    self.step = Step::RollingBack;
-                    self.outputs.push_back(Output::RollBack { id: *id });
-                }
+                let s = self.settings.health_ms / 1000;
+                self.roll_back(format!("the new version was not healthy within {s} s"));
             }
             Step::Trial { until, again } if self.is_healthy && again <= moment.now => self.confirm(Some(until)),
             Step::Loading if self.record.active.as_ref().is_some_and(|active| is_late(&active.offer, moment)) => {
@@ -416,7 +422,14 @@ impl Coordinator {
         }
     }
 
-    fn restart(&mut self, moment: &Moment) {
+    fn roll_back(&mut self, why: String) {
+        if let Some(Operation { id, .. }) = &self.record.active {
+            self.step = Step::RollingBack { why };
+            self.outputs.push_back(Output::RollBack { id: *id });
+        }
+    }
+
+    fn restart(&mut self) {
         let Some(active) = &mut self.record.active else { return };
         let id = active.id;
         let (counter, n) = match active.stage {
@@ -425,8 +438,7 @@ impl Coordinator {
             Stage::Waiting | Stage::Loading => (None, 0),
         };
         if n >= RESTARTS_MAX {
-            let why = format!("{n} restarts did not bring the new version up");
-            return self.fail(moment, FailedAt::Trial, why);
+            return self.roll_back(format!("{n} restarts did not bring the new version up"));
         }
         active.stage = Stage::Restarting { counter, n: n + 1 };
         self.step = Step::Restarting;

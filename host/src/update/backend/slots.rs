@@ -81,11 +81,29 @@ impl Backend for SlotsBackend {
         Ok(())
     }
 
-    async fn confirm(&self, _order: Order<'_>) -> Result<(), String> {
-        self.with(|open| open.slots.confirm().map_err(|error| error.to_string())).await
+    /// A user may have done it already.
+    async fn confirm(&self, order: Order<'_>) -> Result<(), String> {
+        let operation = order.operation;
+        self.with(move |open| {
+            let state = open.slots.state();
+            match state.trial {
+                Some(trial) if trial.operation == operation => open.slots.confirm().map_err(|error| error.to_string()),
+                None if state.failed != Some(operation) => Ok(()),
+                _ => Err("it is not on trial any more".to_owned()),
+            }
+        })
+        .await
     }
 
-    async fn roll_back(&self, _order: Order<'_>) -> Result<(), String> {
-        self.with(|open| open.slots.roll_back().map(drop).map_err(|error| error.to_string())).await
+    /// Only a trial of this order ends: what was confirmed meanwhile, or took its place, stays.
+    async fn roll_back(&self, order: Order<'_>) -> Result<(), String> {
+        let operation = order.operation;
+        self.with(move |open| match open.slots.state().trial {
+            Some(trial) if trial.operation == operation => {
+                open.slots.roll_back().map(drop).map_err(|error| error.to_string())
+            }
+            _ => Ok(()),
+        })
+        .await
     }
 }

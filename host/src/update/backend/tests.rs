@@ -69,6 +69,12 @@ async fn a_release_goes_into_a_slot_and_stands_as_the_launcher_leaves_it() {
     backend(Some("a")).roll_back(order(&product)).await.expect("on trial");
     assert_eq!(standing(Some("a")).await, Ok(Standing::SteppedBack));
     assert!(backend(None).confirm(order(&product)).await.is_err());
+    // What a user confirmed meanwhile is confirmed, and is not taken back.
+    assert_eq!(install(&backend(None), verified(&image), &file).await.0, Ok(Installed::NeedsRestart));
+    OpenSlots::open(&place.0.join("slots")).expect("free").slots.confirm().expect("on trial");
+    assert_eq!(backend(Some("a")).confirm(order(&product)).await, Ok(()));
+    assert_eq!(backend(Some("a")).roll_back(order(&product)).await, Ok(()));
+    assert_eq!(OpenSlots::open(&place.0.join("slots")).expect("free").slots.state().good.as_str(), "a");
     let other = install(&backend(None), verified(b"another"), &file).await.0;
     assert!(other.expect_err("another image").contains("not the one that was verified"));
     let _taken = OpenSlots::open(&place.0.join("slots")).expect("free");

@@ -281,7 +281,7 @@ fn the_power_may_go_twice() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn the_power_may_go_again_and_again(cuts in proptest::collection::vec(1..80_usize, 0..8), is in 0..IMAGES.len()) {
         check(IMAGES[is], cuts);
@@ -431,6 +431,69 @@ fn an_end_is_told_until_it_is_acknowledged() {
     talk.0.asker_started("deli");
     assert_eq!(talk.heard(), [""; 0]);
     assert_eq!(talk.offer(offer("deli", "1")), Ok(2));
+}
+
+#[test]
+fn a_release_that_no_restart_brings_up_is_taken_back() {
+    let mut talk = Talk::new();
+    let moment = talk.1;
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.0.loaded(&moment, 1, Ok(()));
+    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0).map_err(|why| why.to_string()));
+    talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
+    for _ in 0..RESTARTS_MAX {
+        assert_eq!(talk.heard().last().map(String::as_str), Some("Restart { id: 1 }"));
+        talk.0 = Coordinator::restore(Settings { health_ms: 1000 }, Some(&talk.0.record.encode()));
+        talk.0.start(&moment);
+        talk.0.standing(&moment, 1, Ok(Standing::NotStarted));
+    }
+    assert_eq!(talk.heard(), ["Ask { id: 1, target: Module }", "RollBack { id: 1 }"]);
+    talk.0.rolled_back(&moment, 1, Ok(()));
+    let why = "3 restarts did not bring the new version up";
+    let end = format!("deli 1 Ended(Failed {{ at: Trial, why: {why:?} }})");
+    assert_eq!(talk.heard(), [end, "Restart { id: 1 }".to_owned()]);
+}
+
+#[test]
+fn a_release_that_was_confirmed_just_before_a_power_cut_is_not_installed_again() {
+    let mut talk = Talk::new();
+    let moment = talk.1;
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.0.loaded(&moment, 1, Ok(()));
+    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0).map_err(|why| why.to_string()));
+    // The power goes when it is installed and not yet told so, and again when it is confirmed and not yet told so.
+    for standing in [Standing::OnTrial, Standing::Settled] {
+        talk.0 = Coordinator::restore(Settings { health_ms: 1000 }, Some(&talk.0.record.encode()));
+        talk.0.start(&moment);
+        talk.0.standing(&moment, 1, Ok(standing));
+        talk.0.healthy();
+    }
+    let confirm = "Confirm { id: 1, target: Module, counter: Some(5), on_trial: false }";
+    assert_eq!(talk.heard(), ["Ask { id: 1, target: Module }", confirm]);
+}
+
+#[test]
+fn a_confirmation_that_fails_is_tried_again_until_the_trial_is_over() {
+    let mut talk = Talk::new();
+    let moment = talk.1;
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.0.loaded(&moment, 1, Ok(()));
+    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0).map_err(|why| why.to_string()));
+    talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
+    talk.0 = Coordinator::restore(Settings { health_ms: 15_000 }, Some(&talk.0.record.encode()));
+    talk.0.start(&moment);
+    talk.0.standing(&moment, 1, Ok(Standing::OnTrial));
+    talk.0.healthy();
+    let confirm = "Confirm { id: 1, target: Module, counter: Some(5), on_trial: true }";
+    assert_eq!(talk.heard().last().map(String::as_str), Some(confirm));
+    talk.0.confirmed(&moment, 1, Err("busy".to_owned()));
+    assert_eq!(talk.heard(), [""; 0]);
+    talk.pass(10);
+    assert_eq!(talk.heard(), [confirm]);
+    let later = talk.1;
+    talk.0.confirmed(&later, 1, Err("busy".to_owned()));
+    talk.pass(5);
+    assert_eq!(talk.heard(), ["RollBack { id: 1 }"]);
 }
 
 #[test]
