@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
+use super::ota::OtaCommand;
 use crate::config::DEFAULT_DIR;
 use crate::config::error::nearest;
 
@@ -70,6 +71,10 @@ pub enum Command {
         /// With this product's file.
         product: Option<String>,
     },
+    /// Updates, by hand.
+    Ota(OtaCommand),
+    /// Become the release that is to run.
+    Launch,
     /// Explain a command, or all of them.
     Help(Option<String>),
     /// Name the version.
@@ -143,8 +148,26 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
 }
 
 /// The commands by their words, in the order of the help.
-pub const COMMANDS: [&str; 10] =
-    ["run", "check", "plugin list", "plugin inspect", "product import", "status", "get", "set", "watch", "config show"];
+pub const COMMANDS: [&str; 18] = [
+    "run",
+    "launch",
+    "check",
+    "plugin list",
+    "plugin inspect",
+    "product import",
+    "status",
+    "get",
+    "set",
+    "watch",
+    "config show",
+    "ota keygen",
+    "ota sign",
+    "ota verify",
+    "ota install",
+    "ota status",
+    "ota confirm",
+    "ota rollback",
+];
 
 #[derive(Default)]
 struct Flags {
@@ -192,6 +215,7 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
     match name.as_str() {
         "help" => Ok(Command::Help((!rest.is_empty()).then(|| rest.join(" ")))),
         "run" => nothing_more(Command::Run),
+        "launch" => nothing_more(Command::Launch),
         "check" => nothing_more(Command::Check { product }),
         "plugin list" => nothing_more(Command::PluginList),
         "plugin inspect" => match rest {
@@ -210,6 +234,25 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
             Ok(Command::Set { values: values? })
         }
         "watch" => nothing_more(Command::Watch { json }),
+        "ota keygen" => match rest {
+            [file] => Ok(Command::Ota(OtaCommand::Keygen { file: file.into() })),
+            _ => Err(shape("`polylink ota keygen` takes one FILE")),
+        },
+        "ota sign" => match rest {
+            [file, out, values @ ..] => {
+                let values: Result<_, _> = values.iter().map(|word| pair(word, "NAME=VALUE")).collect();
+                Ok(Command::Ota(OtaCommand::Sign { file: file.into(), out: out.into(), values: values? }))
+            }
+            _ => Err(shape("`polylink ota sign` takes a FILE, the signed FILE, and NAME=VALUE...")),
+        },
+        "ota verify" | "ota install" => match rest {
+            [file] if name == "ota verify" => Ok(Command::Ota(OtaCommand::Verify { file: file.into(), product })),
+            [file] => Ok(Command::Ota(OtaCommand::Install { file: file.into(), product })),
+            _ => Err(shape(format!("`polylink {name}` takes one FILE"))),
+        },
+        "ota status" => nothing_more(Command::Ota(OtaCommand::Status)),
+        "ota confirm" => nothing_more(Command::Ota(OtaCommand::Confirm)),
+        "ota rollback" => nothing_more(Command::Ota(OtaCommand::Rollback)),
         _ => nothing_more(Command::ConfigShow { origin, product }),
     }
 }
@@ -223,7 +266,7 @@ impl Flags {
     /// A flag that a command does not know is a mistake, not a detail.
     fn only_for(&self, name: &str) -> Result<(), UsageError> {
         let given = [
-            ("--product", self.product.is_some(), &["check", "config show"][..]),
+            ("--product", self.product.is_some(), &["check", "config show", "ota verify", "ota install"][..]),
             ("--json", self.json, &["status", "get", "watch"]),
             ("--watch", self.watch, &["status"]),
             ("--origin", self.origin, &["config show"]),
@@ -271,6 +314,17 @@ mod tests {
             "set power=on text=a=b",
             Ok(Command::Set { values: vec![("power".into(), "on".into()), ("text".into(), "a=b".into())] }),
         );
+        check("launch", Ok(Command::Launch));
+        check("ota keygen a.pem", Ok(Command::Ota(OtaCommand::Keygen { file: "a.pem".into() })));
+        let values = vec![("key".into(), "a.pem".into())];
+        let sign = OtaCommand::Sign { file: "in".into(), out: "out".into(), values };
+        check("ota sign in out key=a.pem", Ok(Command::Ota(sign)));
+        let product = Some("lamp".to_owned());
+        check("ota install out --product lamp", Ok(Command::Ota(OtaCommand::Install { file: "out".into(), product })));
+        check("ota verify out", Ok(Command::Ota(OtaCommand::Verify { file: "out".into(), product: None })));
+        check("ota status", Ok(Command::Ota(OtaCommand::Status)));
+        check("ota confirm", Ok(Command::Ota(OtaCommand::Confirm)));
+        check("ota rollback", Ok(Command::Ota(OtaCommand::Rollback)));
         check("config show --origin", Ok(Command::ConfigShow { origin: true, product: None }));
         check("set --help", Ok(Command::Help(Some("set".into()))));
         check("plugin --help", Ok(Command::Help(Some("plugin".into()))));
@@ -295,6 +349,7 @@ mod tests {
         check("run fast", Err("`polylink run` takes no `fast`"));
         check("run --json", Err("`polylink run` takes no --json"));
         check("set power", Err("expected NAME=VALUE"));
+        check("ota sign in", Err("`polylink ota sign` takes a FILE, the signed FILE, and NAME=VALUE..."));
         check("set", Err("`polylink set` takes at least one NAME=VALUE"));
         check("run --bogus", Err("invalid option '--bogus'"));
     }

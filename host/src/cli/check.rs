@@ -7,8 +7,9 @@ use super::arguments::Options;
 use super::plugin_files::{PluginFile, PluginFiles, directory_problem, find};
 use super::table::printable;
 use super::{Exit, overrides};
+use crate::config::update::Backend;
 use crate::config::{CloudInstance, Config, ConfigErrors, HostConfig, PluginChoice, ProductKey};
-use crate::module::hook;
+use crate::program;
 
 pub(super) fn run(
     options: &Options,
@@ -19,8 +20,14 @@ pub(super) fn run(
     let (config, errors) = Config::read_host(&options.config_dir, overrides(options));
     let mut report = Report::default();
     report.errors(&errors);
-    if let Some(problem) = config.network.hook.as_deref().and_then(hook::problem) {
+    if let Some(problem) = config.network.hook.as_deref().and_then(program::problem) {
         report.wrong(format!("network.hook: {problem}"));
+    }
+    if let Some(problem) = config.update.hook().and_then(|hook| program::problem(&hook.program)) {
+        report.wrong(format!("update.hook: {problem}"));
+    }
+    if config.update.backend != Backend::None && config.update.require_manifest && config.update.keys.is_empty() {
+        report.warning("update.keys: is empty, so every image is refused".to_owned());
     }
     let found = check_plugins(&config, plugins, &mut report);
     let keys: Vec<String> = match product {
@@ -220,17 +227,19 @@ ok       product lamp-1: cloud a uses plugin deli
                       [cloud.b.settings]\nserial = 1\nsecret = \"in-clear\"\n[cloud.c]\n";
         check(
             &[
-                ("host.toml", "[mcu]\nbaud = 1\n"),
+                ("host.toml", "[mcu]\nbaud = 1\n[update]\nbackend = \"slots\"\nkeys = [\"00\"]\n"),
                 ("products/lamp-1.toml", &LAMP.replace("\"bool\"", "\"boole\"")),
                 ("conf.d/clouds.toml", "[cloud.d]\nplugn = \"deli\"\n[cloud.d.map.power]\n"),
             ],
             "ok       /plugins/libdeli.so: plugin deli 1.2.3
+warning  update.keys: is empty, so every image is refused
 error    <dir>/host.toml:2: mcu.baud: found 1, expected a whole number of bits per second from 300 to 4000000
+error    <dir>/host.toml:5: update.keys: found a list, expected a list of at most 8, each a public key as 64 hex digits, as `polylink ota keygen` prints it
 error    <dir>/products/lamp-1.toml:7: property[0].type: found \"boole\", expected \"bool\", \"int\", \"decimal\", \"enum\", \"text\", \"bytes\" or \"json\"
 error    <dir>/conf.d/clouds.toml:1: cloud.d.plugin: missing, expected a plugin's name such as \"deli\", or the absolute path of its file
 error    <dir>/conf.d/clouds.toml:2: cloud.d.plugn: unknown key, did you mean `plugin`?; accepted here: plugin, enabled, start_when, plain_text, priority, settings, map
 
-4 errors, 0 warnings
+5 errors, 1 warning
 ",
         );
         check(

@@ -31,6 +31,7 @@ polylink connects the MCU of a device to several IoT clouds at once.
 Usage: polylink COMMAND [options]
 
   run                    be the host: talk to the MCU and the clouds until SIGTERM
+  launch                 start the release that is to run, and count starts on trial
   check                  say everything that is wrong with the configuration
   config show            show what holds, and with --origin where it comes from
   plugin list            list the plugin files
@@ -40,6 +41,13 @@ Usage: polylink COMMAND [options]
   get [NAME...]          last known values
   set NAME=VALUE...      set datapoints, as the local user
   watch                  show reports, commands and outcomes as they happen
+  ota keygen FILE        make a key that signs images
+  ota sign FILE OUT ...  sign an image
+  ota verify FILE        say whether this device would install an image
+  ota install FILE       install an image by hand
+  ota status             how slots or installer stand
+  ota confirm            what runs is good
+  ota rollback           go back to what ran before
 
 Options:
   --config-dir DIR       where host.toml is (/etc/polylink)
@@ -55,7 +63,7 @@ for a restart (`run` only).
 
 const OPTIONS: &str = "\nOptions of every command: --config-dir DIR, --set SECTION.KEY=VALUE, --socket PATH\n";
 
-const TOPICS: [(&str, &str); 10] = [
+const TOPICS: [(&str, &str); 18] = [
     (
         "run",
         "Usage: polylink run
@@ -67,6 +75,17 @@ again.
 Examples:
   polylink run
   polylink run --config-dir ./configs --set mcu.port=/dev/ttyUSB0 --set log.level=debug
+",
+    ),
+    (
+        "launch",
+        "Usage: polylink launch
+
+Becomes `polylink run` of the release in the slot that is to run, or of this program where there is none. For service
+managers, with [update] backend = \"slots\". A release on trial is started a limited number of times.
+
+Example:
+  polylink launch --config-dir /etc/polylink
 ",
     ),
     (
@@ -164,6 +183,78 @@ Secrets are shown as <secret>; texts that might be one, because their plugin is 
 
 Example:
   polylink config show --origin --product lamp-1
+",
+    ),
+    (
+        "ota keygen",
+        "Usage: polylink ota keygen FILE
+
+Writes a new private key to FILE (PKCS#8 in PEM, Ed25519), and the public key to standard output, for [update] keys.
+Keep FILE away from devices.
+
+Example:
+  polylink ota keygen owner.pem
+",
+    ),
+    (
+        "ota sign",
+        "Usage: polylink ota sign FILE OUT key=FILE product=KEY target=TARGET version=TEXT counter=NUMBER
+
+Writes to OUT the image FILE with a signed manifest behind it. TARGET is module, mcu or subdevice. A device refuses an
+image whose counter is smaller than one that it has confirmed.
+
+Example:
+  polylink ota sign image.tar image.signed key=owner.pem product=lamp-1 target=module version=1.4.2 counter=17
+",
+    ),
+    (
+        "ota verify",
+        "Usage: polylink ota verify FILE [--product KEY]
+
+Says whether this device would install the image, by [update] and its counters. Exit status 1 if not.
+
+Example:
+  polylink ota verify image.signed --product lamp-1
+",
+    ),
+    (
+        "ota install",
+        "Usage: polylink ota install FILE [--product KEY]
+
+Installs an image for the module by [update] backend. The product is mcu.product_key unless it is named.
+
+Example:
+  polylink ota install image.signed
+",
+    ),
+    (
+        "ota status",
+        "Usage: polylink ota status
+
+What is good, what is on trial, what is in the slots, and which counter was confirmed.
+
+Example:
+  polylink ota status
+",
+    ),
+    (
+        "ota confirm",
+        "Usage: polylink ota confirm
+
+What is on trial is good from now on.
+
+Example:
+  polylink ota confirm
+",
+    ),
+    (
+        "ota rollback",
+        "Usage: polylink ota rollback
+
+Ends a trial, or goes back to what was good before. Takes effect with the next start.
+
+Example:
+  polylink ota rollback
 ",
     ),
 ];

@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod check;
 pub mod help;
 pub mod import;
+pub mod ota;
 pub mod plugin_files;
 pub mod remote;
 pub mod show;
@@ -18,6 +19,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use crate::config::update::slots_directory;
 use crate::config::{Config, HostConfig, Overrides};
 use arguments::{Command, Invocation, Options};
 use plugin_files::PluginFiles;
@@ -78,6 +80,11 @@ pub fn execute(invocation: &Invocation, plugins: &dyn PluginFiles, out: &mut dyn
         Command::Status { watch, json } => remote::status(options, *watch, *json, out, err),
         Command::Get { names, json } => remote::get(options, names, *json, out, err),
         Command::Set { values } => remote::set(options, values, out, err),
+        Command::Ota(command) => ota::run(command, options, out, err),
+        Command::Launch => {
+            let error = launch(options);
+            writeln!(err, "polylink: nothing can be started: {error}").map(|()| Exit::Failed)
+        }
         Command::Watch { json } => remote::watch(options, *json, out, err),
     };
     done.unwrap_or_else(|error| match error.kind() {
@@ -87,6 +94,24 @@ pub fn execute(invocation: &Invocation, plugins: &dyn PluginFiles, out: &mut dyn
             Exit::Failed
         }
     })
+}
+
+/// Becomes the release that is to run. A wrong configuration is that program's business to tell; of it, only where the
+/// slots are is needed here.
+fn launch(options: &Options) -> io::Error {
+    let (config, _) = Config::read_host(&options.config_dir, overrides(options));
+    let factory = match std::env::current_exe() {
+        Ok(factory) => factory,
+        Err(error) => return error,
+    };
+    let mut arguments: Vec<OsString> = vec!["run".into(), "--config-dir".into(), options.config_dir.clone().into()];
+    for (key, value) in &options.set {
+        arguments.extend(["--set".into(), format!("{key}={value}").into()]);
+    }
+    if let Some(socket) = &options.socket {
+        arguments.extend(["--socket".into(), socket.into()]);
+    }
+    crate::update::launch::launch(&slots_directory(&config.host.state_dir), factory, &arguments)
 }
 
 /// The host's configuration, or every reason why not, written for people.

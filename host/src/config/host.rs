@@ -13,6 +13,7 @@ use super::read::{
 };
 use super::script::ScriptSection;
 use super::tree::Node;
+use super::update::UpdateSection;
 
 /// Everything the host must know before it knows the product. `Default` is what holds without any file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -42,6 +43,8 @@ pub struct HostConfig {
     pub module: ModuleSection,
     /// The product's program for its network.
     pub network: NetworkSection,
+    /// What may be installed, and by what.
+    pub update: UpdateSection,
     /// The directory this was read from.
     #[serde(skip)]
     pub dir: PathBuf,
@@ -324,6 +327,7 @@ impl Default for HostConfig {
                 restart_on_request: true,
             },
             network: NetworkSection::default(),
+            update: UpdateSection::default(),
             dir: super::DEFAULT_DIR.into(),
             overrides: Overrides::default(),
         }
@@ -332,9 +336,9 @@ impl Default for HostConfig {
 
 impl HostConfig {
     /// The sections of this part of the configuration.
-    pub const SECTIONS: [&str; 12] = [
+    pub const SECTIONS: [&str; 13] = [
         "host", "log", "mcu", "plugins", "journal", "commands", "store", "script", "control", "time", "module",
-        "network",
+        "network", "update",
     ];
 
     /// Reads the host's sections of a merged tree; leaves the others alone.
@@ -396,6 +400,9 @@ impl HostConfig {
         }
         if let Some(section) = root.section("network") {
             config.network.read(section);
+        }
+        if let Some(section) = root.section("update") {
+            config.update.read(section);
         }
         for key in super::PRODUCT_SECTIONS {
             root.node(key);
@@ -524,7 +531,7 @@ pub(super) fn as_millis<S: Serializer>(duration: &Duration, serializer: S) -> Re
     serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u64(duration.as_secs())
 }
 

@@ -26,6 +26,7 @@ pub mod show;
 
 pub mod source;
 pub mod tree;
+pub mod update;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -45,12 +45,12 @@ impl NetworkSection {
     }
 }
 
-fn program(node: &Node) -> Result<Option<PathBuf>, Expected> {
+pub(super) fn program(node: &Node) -> Result<Option<PathBuf>, Expected> {
     let expected = || Expected::from("the absolute path of a program, or \"\" for none");
     let found = text(node).map_err(|_| expected())?;
     if found.is_empty() { Ok(None) } else { absolute_path(node).map(Some).map_err(|_| expected()) }
 }
 
-fn path_or_empty<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn path_or_empty<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
     path.clone().unwrap_or_default().serialize(serializer)
 }

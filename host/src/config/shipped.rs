@@ -302,7 +302,7 @@ fn the_ranges_in_the_schema_are_those_of_the_loader() {
             }
         }
     }
-    assert_eq!(checked, 16, "every number of host.toml has a range in the schema");
+    assert_eq!(checked, 22, "every number of host.toml has a range in the schema");
 }
 
 #[test]
@@ -314,4 +314,20 @@ fn the_service_files_use_the_commands_and_keys_that_exist() {
     let set: Vec<_> = set.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     assert_eq!(set.len(), 2);
     Config::load_host(&configs(), Overrides::new([], set)).expect("the keys exist");
+}
+
+#[test]
+fn the_example_installers_have_an_answer_to_every_phase_and_are_scripts() {
+    for name in ["rauc", "swupdate"] {
+        let path = configs().join("dist/update").join(name);
+        let script = std::fs::read_to_string(&path).expect("it is there");
+        for phase in ["check", "install", "restart", "confirm", "rollback", "status"] {
+            assert!(
+                script.contains(&format!("\n{phase}) ")) || script.contains(&format!("\n{phase})\n")),
+                "{name}: {phase}"
+            );
+        }
+        let parsed = std::process::Command::new("sh").arg("-n").arg(&path).status().expect("there is a shell");
+        assert!(parsed.success(), "{name}");
+    }
 }

@@ -140,7 +140,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
         "[mcu]\nprot = \"/dev/ttyS2\"\n\n[jornal]\n",
         "<dir>/host.toml:2: mcu.prot: unknown key, did you mean `port`?; accepted here: link, port, baud, product_key\n\
          <dir>/host.toml:4: jornal: unknown key, did you mean `journal`?; accepted here: host, log, mcu, plugins, \
-         journal, commands, store, script, control, time, module, network, product, property, event, action, cloud",
+         journal, commands, store, script, control, time, module, network, update, product, property, event, action, cloud",
     );
 }
 

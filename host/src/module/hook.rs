@@ -6,22 +6,17 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::{Child, Command};
 use tokio::sync::Notify;
-use tokio::time::timeout;
 
 use super::modes::{Answer, Phase};
 use crate::log::Redacted;
-use crate::plugins::discover::{check_parent, check_trust};
+use crate::program::{self, Call};
 
 /// Which program, and how long it may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,118 +106,29 @@ fn answer(phase: Phase, status: ExitStatus) -> Answer {
 
 /// None: it did not end in time.
 async fn run(settings: &HookSettings, job: &Job, environment: &[(&str, String)]) -> io::Result<Option<ExitStatus>> {
-    let program = settings.program.clone();
-    tokio::task::spawn_blocking(move || check(&program)).await.map_err(io::Error::other)??;
-    let mut child = Command::new(&settings.program)
-        .arg(job.phase.argument())
-        .env_clear()
-        .env("PATH", PATH)
-        .envs(environment.iter().map(|(name, value)| (name, value)))
-        .current_dir("/")
-        .stdin(if job.input.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    let status = {
-        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let talk = async {
-            let feed = async {
-                if let (Some(mut stdin), Some(input)) = (stdin, &job.input) {
-                    // A program that does not read what it is told says what it thinks of it by its exit status.
-                    let _ = stdin.write_all(input.expose().as_bytes()).await;
-                }
-            };
-            tokio::join!(feed, keep(stdout, &mut out), keep(stderr, &mut err));
-        };
-        let mut talk = std::pin::pin!(talk);
-        let mut is_silent = false;
-        let ended = timeout(settings.timeout, async {
-            loop {
-                tokio::select! {
-                    status = child.wait() => break status,
-                    () = &mut talk, if !is_silent => is_silent = true,
-                }
-            }
-        });
-        let ended = ended.await;
-        if ended.is_ok() && !is_silent {
-            // What it left running may hold its output open for ever.
-            let _ = timeout(LINGER, talk).await;
-        }
-        match ended {
-            Ok(status) => Some(status?),
-            Err(_) => None,
-        }
-    };
-    if status.is_none() {
-        kill(&mut child).await;
-    }
+    let ended = program::run(Call {
+        program: &settings.program,
+        argument: job.phase.argument(),
+        environment,
+        input: job.input.as_ref().map(|input| input.expose().as_str()),
+        timeout: settings.timeout,
+    });
+    let ended = ended.await?;
     if job.phase == Phase::Join {
         // It may have said what it was told.
-        tracing::debug!(bytes = out.len() + err.len(), "what the network program wrote during `join` is not shown");
+        let bytes = ended.out.len() + ended.err.len();
+        tracing::debug!(bytes, "what the network program wrote during `join` is not shown");
     } else {
-        for line in [&out, &err].into_iter().flat_map(|text| text.split(|byte| *byte == b'\n')) {
-            if !line.is_empty() {
-                tracing::debug!(phase = job.phase.argument(), "network program: {}", line.escape_ascii());
-            }
+        for line in ended.lines() {
+            tracing::debug!(phase = job.phase.argument(), "network program: {line}");
         }
     }
-    Ok(status)
+    Ok(ended.status)
 }
-
-/// Why this program is not run, as far as one can tell without running it.
-#[must_use]
-pub fn problem(program: &Path) -> Option<String> {
-    check(program).err().map(|error| error.to_string())
-}
-
-/// Whoever may change the program may do what the host may.
-fn check(program: &Path) -> io::Result<()> {
-    check_trust(program).and_then(|()| check_parent(program)).map_err(io::Error::other)?;
-    let metadata = std::fs::metadata(program)?;
-    if metadata.is_file() && metadata.mode() & ANY_EXECUTE != 0 {
-        return Ok(());
-    }
-    Err(io::Error::other(format!("`{}` is no program that may be executed", program.display())))
-}
-
-/// Reads to the end and keeps the beginning: a program that writes much must not wait for its reader.
-async fn keep(source: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
-    let Some(mut source) = source else { return };
-    let mut buffer = [0; 1024];
-    while let Ok(read @ 1..) = source.read(&mut buffer).await {
-        let room = OUTPUT_MAX.saturating_sub(kept.len());
-        kept.extend_from_slice(&buffer[..read.min(room)]);
-    }
-}
-
-/// It has not been waited for, so its number still belongs to it.
-async fn kill(child: &mut Child) {
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    if let Some(group) = group {
-        let _ = kill_process_group(group, Signal::KILL);
-    }
-    let _ = child.wait().await;
-}
-
-/// `S_IXUSR`, `S_IXGRP` and `S_IXOTH` (POSIX `sys/stat.h`).
-const ANY_EXECUTE: u32 = 0o111;
 
 /// Exit status that says to `start` that no network is stored. Chosen by us: what shells and their tools end with by
 /// mistake (1, 2, 126 and more) must not open an access point.
 const NO_NETWORK: i32 = 10;
-
-/// Where the program finds its tools.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Bytes of each output that are logged; the rest is dropped. Not documented; chosen by us.
-const OUTPUT_MAX: usize = 4096;
-
-/// How long the last words of a program that has ended are waited for. Not documented; chosen by us.
-const LINGER: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

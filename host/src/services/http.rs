@@ -160,7 +160,7 @@ async fn read(mut response: Response, max: usize) -> Result<(i64, String, Vec<u8
 }
 
 /// What an error of the client means to a plugin. Its own text has the address in it, so only causes are shown.
-fn refusal(error: reqwest::Error) -> Refusal {
+pub(super) fn refusal(error: reqwest::Error) -> Refusal {
     let error = error.without_url();
     let mut causes = Vec::new();
     let mut code = None;
@@ -202,10 +202,10 @@ fn tls_cause<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 }
 
 /// The shared resolver, as the client wants it.
-struct Names {
-    dialer: Arc<Dialer>,
+pub(super) struct Names {
+    pub dialer: Arc<Dialer>,
     /// A name that is only verified, and the host that has the addresses.
-    verified: Option<(String, String)>,
+    pub verified: Option<(String, String)>,
 }
 
 /// A look-up that failed.

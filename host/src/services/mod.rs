@@ -21,6 +21,7 @@ mod subdevices;
 mod tcp;
 mod tls;
 mod udp;
+mod web;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -44,6 +45,7 @@ use self::store::Storage;
 pub use self::network::{hardware_address, has_radio, interfaces};
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
 pub use self::resolve::LOOK_UPS_MAX;
+pub use self::web::Web;
 
 /// An event on its way to a plugin, owning what [`polylink_plugin_api::Event`] borrows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -273,6 +275,12 @@ impl Services {
             Subdevices::ID => ExtensionRef::new(&subdevices::TABLE),
             _ => return None,
         })
+    }
+
+    /// What files are loaded with. Trusts the roots in `ca_pem`; empty: the built-in ones.
+    #[must_use]
+    pub fn web(&self, ca_pem: &str) -> Web {
+        Web::new(Arc::clone(&self.shared.dialer), ca_pem)
     }
 
     /// What an instance uses now; nothing for one that is closed.

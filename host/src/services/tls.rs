@@ -47,6 +47,13 @@ impl TlsSetup {
     }
 }
 
+impl TlsSetup {
+    /// Trusts these roots; empty: the built-in ones.
+    pub fn trusting(ca_pem: &str) -> Self {
+        Self { ca_pem: ca_pem.to_owned(), ..Self::default() }
+    }
+}
+
 impl fmt::Debug for TlsSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("TlsSetup(<secret>)")

@@ -1,0 +1,91 @@
+//! [`Web`]: the host's HTTP client as downloads want it: one request at a time, no redirects, the body piece by piece.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use reqwest::header::{
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, LAST_MODIFIED,
+    LOCATION, RANGE, RETRY_AFTER,
+};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, Url};
+
+use super::dial::Dialer;
+use super::http::{Names, refusal};
+use super::tls::TlsSetup;
+use crate::update::download::Head;
+use crate::update::download::fetch::{Answer, Body, Server};
+
+/// See the module. Shares resolver and TLS settings with all services.
+pub struct Web {
+    dialer: Arc<Dialer>,
+    tls: TlsSetup,
+}
+
+impl Web {
+    pub(super) fn new(dialer: Arc<Dialer>, ca_pem: &str) -> Self {
+        Self { dialer, tls: TlsSetup::trusting(ca_pem) }
+    }
+
+    async fn ask(&self, url: &str, from: u64, if_range: Option<&str>) -> Result<Response, String> {
+        // Addresses carry tokens, so none is shown.
+        let url = Url::parse(url).map_err(|error| format!("not an address: {error}"))?;
+        let tls = self.dialer.tls.get(&self.tls).map_err(|refusal| refusal.text)?;
+        let client = Client::builder()
+            .tls_backend_preconfigured((*tls).clone())
+            .dns_resolver(Names { dialer: Arc::clone(&self.dialer), verified: None })
+            .redirect(Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy()
+            .referer(false)
+            .pool_max_idle_per_host(0)
+            .build()
+            .map_err(|error| format!("no HTTP client: {error}"))?;
+        let mut request = client.get(url).header(ACCEPT_ENCODING, "identity");
+        if from > 0 {
+            request = request.header(RANGE, format!("bytes={from}-"));
+            if let Some(validator) = if_range {
+                request = request.header(IF_RANGE, validator);
+            }
+        }
+        request.send().await.map_err(|error| refusal(error).text)
+    }
+}
+
+#[async_trait]
+impl Server for Web {
+    async fn get(&self, url: &str, from: u64, if_range: Option<&str>) -> Result<Answer, String> {
+        let response = self.ask(url, from, if_range).await?;
+        Ok(Answer { head: head(&response), body: Box::new(Pieces(response)) })
+    }
+}
+
+fn head(response: &Response) -> Head {
+    let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let number = |name| text(name).and_then(|text| text.trim().parse().ok());
+    let location = text(LOCATION).and_then(|to| response.url().join(&to).ok()).map(String::from);
+    Head {
+        status: response.status().as_u16(),
+        length: number(CONTENT_LENGTH),
+        content_range: text(CONTENT_RANGE),
+        etag: text(ETAG),
+        last_modified: text(LAST_MODIFIED),
+        location,
+        retry_after_s: number(RETRY_AFTER),
+        is_encoded: text(CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")),
+    }
+}
+
+struct Pieces(Response);
+
+#[async_trait]
+impl Body for Pieces {
+    async fn piece(&mut self) -> Result<Option<Bytes>, String> {
+        self.0.chunk().await.map_err(|error| refusal(error).text)
+    }
+}
+
+/// How long one connection may take to come about. Not documented; chosen by us: within the time for a head.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
