@@ -7,9 +7,9 @@ mod outage;
 use std::ops::{Deref, DerefMut};
 
 use polylink_testbed::clouds::SimCloud;
+use polylink_testbed::clouds::joylink::JoyLink;
 use polylink_testbed::clouds::joylink::product::Product;
 use polylink_testbed::clouds::joylink::seen::{Answer, Seen};
-use polylink_testbed::clouds::joylink::JoyLink;
 use polylink_testbed::clouds::ledger::Entries;
 use polylink_testbed::demo::product;
 use polylink_testbed::joylink_app::messages::{Found, Wanted};

@@ -56,11 +56,8 @@ fn a_bond_survives_a_kill_and_nobody_else_may_bind_the_device() {
         assert_eq!((&found.feedid, &found.devkey), (&before.feedid, &before.devkey));
         let thief = Account::new("1540000000000000999");
         let (at, wanted) = (site.joylink.device_address(), grant(&site, &thief));
-        let refused = site.rig.within(
-            polylink_testbed::rig::LIMIT,
-            "to be refused",
-            app.authorize(at, &found.devkey, &wanted),
-        );
+        let refused =
+            site.rig.within(polylink_testbed::rig::LIMIT, "to be refused", app.authorize(at, &found.devkey, &wanted));
         match refused.await? {
             Err(AppError::Refused(16, _)) => {}
             other => panic!("{other:?}"),

@@ -11,7 +11,10 @@ use crate::set::check;
 #[test]
 fn every_report_arrives_once_and_in_order_as_a_whole_snapshot() {
     check(async || {
-        let product = Product { streams: ["counter", "switch", "mode", "target", "temperature"].map(str::to_owned).into(), ..Product::default() };
+        let product = Product {
+            streams: ["counter", "switch", "mode", "target", "temperature"].map(str::to_owned).into(),
+            ..Product::default()
+        };
         let site = Site::online(product, "").await?;
         site.reports_arrive(300).await?;
         site.finish().await

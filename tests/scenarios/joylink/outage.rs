@@ -29,7 +29,8 @@ fn what_was_said_while_the_cloud_was_away_arrives_in_order() {
 #[test]
 fn three_lost_heartbeats_lead_to_another_authentication() {
     check(async || {
-        let site = Site::online(Product::default(), "heartbeat_s = 1\nsnapshot_delay_s = 0\nreconnect_min_s = 1\n").await?;
+        let site =
+            Site::online(Product::default(), "heartbeat_s = 1\nsnapshot_delay_s = 0\nreconnect_min_s = 1\n").await?;
         // Whatever the cloud says meanwhile proves that it lives, such as its answer about timers.
         site.joylink.change(|behaviour| behaviour.faults(10).silent = 5);
         site.seen("another authentication", |seen| seen.authentications.len() == 2).await?;
