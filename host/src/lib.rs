@@ -17,3 +17,4 @@ pub mod notify;
 pub mod plugins;
 pub mod product;
 pub mod services;
+pub mod spool;
