@@ -364,6 +364,12 @@ impl Bus {
         self.journal.record_changes();
     }
 
+    /// Whether [`Bus::take_changes`] has something to tell.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.journal.has_changes()
+    }
+
     /// What has changed in the journal since it was last asked for, in order.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.journal.take_changes()

@@ -187,7 +187,9 @@ impl Found {
                     for one in settled {
                         let cloud = table.get(one.cloud).and_then(|name| self.clouds.get_mut(name));
                         let Some((held, losses)) = cloud else { continue };
-                        one.settled.iter().for_each(|seq| drop(held.remove(seq)));
+                        one.settled.iter().for_each(|seq| {
+                            held.remove(seq);
+                        });
                         for (seq, loss) in one.lost {
                             if held.remove(&seq) {
                                 losses.add(loss);

@@ -134,11 +134,6 @@ impl Segments {
     pub fn flash_bytes(&self) -> u64 {
         self.all.values().filter(|segment| segment.is_carried()).map(|segment| segment.bytes).sum()
     }
-
-    /// Bytes of what somebody holds.
-    pub fn live_bytes(&self) -> u64 {
-        self.all.values().map(|segment| segment.live_bytes).sum()
-    }
 }
 
 #[cfg(test)]
@@ -159,8 +154,8 @@ mod tests {
         segments.gone(10);
         segments.gone(10);
         segments.house(11, 3, 20);
-        assert_eq!((segments.dead(Some(3)), segments.live_bytes()), (vec![1], 50));
+        assert_eq!((segments.dead(Some(3)), segments.all[&3].live_bytes), (vec![1], 20));
         segments.all_gone();
-        assert_eq!((segments.dead(None), segments.live_bytes()), (vec![1, 2, 3], 0));
+        assert_eq!((segments.dead(None), segments.home(11)), (vec![1, 2, 3], None));
     }
 }

@@ -89,7 +89,9 @@ impl Host {
         bus.record_changes();
         let mut spool = Spool::open(settings, Arc::new(memory.clone()), flash, Timestamp(1000));
         bus.set_product(Arc::new(product));
-        clouds.iter().for_each(|name| drop(bus.declare(name)));
+        clouds.iter().for_each(|name| {
+            bus.declare(name);
+        });
         spool.restore(&mut bus, Timestamp(1000));
         let (memory, flash) = (memory.clone(), flash.clone());
         let mut host = Self { bus, spool, memory, flash, now: 1000, turns: Vec::new() };

@@ -54,7 +54,7 @@ impl Spool {
         if std::mem::take(&mut self.flash_failing) {
             info!("the journal on flash works again");
         }
-        done.removed.iter().for_each(|number| drop(self.litter.remove(number)));
+        self.litter.retain(|number| !done.removed.contains(number));
         for (number, bytes) in done.written {
             if let Some(segment) = self.segments.get_mut(number)
                 && let Flash::Carried { safe } = &mut segment.flash

@@ -71,6 +71,12 @@ impl Op {
 }
 
 impl FlashDone {
+    /// For a job that did not even begin, or of which nobody knows how it ended.
+    #[must_use]
+    pub fn failed(error: io::Error) -> Self {
+        Self { written: BTreeMap::new(), removed: Vec::new(), n_bytes: 0, n_syncs: 0, result: Err(error) }
+    }
+
     fn work(&mut self, ops: Vec<Op>, disk: &dyn Disk) -> io::Result<()> {
         let (mut appends, mut others) = (BTreeMap::<u64, Vec<u8>>::new(), Vec::new());
         for op in ops {

@@ -133,6 +133,9 @@ impl Stage {
                     |cloud: &dyn SimCloud| cloud.has_servers() && cloud.ledger().with(|entries| entries.sessions < 2);
                 self.clouds.iter().any(|(_, cloud)| stayed(cloud.as_ref())).then_some("a cloud never was away")
             }
+            Some(Fault::KillHost) => {
+                self.sessions().iter().any(|sessions| *sessions < 2).then_some("a cloud never missed the host")
+            }
             Some(Fault::PluginPanic) => {
                 let status = self.rig.status().await?;
                 let faults = |cloud: &serde_json::Value| cloud["faults"]["count"].as_u64().unwrap_or(0);
@@ -197,9 +200,12 @@ impl Stage {
     }
 
     /// Lets time pass: commands every second, the view ten times a second, and the fault where it belongs.
-    async fn flow(&self, options: &Options, view: &mut View, sent: &mut Vec<Sent>) -> Result<(), RigError> {
+    async fn flow(&mut self, options: &Options, view: &mut View, sent: &mut Vec<Sent>) -> Result<(), RigError> {
         let started = Instant::now();
         let away = (options.fault == Some(Fault::CloudAway)).then(|| (options.length / 3, options.length * 2 / 3));
+        let mut killing = (options.fault == Some(Fault::KillHost)).then_some(options.length / 2);
+        // Sessions that each cloud had seen when the host was killed.
+        let mut sessions: Vec<u64> = Vec::new();
         let schema = product::schema();
         let mut ticks = tokio::time::interval(TICK);
         let mut next_command = COMMAND_EVERY / 2;
@@ -221,8 +227,18 @@ impl Stage {
                     self.come_back()?;
                 }
             }
-            // Nobody presses a button that would have to work while its cloud goes away.
-            let quiet = away.is_some_and(|(from, until)| now + COMMAND_EVERY >= from && now < until);
+            if killing.is_some_and(|at| now >= at) {
+                killing = None;
+                view.step("polylink is killed without warning, and started again");
+                sessions = self.sessions();
+                self.rig.kill().await?;
+                self.rig.start()?;
+            }
+            // Nobody presses a button that would have to work while its cloud, or the host, goes away.
+            let waits = sessions.iter().zip(self.sessions()).any(|(before, now)| now <= *before);
+            let quiet = away.is_some_and(|(from, until)| now + COMMAND_EVERY >= from && now < until)
+                || killing.is_some_and(|at| now + COMMAND_EVERY >= at)
+                || waits;
             if now >= next_command && !quiet {
                 next_command = now + COMMAND_EVERY;
                 // The clouds take turns, so that no command overtakes another one's.
@@ -237,6 +253,11 @@ impl Stage {
             self.mcu.drift(product::SENSOR, product::sensor(now), &schema);
             view.tick(&self.mcu, &self.clouds);
         }
+    }
+
+    /// How often each cloud has seen the device come.
+    fn sessions(&self) -> Vec<u64> {
+        self.clouds.iter().map(|(_, cloud)| cloud.ledger().with(|entries| entries.sessions)).collect()
     }
 
     fn come_back(&self) -> Result<(), RigError> {
@@ -310,6 +331,8 @@ impl Stage {
             problems.push(format!("mcu: obeyed {} commands, the clouds know of {done} done", log.commands.len()));
         }
         let reports = log.acknowledged.len() as u64;
+        // A host that was killed took its account along.
+        let known = options.fault != Some(Fault::KillHost);
         let cpu = after.cpu.saturating_sub(moments.before.cpu).as_micros();
         let packages: Vec<&str> = options.clouds.iter().map(|cloud| cloud.package).collect();
         Ok(Summary {
@@ -320,7 +343,7 @@ impl Stage {
                 ready_ms: moments.ready_ms,
                 pss_kb: after.pss_kb,
                 threads: after.threads,
-                cpu_us_per_report: u64::try_from(cpu).unwrap_or(u64::MAX).checked_div(reports),
+                cpu_us_per_report: u64::try_from(cpu).unwrap_or(u64::MAX).checked_div(reports).filter(|_| known),
                 installed_bytes: binaries.bytes(&packages)?,
             },
             problems,

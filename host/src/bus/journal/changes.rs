@@ -81,6 +81,12 @@ impl Journal {
         self.changes.get_or_insert_default();
     }
 
+    /// Whether something has changed since it was last asked for.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.changes.as_ref().is_some_and(|changes| !changes.is_empty())
+    }
+
     /// What has changed since it was last asked for.
     pub fn take_changes(&mut self) -> Vec<Change> {
         self.changes.as_mut().map(std::mem::take).unwrap_or_default()

@@ -71,7 +71,9 @@ impl Run {
         self.said += 1;
         self.host.say(&[(id, self.said), (MODE, self.said)]);
         if id != LEVEL {
-            self.open.iter_mut().for_each(|open| drop(open.insert(self.said, id)));
+            for open in &mut self.open {
+                open.insert(self.said, id);
+            }
         }
         self.host.tick();
         self.step();
@@ -82,7 +84,7 @@ impl Run {
         let given = self.host.take(cloud);
         let settled: Vec<u64> = given.iter().map(|(seq, _)| *seq).take(n).collect();
         for (seq, values) in given.into_iter().take(n) {
-            values.values().for_each(|value| drop(self.open[cloud].remove(value)));
+            self.open[cloud].retain(|value, _| !values.values().any(|other| other == value));
             self.settled[cloud].insert(seq, values);
         }
         // Before the host knows: from now on nobody may rely on them.
