@@ -175,7 +175,7 @@ impl Spool {
             self.outgoing_bytes += bytes.len();
             self.outgoing_since.get_or_insert(now);
             self.outgoing.push(Op::Append { number, bytes });
-            if self.outgoing_bytes > OUTGOING_MAX {
+            if self.busy && self.outgoing_bytes > OUTGOING_MAX {
                 self.flash_failed(now, &"it takes less than there is to write");
             }
         }
@@ -262,6 +262,6 @@ fn is_urgent(record: &Record) -> bool {
     record.weight == Weight::Alarm || matches!(record.body, ReportBody::Event { .. })
 }
 
-/// Most bytes that wait for their way to flash; a flash that is slower is given up for a while, and what waits stays in memory.
-/// Chosen by us: seconds of a fast device.
-const OUTGOING_MAX: usize = 1024 * 1024;
+/// Most bytes that wait while flash is at work; one that is slower is given up for a while, and what waits stays in memory.
+/// Chosen by us: many seconds of a fast device.
+const OUTGOING_MAX: usize = 512 * 1024;

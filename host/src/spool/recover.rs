@@ -81,7 +81,7 @@ fn numbers(disk: &dyn Disk) -> Vec<u64> {
     });
     let number = |file: &String| {
         let number = u64::from_str_radix(file.strip_suffix(SUFFIX)?, 16).ok()?;
-        (*file == name(number)).then_some(number)
+        (*file == name(number) && number <= NUMBER_MAX).then_some(number)
     };
     names.iter().filter_map(number).collect()
 }
@@ -225,6 +225,9 @@ impl Found {
         }
     }
 }
+
+/// Highest number of a segment: more than any flash lives to see, and one can always be added. Others are left alone.
+const NUMBER_MAX: u64 = 1 << 48;
 
 /// End of the names of segments. Chosen by us.
 const SUFFIX: &str = ".plj";

@@ -35,7 +35,10 @@ impl Spool {
             if !self.busy && !self.is_behind(bus, now) && self.memory_retry.is_none() {
                 self.leave_flash(bus, now);
             }
-        } else if self.may_use_flash() && (self.is_behind(bus, now) || self.segments.memory_bytes() > MEMORY_MAX) {
+        } else if !self.busy
+            && self.may_use_flash()
+            && (self.is_behind(bus, now) || self.segments.memory_bytes() > MEMORY_MAX)
+        {
             self.enter_flash(bus, now);
         }
         self.compact(bus, now);
@@ -204,6 +207,9 @@ impl Spool {
 
     /// Writes again what is needed of segments that are mostly dead, when they take too much room.
     fn compact(&mut self, bus: &Bus, now: Timestamp) {
+        if self.busy {
+            return;
+        }
         let (used, limit) = if self.on_flash {
             (self.segments.flash_bytes(), self.settings.flash_max_bytes / 2)
         } else {

@@ -46,6 +46,8 @@ struct Stage {
     rig: Rig,
     mcu: McuSim,
     clouds: Vec<(&'static str, Box<dyn SimCloud>)>,
+    /// When the host was killed.
+    killed: Option<Instant>,
 }
 
 /// Moments of the run that the judgement needs.
@@ -79,7 +81,7 @@ impl Stage {
         let port = mcu.path().display().to_string();
         let plugins = packages.iter().map(|&package| package.to_owned()).collect();
         let rig = Rig::new(binaries, &product::files(&port, &sections, plugins))?;
-        Ok(Self { rig, mcu, clouds })
+        Ok(Self { rig, mcu, clouds, killed: None })
     }
 
     async fn play(mut self, options: &Options, binaries: &Binaries, mut view: View) -> Result<Summary, RigError> {
@@ -231,6 +233,7 @@ impl Stage {
                 killing = None;
                 view.step("polylink is killed without warning, and started again");
                 sessions = self.sessions();
+                self.killed = Some(Instant::now());
                 self.rig.kill().await?;
                 self.rig.start()?;
             }
@@ -272,13 +275,25 @@ impl Stage {
             cloud.ledger().until(|entries| entries.commands.values().all(|command| command.answer.is_some())).await;
         }
         self.mcu.at_rest().await;
-        let expected: HashSet<u32> =
-            self.mcu.with_log(|log| log.acknowledged.iter().map(|report| report.counter).collect());
         for (_, cloud) in &self.clouds {
+            let expected: HashSet<u32> =
+                self.expected_at(cloud.as_ref()).into_iter().map(|(counter, _)| counter).collect();
             // Counted first: comparing sets on every arrival would cost more than the run itself.
             let all = |entries: &Entries| entries.arrivals.len() >= expected.len() && entries.has_all(&expected);
             cloud.ledger().until(all).await;
         }
+    }
+
+    /// Reports that this cloud must have at the end, and when they were sent.
+    fn expected_at(&self, cloud: &dyn SimCloud) -> Vec<(u32, Instant)> {
+        let on_its_way = |sent: Instant| {
+            let killed = self.killed.filter(|_| !cloud.acknowledges());
+            killed.is_some_and(|killed| sent <= killed && killed.duration_since(sent) < ON_ITS_WAY)
+        };
+        let all = self
+            .mcu
+            .with_log(|log| log.acknowledged.iter().map(|report| (report.counter, report.sent)).collect::<Vec<_>>());
+        all.into_iter().filter(|(_, sent)| !on_its_way(*sent)).collect()
     }
 
     fn judge(
@@ -293,7 +308,7 @@ impl Stage {
         let mut clouds = BTreeMap::new();
         let mut done = 0;
         for (name, cloud) in &self.clouds {
-            let expected = log.acknowledged.iter().map(|report| (report.counter, report.sent));
+            let expected = self.expected_at(cloud.as_ref());
             let cloud = cloud.ledger().with(|entries| {
                 let verdict = entries.judge(expected);
                 problems.extend(entries.violations.iter().map(|text| format!("{name}: {text}")));
@@ -371,6 +386,8 @@ fn shortfalls(name: &str, cloud: &Cloud) -> Vec<String> {
 const TICK: Duration = Duration::from_millis(100);
 /// How often somebody presses a button.
 const COMMAND_EVERY: Duration = Duration::from_secs(1);
+/// How long a report may be on its way to a cloud that does not acknowledge it. Chosen by us: far more than loopback takes.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// The same noise in each run.
 const SEED: u64 = 2;
 /// A plugin that panics on request: here with every batch of reports, so after each restart again.

@@ -177,13 +177,13 @@ impl Run {
 
     fn check(&self, what: &str, memory: &Simulated, flash: &Simulated, promised: &[BTreeMap<i64, u32>; 2], said: i64) {
         let mut host = Host::with(self.host.spool.settings, product(), &CLOUDS, memory, flash);
-        for cloud in 0..2 {
+        for (cloud, promised) in promised.iter().enumerate() {
             let given = host.take(cloud);
             assert!(given.is_sorted_by_key(|(seq, _)| *seq), "{what}: out of order");
             for id in [COUNT, LEVEL, SMOKE, MODE] {
                 let values = values(&given, id);
                 assert!(values.is_sorted() && values.iter().all(|value| *value <= said), "{what}: {id} is {values:?}");
-                for (value, _) in promised[cloud].iter().filter(|(_, of)| **of == id) {
+                for (value, _) in promised.iter().filter(|(_, of)| **of == id) {
                     assert!(
                         values.contains(value),
                         "{what}: cloud {cloud} has lost {value} of {id}, it gets {values:?}"
