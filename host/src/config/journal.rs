@@ -96,3 +96,26 @@ const DAY_S: u64 = 86_400;
 /// How often what waits must fit on flash: what is no longer needed lies between until it is written again. Chosen by us:
 /// with less, a full journal would be written again and again.
 const ROOM: u64 = 3;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, Overrides};
+
+    /// What `max_bytes` and `flash_max_bytes` so are told, each with whether flash is used.
+    fn check(flash: bool, max_bytes: u64, flash_max_bytes: u64, says: Option<&str>) {
+        let set = [("flash", flash.to_string()), ("max_bytes", max_bytes.to_string())];
+        let set = set.into_iter().chain([("flash_max_bytes", flash_max_bytes.to_string())]);
+        let set = set.map(|(key, value)| (format!("journal.{key}"), value));
+        let directory = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs");
+        let (_, errors) = Config::read_host(&directory, Overrides::new([], set));
+        let text = errors.to_string();
+        assert!(says.map_or(text.is_empty(), |says| text.contains(says)), "{text:?} instead of {says:?}");
+    }
+
+    #[test]
+    fn flash_must_have_room_for_what_waits_and_what_lies_between() {
+        check(true, 100_000, 300_000, None);
+        check(true, 100_000, 299_999, Some("at least 3 times max_bytes, that is 300000"));
+        check(false, 100_000, 200_000, None);
+    }
+}
