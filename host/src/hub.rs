@@ -5,14 +5,17 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use polylink_plugin_api::{Command, CommandOutcome, InstanceId, Now};
+use polylink_plugin_api::{Command, CommandOutcome, InstanceId, Now, Timestamp};
 use tokio::sync::{Notify, broadcast, oneshot};
 use tracing::{debug, warn};
 
 use crate::bus::rate::Rate;
 use crate::bus::{Bus, CloudId, Effect, Handover, LinkCommand, WatchEvent};
+use crate::disk::Disk;
 use crate::mcu::{LinkOutput, LinkResult};
+use crate::spool::{FlashDone, FlashJob, Spool, SpoolUsage};
 
 /// Reads the clock.
 pub type NowSource = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -28,7 +31,7 @@ pub trait Waker: Send + Sync {
 
 /// See the module. Every method may be called from any thread.
 pub struct Hub {
-    bus: Mutex<Bus>,
+    shared: Mutex<Shared>,
     now: NowSource,
     link: LinkSender,
     wakers: Mutex<HashMap<InstanceId, Arc<dyn Waker>>>,
@@ -36,6 +39,16 @@ pub struct Hub {
     watchers: broadcast::Sender<Arc<WatchEvent>>,
     complaints: Mutex<Rate>,
     deadline: Notify,
+    spool_deadline: Notify,
+    /// Held while flash is written.
+    flash: tokio::sync::Mutex<()>,
+}
+
+/// What changes together.
+struct Shared {
+    bus: Bus,
+    /// Keeps the journal on disks; none: it is in RAM alone.
+    spool: Option<Spool>,
 }
 
 impl Hub {
@@ -43,7 +56,7 @@ impl Hub {
     #[must_use]
     pub fn new(bus: Bus, now: NowSource, link: LinkSender) -> Arc<Self> {
         Arc::new(Self {
-            bus: Mutex::new(bus),
+            shared: Mutex::new(Shared { bus, spool: None }),
             now,
             link,
             wakers: Mutex::default(),
@@ -51,7 +64,39 @@ impl Hub {
             watchers: broadcast::Sender::new(WATCH_BACKLOG),
             complaints: Mutex::new(Rate::new(COMPLAINTS_PER_SECOND, COMPLAINTS_BURST)),
             deadline: Notify::new(),
+            spool_deadline: Notify::new(),
+            flash: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// From now on the journal is kept on disks. To be called before the first report.
+    pub fn keep_in(&self, spool: Spool) {
+        let mut shared = self.lock();
+        shared.bus.record_changes();
+        shared.spool = Some(spool);
+    }
+
+    /// Declares the clouds of the product that the bus has, in this order, and gives back what an earlier process kept for
+    /// them.
+    pub fn restore(&self, clouds: &[String]) {
+        self.change(|bus, _| {
+            clouds.iter().for_each(|name| {
+                bus.declare(name);
+            })
+        });
+        let now = self.now().monotonic;
+        let mut shared = self.lock();
+        let Shared { bus, spool } = &mut *shared;
+        if let Some(spool) = spool {
+            spool.restore(bus, now);
+            self.spool_deadline.notify_one();
+        }
+    }
+
+    /// How the journal on disks stands; none: it is in RAM alone.
+    #[must_use]
+    pub fn spool_usage(&self) -> Option<SpoolUsage> {
+        self.lock().spool.as_ref().map(Spool::usage)
     }
 
     /// The current time, as the bus sees it.
@@ -62,17 +107,27 @@ impl Hub {
 
     /// Looks at the bus, briefly.
     pub fn look<R>(&self, look: impl FnOnce(&Bus) -> R) -> R {
-        look(&self.lock())
+        look(&self.lock().bus)
     }
 
     /// Changes the bus, and carries out what follows.
     pub fn change<R>(&self, change: impl FnOnce(&mut Bus, &mut Vec<Effect>) -> R) -> R {
         let mut effects = Vec::new();
         let (result, before, after) = {
-            let mut bus = self.lock();
+            let mut shared = self.lock();
+            let Shared { bus, spool } = &mut *shared;
             let before = bus.next_timeout();
-            let result = change(&mut bus, &mut effects);
-            self.send(&mut bus, &mut effects);
+            let result = change(bus, &mut effects);
+            self.send(bus, &mut effects);
+            // Before anything else is told of it, above all the MCU: what it is told to be taken must be kept.
+            if let Some(spool) = spool.as_mut().filter(|_| bus.has_changes()) {
+                let due = spool.next_timeout(bus);
+                spool.follow(bus, self.now().monotonic);
+                let due_now = spool.next_timeout(bus);
+                if due_now.is_some_and(|now| due.is_none_or(|due| now < due)) {
+                    self.spool_deadline.notify_one();
+                }
+            }
             (result, before, bus.next_timeout())
         };
         self.carry_out(effects);
@@ -145,7 +200,7 @@ impl Hub {
     #[must_use]
     pub fn take(&self, instance: InstanceId) -> Handover {
         let now = self.now();
-        self.lock().take(now, instance)
+        self.lock().bus.take(now, instance)
     }
 
     /// Ends commands that are past their deadline, for ever. One task of the I/O runtime.
@@ -154,7 +209,7 @@ impl Hub {
             match self.look(Bus::next_timeout) {
                 None => self.deadline.notified().await,
                 Some(due) => {
-                    let wait = std::time::Duration::from_millis(due.since(self.now().monotonic));
+                    let wait = Duration::from_millis(due.since(self.now().monotonic));
                     if tokio::time::timeout(wait, self.deadline.notified()).await.is_err() {
                         let now = self.now().monotonic;
                         self.change(|bus, effects| bus.timeout(now, effects));
@@ -162,6 +217,48 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Brings the journal to flash when it is due, for ever. One task of the I/O runtime.
+    pub async fn keep_spool(self: Arc<Self>, flash: Arc<dyn Disk>) {
+        loop {
+            let wait = {
+                let _writing = self.flash.lock().await;
+                let (job, due) = self.with_spool(|spool, bus, now| (spool.tick(bus, now), spool.next_timeout(bus)));
+                match job {
+                    Some(job) => {
+                        self.write_to_flash(job, &flash).await;
+                        continue;
+                    }
+                    None => due.map(|due| Duration::from_millis(due.since(self.now().monotonic))),
+                }
+            };
+            let wait = wait.unwrap_or(IDLE).max(SPOOL_PAUSE);
+            // Both ends of the wait mean the same.
+            let _ = tokio::time::timeout(wait, self.spool_deadline.notified()).await;
+        }
+    }
+
+    /// The host ends in order: what waits for clouds goes to flash, since the machine may end, too.
+    pub async fn finish_spool(&self, flash: &Arc<dyn Disk>) {
+        let _writing = self.flash.lock().await;
+        if let Some(job) = self.with_spool(|spool, bus, now| spool.finish(bus, now)) {
+            self.write_to_flash(job, flash).await;
+        }
+    }
+
+    async fn write_to_flash(&self, job: FlashJob, flash: &Arc<dyn Disk>) {
+        let flash = Arc::clone(flash);
+        let done = tokio::task::spawn_blocking(move || job.carry_out(&*flash)).await;
+        let done = done.unwrap_or_else(|error| FlashDone::failed(std::io::Error::other(error)));
+        self.with_spool(|spool, _, now| spool.done(done, now));
+    }
+
+    fn with_spool<R: Default>(&self, work: impl FnOnce(&mut Spool, &mut Bus, Timestamp) -> R) -> R {
+        let now = self.now().monotonic;
+        let mut shared = self.lock();
+        let Shared { bus, spool } = &mut *shared;
+        spool.as_mut().map(|spool| work(spool, bus, now)).unwrap_or_default()
     }
 
     /// Gives commands to the link while the bus is locked, so that they get there in the order that the bus decided;
@@ -218,11 +315,18 @@ impl Hub {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Bus> {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
         // The bus keeps its invariants at every point where it could panic, so a poisoned one is still sound.
-        self.bus.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Wait while the journal wants nothing; any long time does.
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Least time between two looks at the journal on disks: a journal that is always due must not take a processor.
+/// Chosen by us.
+const SPOOL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Events kept for a slow watcher. Not documented; chosen by us.
 const WATCH_BACKLOG: usize = 256;

@@ -18,4 +18,5 @@ pub mod plugins;
 pub mod product;
 pub mod program;
 pub mod services;
+pub mod spool;
 pub mod update;

@@ -7,6 +7,7 @@ mod broken_configs;
 mod clife;
 mod commands;
 mod gizwits;
+mod journal;
 mod joylink;
 mod json_lines;
 mod lierda;

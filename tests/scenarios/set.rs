@@ -71,12 +71,25 @@ impl Set {
         self.rig.within(LIMIT, "the MCU to come to rest", self.mcu.at_rest()).await
     }
 
+    /// The same with so many reports more than there are already.
+    pub async fn report_more(&self, n: usize) -> Result<(), RigError> {
+        let before = self.mcu.with_log(|log| log.acknowledged.len());
+        self.report(before + n).await
+    }
+
     /// Waits until every report that the module acknowledged is in a ledger.
     pub async fn all_arrived_at(&self, ledger: &Ledger) -> Result<(), RigError> {
         let acknowledged: HashSet<u32> =
             self.mcu.with_log(|log| log.acknowledged.iter().map(|report| report.counter).collect());
         let what = format!("{} reports to arrive", acknowledged.len());
-        self.heard(ledger, &what, |entries| entries.has_all(&acknowledged)).await
+        let arrived = self.heard(ledger, &what, |entries| entries.has_all(&acknowledged)).await;
+        arrived.map_err(|error| {
+            let seen: HashSet<u32> =
+                ledger.with(|entries| entries.arrivals.iter().map(|arrival| arrival.counter).collect());
+            let mut missing: Vec<&u32> = acknowledged.difference(&seen).collect();
+            missing.sort_unstable();
+            RigError::new(format!("missing {missing:?}: {error}"))
+        })
     }
 
     /// The arrivals of a ledger held against every report that the module acknowledged.

@@ -14,8 +14,8 @@ use tokio::sync::broadcast;
 
 pub use protocol::{Answer, Request};
 pub use report::{
-    CloudStatus, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, ModuleReport,
-    NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent,
+    CloudStatus, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalReport, JournalStatus, McuStatus,
+    ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent,
 };
 pub use value::parse_value;
 

@@ -19,6 +19,36 @@ pub struct StatusReport {
     pub datapoints: Vec<DatapointReport>,
     /// Counters of the bus and the services.
     pub counters: BTreeMap<String, u64>,
+    /// How reports that wait are kept.
+    pub journal: JournalReport,
+}
+
+/// How reports that wait are kept. Bytes and times count from the start of the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JournalReport {
+    /// Where new reports go: `memory`, `flash`, or `none` while no disk takes them; empty: nothing is told of it.
+    pub tier: String,
+    /// Bytes of the journal in memory (tmpfs).
+    pub memory_bytes: u64,
+    /// Bytes of the journal on flash.
+    pub flash_bytes: u64,
+    /// Bytes of reports, each once.
+    pub report_bytes: u64,
+    /// Bytes written to memory.
+    pub memory_written: u64,
+    /// Bytes written to flash.
+    pub flash_written: u64,
+    /// How often flash was made to write.
+    pub flash_syncs: u64,
+    /// Times that a disk failed.
+    pub errors: u64,
+    /// Reports that were taken up from the host's last run.
+    pub restored: u64,
+    /// Reports of the last run that nobody is there for any more.
+    pub dropped: u64,
+    /// Pieces of the last run's journal that could not be read.
+    pub broken: u64,
 }
 
 /// The host itself.

@@ -13,13 +13,15 @@ use super::product::Clouds;
 use super::subdevices::SubdeviceSide;
 use super::watch;
 use crate::admin::{
-    CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalStatus, McuStatus, ModuleReport,
-    NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent, parse_value,
+    CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalReport, JournalStatus,
+    McuStatus, ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent,
+    parse_value,
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
 use crate::mcu::subdevices::radio_name;
 use crate::plugins::{InstanceStatus, Phase};
+use crate::spool::SpoolUsage;
 
 /// See the module.
 pub struct HostControl {
@@ -161,6 +163,7 @@ impl Control for HostControl {
                 ("journal_reports".to_owned(), reports as u64),
                 ("journal_bytes".to_owned(), bytes as u64),
             ]),
+            journal: self.hub.spool_usage().map(journal).unwrap_or_default(),
         }
     }
 
@@ -235,6 +238,22 @@ impl Control for HostControl {
                 ..PluginReport::default()
             })
             .collect()
+    }
+}
+
+fn journal(usage: SpoolUsage) -> JournalReport {
+    JournalReport {
+        tier: usage.tier.to_owned(),
+        memory_bytes: usage.memory_bytes,
+        flash_bytes: usage.flash_bytes,
+        report_bytes: usage.report_bytes,
+        memory_written: usage.memory_written,
+        flash_written: usage.flash_written,
+        flash_syncs: usage.flash_syncs,
+        errors: usage.errors,
+        restored: usage.restored,
+        dropped: usage.dropped,
+        broken: usage.broken,
     }
 }
 

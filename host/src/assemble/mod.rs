@@ -27,6 +27,7 @@ pub use files::RealPluginFiles;
 use crate::admin::server::ControlSocket;
 use crate::bus::{ArbiterSettings, Bus, JournalLimits, LinkCommand, Policy};
 use crate::config::{CommandPolicy, HostConfig, LinkKind, Zone};
+use crate::disk::{Directory, Disk};
 use crate::hub::Hub;
 use crate::mcu::gizwits_uart::GizwitsUart;
 use crate::mcu::jsonl::JsonLines;
@@ -35,6 +36,7 @@ use crate::mcu::{Identity, Link, LinkOutput, UserEvent};
 use crate::notify::Notifier;
 use crate::services::clock::{self, Clock};
 use crate::services::{LOOK_UPS_MAX, OwnedEvent, ServiceOptions, Services};
+use crate::spool::Spool;
 use control::HostControl;
 use module::ModuleSide;
 use product::Clouds;
@@ -101,6 +103,7 @@ async fn host(config: HostConfig) -> ExitCode {
     let (to_port, mailbox) = mpsc::channel(PORT_MAILBOX);
     let hub = make_hub(&config, &clock, to_port.clone());
     tokio::spawn(Arc::clone(&hub).keep_deadlines());
+    let flash = keep_journal(&config, &hub).await;
     let module = Arc::new(ModuleSide::new(&config, clock.clone()));
     tokio::spawn(network::serve(Arc::clone(&module)));
     let (to_host, mut news) = mpsc::channel(NEWS_MAX);
@@ -183,6 +186,7 @@ async fn host(config: HostConfig) -> ExitCode {
     notifier.stopping();
     tracing::info!("polylink stops");
     clouds.stop().await;
+    hub.finish_spool(&flash).await;
     exit
 }
 
@@ -201,6 +205,30 @@ fn make_hub(config: &HostConfig, clock: &Clock, to_port: mpsc::Sender<PortMessag
         to_port.try_send(PortMessage::Command { ticket, device, body, idempotent, deadline }).is_ok()
     };
     Hub::new(Bus::new(limits, ArbiterSettings { policy, deadline_ms }), Arc::new(move || clock.now()), Box::new(send))
+}
+
+/// Reads what an earlier process left of the journal, and keeps it from now on: in memory beside the control socket, and on
+/// flash, which is returned.
+async fn keep_journal(config: &HostConfig, hub: &Arc<Hub>) -> Arc<dyn Disk> {
+    let run_dir = config.control.socket.parent().unwrap_or(&config.host.state_dir);
+    let memory: Arc<dyn Disk> = Arc::new(Directory::new(run_dir.join(JOURNAL_RUN_DIR)));
+    let flash: Arc<dyn Disk> = Arc::new(Directory::new(config.host.state_dir.join(JOURNAL_DIR)));
+    if memory.space().is_ok_and(|space| !space.in_memory) {
+        let directory = memory.shown("");
+        tracing::info!(directory, "the journal's part in memory is on a disk, which every report wears");
+    }
+    let (settings, now) = (config.journal.spool_settings(), hub.now().monotonic);
+    let disk = Arc::clone(&flash);
+    // The line to the MCU is not open yet, but a slow flash must not keep the control socket waiting.
+    let opened = tokio::task::spawn_blocking(move || Spool::open(settings, memory, &*disk, now)).await;
+    match opened {
+        Ok(spool) => {
+            hub.keep_in(spool);
+            tokio::spawn(Arc::clone(hub).keep_spool(Arc::clone(&flash)));
+        }
+        Err(error) => tracing::error!(%error, "the host failed at reading the journal; it is kept in RAM alone"),
+    }
+    flash
 }
 
 fn link(config: &HostConfig) -> Box<dyn Link> {
@@ -293,9 +321,15 @@ const NEWS_MAX: usize = 64;
 /// How often the MCU is told how the network stands, at least. Chosen by us: the serial protocol repeats by itself.
 const STATE_EVERY: Duration = Duration::from_secs(30);
 
-/// Threads that may block: name look-ups, and for each of five clouds a store on a slow disk; one is left for the start
-/// and the stop of plugins, which the host waits for. Chosen by us: none of them lives while it has nothing to do.
-const BLOCKING_THREADS_MAX: usize = LOOK_UPS_MAX + 6;
+/// Threads that may block: name look-ups, for each of five clouds a store on a slow disk, and the journal; one is left for the
+/// start and the stop of plugins, which the host waits for. Chosen by us: none of them lives while it has nothing to do.
+const BLOCKING_THREADS_MAX: usize = LOOK_UPS_MAX + 7;
+
+/// Where the journal is, in the directory of the control socket. Another name than on flash, in case someone puts both into
+/// one place.
+const JOURNAL_RUN_DIR: &str = "journal-run";
+/// Where the journal is, in `host.state_dir`.
+const JOURNAL_DIR: &str = "journal";
 
 /// Exit status that asks the service manager for a new start (`EX_TEMPFAIL` of sysexits.h).
 const RESTART_STATUS: u8 = 75;

@@ -255,8 +255,10 @@ impl Clouds {
     /// What it asks of the disk is small: [`Clouds::prepare`] has the libraries in memory.
     fn run(&self, key: &str, Prepared { loaded, setups, refused }: Prepared) {
         self.hub.change(|bus, _| bus.set_product(Arc::clone(&loaded.product)));
-        let names = setups.iter().map(|setup| setup.name.clone()).collect();
-        self.keep_reports_for(names);
+        let names: Vec<String> = setups.iter().map(|setup| setup.name.clone()).collect();
+        self.keep_reports_for(names.clone());
+        // Before the first report of this product: what an earlier process kept comes first.
+        self.hub.restore(&names);
         let layout = loaded.layout.map(Arc::new);
         let told = self.to_port.try_send(PortMessage::Product { product: loaded.product, layout });
         if told.is_err() {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use polylink_plugin_api::DatapointId;
 
-use super::journal::{Entry, Handed, UNSETTLED_MAX, Weight};
+use super::journal::{Entry, Handed, Loss, UNSETTLED_MAX, Weight};
 
 /// What one cloud has lost, because it was too slow or away for too long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,21 +164,53 @@ impl Cursor {
         if count_reports { self.waiting.len() + self.unsettled.len() } else { self.bytes }
     }
 
-    /// Gives up the oldest waiting report of the least weight; if none waits, the oldest that was handed over. What is
-    /// handed over comes last, so that the plugin, which still has it, is not given more in its place.
-    pub fn lose_one(&mut self, entries: &BTreeMap<u64, Entry>) -> Option<u64> {
+    /// The oldest waiting report of the least weight; if none waits, the oldest that was handed over. What is handed over
+    /// comes last, so that the plugin, which still has it, is not given more in its place.
+    pub fn next_to_lose(&self) -> Option<u64> {
         let waits = self.by_weight.iter().find_map(|of_weight| of_weight.first().copied());
-        let seq = waits.or_else(|| self.unsettled.first_key_value().map(|(&seq, _)| seq))?;
-        let entry = entries.get(&seq).expect("the journal keeps what a cursor holds");
-        if self.waiting.remove(&seq).is_some() {
+        waits.or_else(|| self.unsettled.first_key_value().map(|(&seq, _)| seq))
+    }
+
+    /// Gives this report up, and counts that; none if it is not held.
+    pub fn lose(&mut self, seq: u64, entries: &BTreeMap<u64, Entry>) -> Option<Loss> {
+        let entry = entries.get(&seq)?;
+        let loss = if self.waiting.remove(&seq).is_some() {
             self.no_longer_waits(seq, entry);
             *self.counter(entry.record.weight) += 1;
+            match entry.record.weight {
+                Weight::Latest => Loss::Value,
+                Weight::History => Loss::History,
+                Weight::Alarm => Loss::Alarm,
+            }
         } else {
-            self.unsettled.remove(&seq);
+            self.unsettled.remove(&seq)?;
             self.losses.unconfirmed += 1;
-        }
+            Loss::Unconfirmed
+        };
         self.bytes -= entry.bytes;
-        Some(seq)
+        Some(loss)
+    }
+
+    /// Takes back what an earlier process did not get settled; what a newer report has said of a property is left out.
+    /// False: nothing is left of the report.
+    pub fn restore(&mut self, seq: u64, entry: &Entry, newest: &HashMap<(u32, DatapointId), u64>) -> bool {
+        let key = |id: DatapointId| (entry.record.device, id);
+        let is_old = |id: &&DatapointId| newest.get(&key(**id)).is_some_and(|&newest| newest > seq);
+        let (left_out, kept): (Vec<_>, Vec<_>) = entry.record.latest.iter().partition(is_old);
+        self.losses.replaced += left_out.len() as u64;
+        if !left_out.is_empty() && left_out.len() >= entry.n_properties() {
+            return false;
+        }
+        self.newest.extend(kept.into_iter().map(|&id| (key(id), seq)));
+        self.waiting.insert(seq, left_out.into_iter().copied().collect());
+        self.by_weight[entry.record.weight as usize].insert(seq);
+        self.bytes += entry.bytes;
+        true
+    }
+
+    /// Every report that is held, in no order.
+    pub fn held(&self) -> impl Iterator<Item = u64> {
+        self.waiting.keys().chain(self.unsettled.keys()).copied()
     }
 
     /// The oldest report that is not settled.

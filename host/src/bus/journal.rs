@@ -3,10 +3,13 @@
 //! Invariants: an entry lives exactly as long as some cursor holds it; entries and bytes never exceed the limits; what
 //! is lost is counted with the cloud that lost it. What a value means, and who is connected, is the bus's business.
 
-use std::collections::BTreeMap;
+mod changes;
+
+use std::collections::{BTreeMap, HashMap};
 
 use polylink_plugin_api::{Cause, DatapointId, Origin, Property, Report, ReportBody, Value, WallTime};
 
+pub use self::changes::{Change, Loss, Restored, RestoredCloud};
 use super::cursor::Cursor;
 pub use super::cursor::Losses;
 
@@ -43,6 +46,8 @@ pub enum Weight {
 pub struct Record {
     /// When it was said.
     pub at: WallTime,
+    /// When it was said, in milliseconds of the monotonic clock; before its beginning for what an earlier process took.
+    pub said_ms: i64,
     /// 0: the device itself.
     pub device: u32,
     /// Why it was said.
@@ -65,6 +70,10 @@ pub struct Journal {
     bytes: usize,
     last_seq: u64,
     cursors: Vec<Cursor>,
+    /// The last report with each `latest` datapoint. Only kept for who records changes.
+    newest: HashMap<(u32, DatapointId), u64>,
+    /// What has changed since it was last asked for; none: nobody asks.
+    changes: Option<Vec<Change>>,
 }
 
 /// A report that some cursor holds.
@@ -88,28 +97,39 @@ impl Journal {
     /// An empty journal.
     #[must_use]
     pub fn new(limits: JournalLimits) -> Self {
-        Self { limits, entries: BTreeMap::new(), bytes: 0, last_seq: 0, cursors: Vec::new() }
+        Self {
+            limits,
+            entries: BTreeMap::new(),
+            bytes: 0,
+            last_seq: 0,
+            cursors: Vec::new(),
+            newest: HashMap::new(),
+            changes: None,
+        }
     }
 
     /// Adds a cloud, which gets every report from now on.
     pub fn add_cursor(&mut self) -> CloudId {
         self.cursors.push(Cursor::default());
+        note(&mut self.changes, Change::Clouds);
         CloudId(self.cursors.len() - 1)
     }
 
     /// Keeps nothing for this cloud any more, until [`Journal::admit`].
     pub fn retire(&mut self, cloud: CloudId) {
-        if let Some(cursor) = self.cursors.get_mut(cloud.0) {
+        if let Some(cursor) = self.cursors.get_mut(cloud.0).filter(|cursor| !cursor.is_retired()) {
             for seq in cursor.retire() {
-                release(&mut self.entries, &mut self.bytes, seq);
+                release(&mut self.entries, &mut self.bytes, &mut self.changes, seq);
             }
+            note(&mut self.changes, Change::Clouds);
         }
     }
 
     /// Keeps reports for a retired cloud again.
     pub fn admit(&mut self, cloud: CloudId) {
-        if let Some(cursor) = self.cursors.get_mut(cloud.0) {
+        if let Some(cursor) = self.cursors.get_mut(cloud.0).filter(|cursor| cursor.is_retired()) {
             cursor.admit();
+            note(&mut self.changes, Change::Clouds);
         }
     }
 
@@ -120,6 +140,8 @@ impl Journal {
         }
         self.entries.clear();
         self.bytes = 0;
+        self.newest.clear();
+        note(&mut self.changes, Change::Cleared);
     }
 
     /// Takes a report for all clouds that are not retired.
@@ -127,6 +149,7 @@ impl Journal {
         let bytes = report_bytes(&record.body);
         if bytes > self.limits.max_bytes / LARGEST_SHARE {
             self.cursors.iter_mut().for_each(|cursor| cursor.miss(record.weight));
+            note(&mut self.changes, Change::Missed);
             return;
         }
         self.last_seq += 1;
@@ -135,13 +158,17 @@ impl Journal {
         let mut holders = 0;
         for cursor in &mut self.cursors {
             for gone in cursor.push(seq, &entry, &self.entries) {
-                release(&mut self.entries, &mut self.bytes, gone);
+                release(&mut self.entries, &mut self.bytes, &mut self.changes, gone);
             }
             holders += usize::from(!cursor.is_retired());
         }
         if holders > 0 {
             self.bytes += bytes;
+            if self.changes.is_some() {
+                self.newest.extend(entry.record.latest.iter().map(|&id| ((entry.record.device, id), seq)));
+            }
             self.entries.insert(seq, Entry { holders, ..entry });
+            note(&mut self.changes, Change::Pushed(seq));
             self.make_room();
         }
     }
@@ -169,7 +196,8 @@ impl Journal {
         let Some(cursor) = self.cursors.get_mut(cloud.0) else { return };
         for &seq in seqs {
             if cursor.settle(seq, &self.entries) {
-                release(&mut self.entries, &mut self.bytes, seq);
+                note(&mut self.changes, Change::Settled(cloud, seq));
+                release(&mut self.entries, &mut self.bytes, &mut self.changes, seq);
             }
         }
     }
@@ -179,7 +207,7 @@ impl Journal {
     pub fn rewind(&mut self, cloud: CloudId) {
         let Some(cursor) = self.cursors.get_mut(cloud.0) else { return };
         for seq in cursor.rewind(&self.entries) {
-            release(&mut self.entries, &mut self.bytes, seq);
+            release(&mut self.entries, &mut self.bytes, &mut self.changes, seq);
         }
     }
 
@@ -214,15 +242,24 @@ impl Journal {
         (self.entries.len(), self.bytes)
     }
 
+    /// Takes a report away from a cloud, and counts that.
+    fn lose(&mut self, cloud: CloudId, seq: u64) {
+        if let Some(loss) = self.cursors[cloud.0].lose(seq, &self.entries) {
+            note(&mut self.changes, Change::Lost(cloud, seq, loss));
+            release(&mut self.entries, &mut self.bytes, &mut self.changes, seq);
+        }
+    }
+
     fn make_room(&mut self) {
         loop {
             let too_many = self.entries.len() > self.limits.max_reports;
             if !too_many && self.bytes <= self.limits.max_bytes {
                 return;
             }
-            let heaviest = self.cursors.iter_mut().max_by_key(|cursor| cursor.holds(too_many));
-            let Some(seq) = heaviest.and_then(|cursor| cursor.lose_one(&self.entries)) else { return };
-            release(&mut self.entries, &mut self.bytes, seq);
+            let holds = |at: &usize| self.cursors[*at].holds(too_many);
+            let Some(heaviest) = (0..self.cursors.len()).max_by_key(holds) else { return };
+            let Some(seq) = self.cursors[heaviest].next_to_lose() else { return };
+            self.lose(CloudId(heaviest), seq);
         }
     }
 }
@@ -248,13 +285,20 @@ fn value_bytes(value: &Value) -> usize {
     }
 }
 
-fn release(entries: &mut BTreeMap<u64, Entry>, bytes: &mut usize, seq: u64) {
+fn release(entries: &mut BTreeMap<u64, Entry>, bytes: &mut usize, changes: &mut Option<Vec<Change>>, seq: u64) {
     if let Some(entry) = entries.get_mut(&seq) {
         entry.holders -= 1;
         if entry.holders == 0 {
             *bytes -= entry.bytes;
             entries.remove(&seq);
+            note(changes, Change::Gone(seq));
         }
+    }
+}
+
+fn note(changes: &mut Option<Vec<Change>>, change: Change) {
+    if let Some(changes) = changes {
+        changes.push(change);
     }
 }
 

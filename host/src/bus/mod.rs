@@ -20,6 +20,7 @@ pub mod arbiter;
 mod check;
 mod cursor;
 mod dedupe;
+mod durable;
 pub mod effect;
 pub mod journal;
 mod policy;
@@ -494,7 +495,8 @@ impl Bus {
             Asker::Local => None,
         });
         let (weight, latest) = self.weigh(&body);
-        self.journal.push(Record { at: now.wall, device, cause, origin, body, weight, latest });
+        let said_ms = i64::try_from(now.monotonic.0).unwrap_or(i64::MAX);
+        self.journal.push(Record { at: now.wall, said_ms, device, cause, origin, body, weight, latest });
         for cloud in (0..self.clouds.len()).map(CloudId) {
             if self.has_more(cloud) {
                 self.wake(cloud, effects);

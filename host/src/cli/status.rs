@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::table::{Table, duration, printable};
-use crate::admin::{CloudStatus, DatapointReport, ModuleReport, StatusReport, SubdeviceReport};
+use crate::admin::{CloudStatus, DatapointReport, JournalReport, ModuleReport, StatusReport, SubdeviceReport};
 
 /// Writes it for people.
 ///
@@ -22,6 +22,7 @@ pub fn write(status: &StatusReport, out: &mut dyn Write) -> io::Result<()> {
     write_pairs("          ", &mcu.identity, out)?;
     write_counters("          ", &mcu.counters, out)?;
     write_module(&host.module, out)?;
+    write_journal(&status.journal, out)?;
     write_counters("counters  ", &status.counters, out)?;
     if !status.clouds.is_empty() {
         writeln!(out)?;
@@ -149,6 +150,31 @@ fn write_module(module: &ModuleReport, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Nothing for a host that tells nothing of it.
+fn write_journal(journal: &JournalReport, out: &mut dyn Write) -> io::Result<()> {
+    if journal.tier.is_empty() {
+        return Ok(());
+    }
+    let tier = match journal.tier.as_str() {
+        "none" => "in RAM alone, no disk takes it",
+        tier => tier,
+    };
+    let JournalReport { memory_bytes, flash_bytes, report_bytes, memory_written, flash_written, flash_syncs, .. } =
+        journal;
+    writeln!(out, "journal   {}, {memory_bytes} bytes in memory, {flash_bytes} on flash", printable(tier))?;
+    let numbers = [
+        ("report_bytes", *report_bytes),
+        ("memory_written", *memory_written),
+        ("flash_written", *flash_written),
+        ("flash_syncs", *flash_syncs),
+        ("errors", journal.errors),
+        ("restored", journal.restored),
+        ("dropped", journal.dropped),
+        ("broken", journal.broken),
+    ];
+    write_counters("          ", &numbers.map(|(name, number)| (name.to_owned(), number)).into(), out)
+}
+
 fn write_pairs(lead: &str, pairs: &BTreeMap<String, String>, out: &mut dyn Write) -> io::Result<()> {
     let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name} {value}")).collect();
     if pairs.is_empty() { Ok(()) } else { writeln!(out, "{lead}{}", printable(&pairs.join(", "))) }
@@ -225,6 +251,13 @@ mod tests {
                 kind: "bool".into(),
                 ..DatapointReport::default()
             }],
+            journal: JournalReport {
+                tier: "flash".into(),
+                memory_bytes: 300,
+                flash_bytes: 70_000,
+                flash_written: 90_000,
+                ..JournalReport::default()
+            },
             ..StatusReport::default()
         };
         let mut page = Vec::new();
@@ -235,6 +268,8 @@ mcu       online, jsonl on /dev/ttyS1
           checksum 3
 module    work, bindable for 58 s
           `deli` names the cloud `jd` id=1
+journal   flash, 300 bytes in memory, 70000 on flash
+          flash_written 90000
 
 CLOUD  PLUGIN      SESSION  LIFE                PENDING  SETTLED  LOST  FAULTS
 deli   deli 0.1.0  offline  faulted, again in 2 s  2        40       0     1

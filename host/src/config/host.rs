@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::error::Errors;
+use super::journal::JournalSection;
 use super::network::NetworkSection;
 use super::overrides::Overrides;
 use super::read::{
@@ -122,18 +123,6 @@ pub struct PluginsSection {
     #[serde(rename = "stop_grace_ms", serialize_with = "as_millis")]
     #[cfg_attr(test, schemars(with = "u64", range(min = 0, max = 60_000)))]
     pub stop_grace: Duration,
-}
-
-/// `[journal]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
-pub struct JournalSection {
-    /// Reports kept for clouds that are behind; beyond it the oldest are lost, and counted.
-    #[cfg_attr(test, schemars(range(min = 16, max = 1_000_000)))]
-    pub max_reports: usize,
-    /// Bytes kept for clouds that are behind.
-    #[cfg_attr(test, schemars(range(min = 65_536, max = 1_073_741_824)))]
-    pub max_bytes: usize,
 }
 
 /// `[commands]`
@@ -314,7 +303,7 @@ impl Default for HostConfig {
                 faults_window: Duration::from_secs(600),
                 stop_grace: ms(1000),
             },
-            journal: JournalSection { max_reports: 20_000, max_bytes: 4 * 1024 * 1024 },
+            journal: JournalSection::default(),
             commands: CommandsSection { deadline: ms(5000), policy: CommandPolicy::LastWriter },
             store: StoreSection { max_bytes: 256 * 1024 },
             script: ScriptSection::default(),
@@ -366,10 +355,8 @@ impl HostConfig {
         if let Some(section) = root.section("plugins") {
             config.plugins.read(section);
         }
-        if let Some(mut section) = root.section("journal") {
-            section.read("max_reports", &mut config.journal.max_reports, size("reports", 16..=1_000_000));
-            section.read("max_bytes", &mut config.journal.max_bytes, size("bytes", 65_536..=1_073_741_824));
-            section.finish();
+        if let Some(section) = root.section("journal") {
+            config.journal.read(section);
         }
         if let Some(mut section) = root.section("commands") {
             section.read("deadline_ms", &mut config.commands.deadline, millis(100..=600_000));

@@ -15,6 +15,7 @@ pub mod document;
 pub mod error;
 pub mod gizwits;
 pub mod host;
+pub mod journal;
 pub mod network;
 pub mod overrides;
 pub mod product;

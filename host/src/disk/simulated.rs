@@ -95,9 +95,11 @@ pub enum Fate {
     Headless,
     /// The length is right, each byte is wrong.
     Garbled,
+    /// All are there but the second half of the very last write, as when the process is killed in it.
+    Begun,
 }
 
-/// Every [`Fate`].
+/// Every [`Fate`] of a power cut.
 pub const FATES: [Fate; 7] =
     [Fate::Lost, Fate::Kept, Fate::Half, Fate::Zeroed, Fate::HalfZeroed, Fate::Headless, Fate::Garbled];
 
@@ -193,8 +195,8 @@ impl Simulated {
     /// Every state that killing the process can leave: all that was done, of the last write perhaps a part.
     pub fn kills(&self) -> Vec<Cut> {
         let n = self.n_operations();
-        let whole = |operations| Cut { operations, names: usize::MAX, newest: Fate::Kept, others: Fate::Kept };
-        (0..=n).map(whole).collect()
+        let cut = |operations, newest| Cut { operations, names: usize::MAX, newest, others: Fate::Kept };
+        (0..=n).flat_map(|operations| [cut(operations, Fate::Kept), cut(operations, Fate::Begun)]).collect()
     }
 
     /// The disk as this moment leaves it.
@@ -205,8 +207,13 @@ impl Simulated {
         let mut lasting = state.before.clone();
         let mut now = state.before.clone();
         let mut pending = Vec::new();
-        for operation in done {
-            now.apply(operation);
+        for (at, operation) in done.iter().enumerate() {
+            match operation {
+                Operation::Write { file, bytes } if cut.newest == Fate::Begun && at + 1 == done.len() => {
+                    now.apply(&Operation::Write { file: *file, bytes: bytes[..bytes.len() / 2].to_vec() });
+                }
+                operation => now.apply(operation),
+            }
             lasting.files.resize(now.files.len(), Vec::new());
             match operation {
                 Operation::SyncData { file } => lasting.files[*file] = now.files[*file].clone(),
@@ -302,7 +309,7 @@ impl Fate {
         let zeros = |n: usize| vec![0; n];
         match self {
             Self::Lost => synced.to_vec(),
-            Self::Kept => written.to_vec(),
+            Self::Kept | Self::Begun => written.to_vec(),
             Self::Half => with(new[..half].to_vec()),
             Self::Zeroed => with(zeros(new.len())),
             Self::HalfZeroed => with([&new[..half], &zeros(new.len() - half)].concat()),

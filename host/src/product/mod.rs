@@ -2,6 +2,7 @@
 //!
 //! Pure: no I/O, no clock.
 
+mod digest;
 pub mod gizwits_import;
 
 use polylink_plugin_api::Value;

@@ -183,6 +183,11 @@ pub fn lan_addresses(status: &Json) -> Option<(SocketAddr, SocketAddr)> {
 }
 
 impl SimCloud for Gizwits {
+    fn acknowledges(&self) -> bool {
+        // Everything is QoS 0 here.
+        false
+    }
+
     fn product_section(&self) -> String {
         format!(
             "[cloud.{NAME}]\nplugin = \"gizwits\"\nplain_text = true\n\n[cloud.{NAME}.settings]\n\

@@ -31,6 +31,12 @@ pub trait SimCloud {
     /// Opens the same port again.
     fn come_back(&self) -> io::Result<()>;
 
+    /// Whether it acknowledges reports. One that does not loses what is on its way when the host is killed, and nobody can
+    /// know.
+    fn acknowledges(&self) -> bool {
+        true
+    }
+
     /// Whether there is anything that [`SimCloud::go_away`] takes away.
     fn has_servers(&self) -> bool {
         true

@@ -36,6 +36,8 @@ pub enum Fault {
     McuNoise,
     /// One more plugin panics every second.
     PluginPanic,
+    /// The host is killed half-way, and started again.
+    KillHost,
 }
 
 /// What the command line asks for.
@@ -82,6 +84,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, String>
     }
     if options.lan_app && options.clouds.iter().all(|cloud| cloud.name != "gizwits") {
         return Err("--lan-app: the module listens on the LAN only with gizwits among --clouds".to_owned());
+    }
+    if options.lan_app && options.fault == Some(Fault::KillHost) {
+        return Err("--lan-app: the app does not log in again after --fault kill-host".to_owned());
     }
     Ok(Parsed::Run(options))
 }
@@ -146,8 +151,12 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-const FAULTS: [(&str, Fault); 3] =
-    [("cloud-away", Fault::CloudAway), ("mcu-noise", Fault::McuNoise), ("plugin-panic", Fault::PluginPanic)];
+const FAULTS: [(&str, Fault); 4] = [
+    ("cloud-away", Fault::CloudAway),
+    ("mcu-noise", Fault::McuNoise),
+    ("plugin-panic", Fault::PluginPanic),
+    ("kill-host", Fault::KillHost),
+];
 const FLAGS: &str = "--seconds, --rate, --clouds, --lan-app, --fault, --plugins, --json, --help";
 /// A week. Chosen by us.
 const MAX_SECONDS: u64 = 604_800;
@@ -190,7 +199,8 @@ mod tests {
         check("--second 5", Err("--seconds"));
         check("--seconds 0", Err("1 to 604800"));
         check("--rate many", Err("1 to 2000"));
-        check("--fault fire", Err("cloud-away, mcu-noise, plugin-panic"));
+        check("--fault fire", Err("cloud-away, mcu-noise, plugin-panic, kill-host"));
+        check("--lan-app --fault kill-host", Err("does not log in again"));
         check("--clouds nowhere", Err("there is no cloud \"nowhere\""));
         check("--clouds deli --lan-app", Err("gizwits among --clouds"));
         check("--seconds", Err("missing argument"));

@@ -46,6 +46,8 @@ struct Stage {
     rig: Rig,
     mcu: McuSim,
     clouds: Vec<(&'static str, Box<dyn SimCloud>)>,
+    /// When the host was killed.
+    killed: Option<Instant>,
 }
 
 /// Moments of the run that the judgement needs.
@@ -79,7 +81,7 @@ impl Stage {
         let port = mcu.path().display().to_string();
         let plugins = packages.iter().map(|&package| package.to_owned()).collect();
         let rig = Rig::new(binaries, &product::files(&port, &sections, plugins))?;
-        Ok(Self { rig, mcu, clouds })
+        Ok(Self { rig, mcu, clouds, killed: None })
     }
 
     async fn play(mut self, options: &Options, binaries: &Binaries, mut view: View) -> Result<Summary, RigError> {
@@ -132,6 +134,9 @@ impl Stage {
                 let stayed =
                     |cloud: &dyn SimCloud| cloud.has_servers() && cloud.ledger().with(|entries| entries.sessions < 2);
                 self.clouds.iter().any(|(_, cloud)| stayed(cloud.as_ref())).then_some("a cloud never was away")
+            }
+            Some(Fault::KillHost) => {
+                self.sessions().iter().any(|sessions| *sessions < 2).then_some("a cloud never missed the host")
             }
             Some(Fault::PluginPanic) => {
                 let status = self.rig.status().await?;
@@ -197,9 +202,12 @@ impl Stage {
     }
 
     /// Lets time pass: commands every second, the view ten times a second, and the fault where it belongs.
-    async fn flow(&self, options: &Options, view: &mut View, sent: &mut Vec<Sent>) -> Result<(), RigError> {
+    async fn flow(&mut self, options: &Options, view: &mut View, sent: &mut Vec<Sent>) -> Result<(), RigError> {
         let started = Instant::now();
         let away = (options.fault == Some(Fault::CloudAway)).then(|| (options.length / 3, options.length * 2 / 3));
+        let mut killing = (options.fault == Some(Fault::KillHost)).then_some(options.length / 2);
+        // Sessions that each cloud had seen when the host was killed.
+        let mut sessions: Vec<u64> = Vec::new();
         let schema = product::schema();
         let mut ticks = tokio::time::interval(TICK);
         let mut next_command = COMMAND_EVERY / 2;
@@ -221,8 +229,19 @@ impl Stage {
                     self.come_back()?;
                 }
             }
-            // Nobody presses a button that would have to work while its cloud goes away.
-            let quiet = away.is_some_and(|(from, until)| now + COMMAND_EVERY >= from && now < until);
+            if killing.is_some_and(|at| now >= at) {
+                killing = None;
+                view.step("polylink is killed without warning, and started again");
+                sessions = self.sessions();
+                self.killed = Some(Instant::now());
+                self.rig.kill().await?;
+                self.rig.start()?;
+            }
+            // Nobody presses a button that would have to work while its cloud, or the host, goes away.
+            let waits = sessions.iter().zip(self.sessions()).any(|(before, now)| now <= *before);
+            let quiet = away.is_some_and(|(from, until)| now + COMMAND_EVERY >= from && now < until)
+                || killing.is_some_and(|at| now + COMMAND_EVERY >= at)
+                || waits;
             if now >= next_command && !quiet {
                 next_command = now + COMMAND_EVERY;
                 // The clouds take turns, so that no command overtakes another one's.
@@ -239,6 +258,11 @@ impl Stage {
         }
     }
 
+    /// How often each cloud has seen the device come.
+    fn sessions(&self) -> Vec<u64> {
+        self.clouds.iter().map(|(_, cloud)| cloud.ledger().with(|entries| entries.sessions)).collect()
+    }
+
     fn come_back(&self) -> Result<(), RigError> {
         self.clouds.iter().try_for_each(|(name, cloud)| {
             cloud.come_back().map_err(|error| RigError::new(format!("{name} cannot come back: {error}")))
@@ -251,13 +275,25 @@ impl Stage {
             cloud.ledger().until(|entries| entries.commands.values().all(|command| command.answer.is_some())).await;
         }
         self.mcu.at_rest().await;
-        let expected: HashSet<u32> =
-            self.mcu.with_log(|log| log.acknowledged.iter().map(|report| report.counter).collect());
         for (_, cloud) in &self.clouds {
+            let expected: HashSet<u32> =
+                self.expected_at(cloud.as_ref()).into_iter().map(|(counter, _)| counter).collect();
             // Counted first: comparing sets on every arrival would cost more than the run itself.
             let all = |entries: &Entries| entries.arrivals.len() >= expected.len() && entries.has_all(&expected);
             cloud.ledger().until(all).await;
         }
+    }
+
+    /// Reports that this cloud must have at the end, and when they were sent.
+    fn expected_at(&self, cloud: &dyn SimCloud) -> Vec<(u32, Instant)> {
+        let on_its_way = |sent: Instant| {
+            let killed = self.killed.filter(|_| !cloud.acknowledges());
+            killed.is_some_and(|killed| sent <= killed && killed.duration_since(sent) < ON_ITS_WAY)
+        };
+        let all = self
+            .mcu
+            .with_log(|log| log.acknowledged.iter().map(|report| (report.counter, report.sent)).collect::<Vec<_>>());
+        all.into_iter().filter(|(_, sent)| !on_its_way(*sent)).collect()
     }
 
     fn judge(
@@ -272,7 +308,7 @@ impl Stage {
         let mut clouds = BTreeMap::new();
         let mut done = 0;
         for (name, cloud) in &self.clouds {
-            let expected = log.acknowledged.iter().map(|report| (report.counter, report.sent));
+            let expected = self.expected_at(cloud.as_ref());
             let cloud = cloud.ledger().with(|entries| {
                 let verdict = entries.judge(expected);
                 problems.extend(entries.violations.iter().map(|text| format!("{name}: {text}")));
@@ -310,6 +346,8 @@ impl Stage {
             problems.push(format!("mcu: obeyed {} commands, the clouds know of {done} done", log.commands.len()));
         }
         let reports = log.acknowledged.len() as u64;
+        // A host that was killed took its account along.
+        let known = options.fault != Some(Fault::KillHost);
         let cpu = after.cpu.saturating_sub(moments.before.cpu).as_micros();
         let packages: Vec<&str> = options.clouds.iter().map(|cloud| cloud.package).collect();
         Ok(Summary {
@@ -320,7 +358,7 @@ impl Stage {
                 ready_ms: moments.ready_ms,
                 pss_kb: after.pss_kb,
                 threads: after.threads,
-                cpu_us_per_report: u64::try_from(cpu).unwrap_or(u64::MAX).checked_div(reports),
+                cpu_us_per_report: u64::try_from(cpu).unwrap_or(u64::MAX).checked_div(reports).filter(|_| known),
                 installed_bytes: binaries.bytes(&packages)?,
             },
             problems,
@@ -348,6 +386,8 @@ fn shortfalls(name: &str, cloud: &Cloud) -> Vec<String> {
 const TICK: Duration = Duration::from_millis(100);
 /// How often somebody presses a button.
 const COMMAND_EVERY: Duration = Duration::from_secs(1);
+/// How long a report may be on its way to a cloud that does not acknowledge it. Chosen by us: far more than loopback takes.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// The same noise in each run.
 const SEED: u64 = 2;
 /// A plugin that panics on request: here with every batch of reports, so after each restart again.

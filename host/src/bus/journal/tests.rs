@@ -23,6 +23,7 @@ fn record(said: Said<'_>) -> Record {
     let latest = said.iter().filter(|&&(id, _)| weight(id) == Weight::Latest).map(|&(id, _)| DatapointId(id));
     Record {
         at: WallTime::default(),
+        said_ms: 0,
         device: 0,
         cause: Cause::CHANGE,
         origin: None,

@@ -123,8 +123,7 @@ fn a_silent_mcu_is_asked_three_times_per_try_with_growing_pauses() {
 fn an_mcu_that_speaks_while_we_pause_is_asked_soon() {
     let (mut line, _) = Line::opened();
     line.until(3_600_000);
-    let said = line.mcu(0x05, 9, &REPORT);
-    assert_eq!(said, ["write 06 #9"]);
+    assert_eq!(line.mcu(0x05, 9, &REPORT), [""; 0]);
     assert!(line.until(3_600_300).iter().any(|said| said.contains("write 01")));
 }
 
@@ -136,18 +135,21 @@ fn invalid_device_information_is_a_failed_try() {
 }
 
 #[test]
-fn reports_from_before_the_product_is_known_are_held_and_then_follow() {
+fn reports_from_before_the_product_is_known_are_held_and_acknowledged_when_they_can_be_handed_over() {
     let (mut line, _) = Line::opened();
     line.mcu(0x02, 0, &information('1'));
     for sn in 0..17 {
         let said = line.mcu(0x05, sn, &[0x04, 1, sn, 38]);
-        let expected = format!("write 06 #{sn}");
-        assert_eq!(said.last(), Some(&expected));
-        assert_eq!(said.len(), if sn == 16 { 2 } else { 1 }, "{said:?}");
+        assert_eq!(said, if sn == 16 { vec!["fault held_report_dropped"] } else { Vec::new() });
+        if sn < 16 {
+            assert_eq!(line.mcu(0x05, sn, &[0x04, 1, sn, 38]), [""; 0], "repeated by the MCU, held once");
+        }
     }
     let said = line.learn(false);
-    assert_eq!(said.len(), 16);
-    assert_eq!((said[0].as_str(), said[15].as_str()), ("report 0=true 1=10.5 2=25", "report 0=true 1=18.0 2=25"));
+    assert_eq!(said.len(), 32);
+    assert_eq!(said[..2], ["report 0=true 1=10.0 2=25", "write 06 #0"]);
+    assert_eq!(said[30..], ["report 0=true 1=17.5 2=25", "write 06 #15"]);
+    assert_eq!(line.mcu(0x05, 15, &[0x04, 1, 15, 38]), ["fault duplicate", "write 06 #15"]);
 }
 
 #[test]
@@ -442,7 +444,7 @@ fn an_mcu_that_comes_back_is_told_again_only_if_it_is_another() {
     line.input(LinkInput::Closed);
     line.input(LinkInput::Opened);
     assert_eq!(line.mcu(0x02, 4, &information('2'))[..2], ["identified 2222 03000001", "online true"]);
-    assert_eq!(line.mcu(0x05, 1, &REPORT), ["write 06 #1"], "held: its product is not known yet");
+    assert_eq!(line.mcu(0x05, 1, &REPORT), [""; 0], "held: its product is not known yet");
     assert_eq!(line.set_target(50, 215), ["50 refused: the product is not known yet"]);
 }
 

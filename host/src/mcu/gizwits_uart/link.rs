@@ -35,8 +35,8 @@ pub struct GizwitsUart {
     said_online: Option<bool>,
     identity: Option<Identity>,
     profile: Option<Profile>,
-    /// Reports that came before the product was known, see [`HELD_REPORTS`].
-    held: VecDeque<Vec<u8>>,
+    /// Reports that came before the product was known and are not acknowledged yet, see [`HELD_REPORTS`].
+    held: VecDeque<Frame>,
     /// The MCU's last request, to recognise its repeats.
     last_request: Option<(Timestamp, Frame)>,
     repeats: Repeats,
@@ -102,7 +102,7 @@ impl GizwitsUart {
     /// Bytes held between inputs; bounded whatever the MCU sends.
     #[must_use]
     pub fn queued_bytes(&self) -> usize {
-        let held: usize = self.held.iter().map(Vec::len).sum();
+        let held: usize = self.held.iter().map(|frame| frame.payload.len()).sum();
         let last = self.last_request.as_ref().map_or(0, |(_, frame)| frame.payload.len());
         let transfer = self.transfer.as_ref().map_or(0, Transfer::queued_bytes);
         let repeats = self.repeats.queued_bytes();
@@ -364,6 +364,9 @@ impl GizwitsUart {
             return self.acknowledge(&frame, Vec::new());
         }
         if frame.command == P0_FROM_MCU {
+            if self.profile.is_none() {
+                return self.hold(frame);
+            }
             self.report(now, &frame.payload);
         }
         if frame.command == BIG_DATA_READY {
@@ -392,15 +395,19 @@ impl GizwitsUart {
         self.last_request.as_ref().is_some_and(|(at, last)| last == frame && now.since(*at) < REPEAT_MS)
     }
 
+    /// Keeps a report until the product is known. It is acknowledged then: nobody could keep it safe before.
+    fn hold(&mut self, frame: Frame) {
+        if self.held.contains(&frame) {
+            // It comes again because it is not acknowledged.
+        } else if self.held.len() < HELD_REPORTS {
+            self.held.push_back(frame);
+        } else {
+            self.fault("held_report_dropped", "more reports came than are held until the product is known".into());
+        }
+    }
+
     fn report(&mut self, now: Timestamp, payload: &[u8]) {
-        let Some(profile) = &self.profile else {
-            if self.held.len() >= HELD_REPORTS {
-                self.held.pop_front();
-                self.fault("held_report_dropped", "more reports came than are held until the product is known".into());
-            }
-            self.held.push_back(payload.to_vec());
-            return;
-        };
+        let Some(profile) = &self.profile else { return };
         let mut problems = Vec::new();
         let report = match profile.decode(payload) {
             Ok(Packet::Report(values) | Packet::ReadAnswer(values)) => {
@@ -571,7 +578,8 @@ const RESTART_MS: u64 = 1000;
 /// us: three transmissions with waits of 200 ms, and the time of a long frame.
 const REPEAT_MS: u64 = 1000;
 
-/// Reports held until the product is known. When full, the oldest is dropped and counted as `held_report_dropped`.
+/// Reports held until the product is known. When full, further ones are not acknowledged, and counted as
+/// `held_report_dropped`; the MCU repeats them.
 const HELD_REPORTS: usize = 16;
 
 /// A report within this time after the acknowledgement of a control that shows the control's values counts as caused by

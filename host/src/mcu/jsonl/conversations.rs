@@ -168,15 +168,22 @@ fn lines_that_are_no_messages_are_counted_by_kind() {
 }
 
 #[test]
-fn news_from_before_the_product_is_known_are_held_and_then_follow() {
+fn news_from_before_the_product_is_known_are_held_and_acknowledged_when_they_can_be_handed_over() {
     let (mut line, _) = Line::opened();
     line.mcu(r#"{"hello":{"product_key":"oven"}}"#);
     for id in 0..17 {
-        let said = line.mcu(&format!(r#"{{"report":{{"target":{}}},"id":{id}}}"#, 16 + id));
-        assert_eq!(said.last(), Some(&format!(r#"{{"ack":{id}}}"#)));
+        let text = format!(r#"{{"report":{{"target":{}}},"id":{id}}}"#, 16 + id);
+        assert_eq!(line.mcu(&text), if id == 16 { vec!["fault held_report_dropped"] } else { Vec::new() });
+        if id < 16 {
+            assert_eq!(line.mcu(&text), [""; 0], "repeated by the MCU, held once");
+        }
     }
     let said = line.input(LinkInput::Product { product: Arc::new(oven()), layout: None });
-    assert_eq!((said.len(), said[0].as_str(), said[15].as_str()), (16, "report 1=17.0", "report 1=32.0"));
+    assert_eq!(said.len(), 32);
+    assert_eq!(said[..2], ["report 1=16.0", r#"{"ack":0}"#]);
+    assert_eq!(said[30..], ["report 1=31.0", r#"{"ack":15}"#]);
+    let again = line.mcu(r#"{"report":{"target":31},"id":15}"#);
+    assert_eq!(again, ["fault duplicate", r#"{"ack":15}"#]);
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub struct JsonLines {
     said_online: Option<bool>,
     identity: Option<Identity>,
     product: Option<Arc<Product>>,
-    /// Lines with news that came before the product was known, see [`HELD_LINES`].
+    /// Lines with news that came before the product was known and are not acknowledged yet, see [`HELD_LINES`].
     held: VecDeque<Vec<u8>>,
     /// The last news that had an id, to recognise their repeat.
     last_news: Option<(Timestamp, Vec<u8>)>,
@@ -110,8 +110,12 @@ impl Link for JsonLines {
             LinkInput::Product { product, layout: _ } => {
                 self.product = Some(product);
                 for line in std::mem::take(&mut self.held) {
-                    if let Ok(Message::News { command, device, news, .. }) = Message::parse(&line) {
+                    if let Ok(Message::News { id, command, device, news }) = Message::parse(&line) {
                         self.news(command, device, news);
+                        if let Some(id) = id {
+                            self.last_news = Some((at, line));
+                            self.write(&format!(r#"{{"ack":{id}}}"#));
+                        }
                     }
                 }
             }
@@ -255,13 +259,16 @@ impl JsonLines {
                 let repeated = id.is_some()
                     && !matches!(news, News::Subdevice(_))
                     && self.last_news.as_ref().is_some_and(|(seen, last)| *last == line && at.since(*seen) < REPEAT_MS);
+                if self.must_hold(&news) {
+                    return self.hold(id, line);
+                }
                 if repeated {
                     self.fault("duplicate", format!("news {} came again", id.unwrap_or_default()));
                 } else {
                     if id.is_some() {
                         self.last_news = Some((at, line.clone()));
                     }
-                    self.news_or_hold(command, device, news, line);
+                    self.news(command, device, news);
                 }
                 if let Some(id) = id {
                     self.write(&format!(r#"{{"ack":{id}}}"#));
@@ -286,13 +293,19 @@ impl JsonLines {
         }
     }
 
-    fn news_or_hold(&mut self, command: Option<u64>, device: u32, news: News, line: Vec<u8>) {
-        if self.product.is_some() || matches!(news, News::User(_) | News::Subdevice(_)) {
-            return self.news(command, device, news);
+    fn must_hold(&self, news: &News) -> bool {
+        self.product.is_none() && !matches!(news, News::User(_) | News::Subdevice(_))
+    }
+
+    /// Keeps news until the product is known. They are acknowledged then: nobody could keep them safe before.
+    fn hold(&mut self, id: Option<u64>, line: Vec<u8>) {
+        if id.is_some() && self.held.contains(&line) {
+            return;
         }
-        self.held.push_back(line);
-        while self.held.len() > HELD_LINES || self.held.iter().map(Vec::len).sum::<usize>() > MAX_LINE_BYTES {
-            self.held.pop_front();
+        let n_bytes = self.held.iter().map(Vec::len).sum::<usize>() + line.len();
+        if self.held.len() < HELD_LINES && n_bytes <= MAX_LINE_BYTES {
+            self.held.push_back(line);
+        } else {
             self.fault("held_report_dropped", "more news came than are held until the product is known".into());
         }
     }
@@ -379,8 +392,8 @@ const SIGNAL_MOVE: u8 = 10;
 /// protocol's document asks of an MCU.
 const REPEAT_MS: u64 = 4000;
 
-/// Lines held until the product is known, and together not longer than one line may be. When full, the oldest is
-/// dropped and counted as `held_report_dropped`.
+/// Lines held until the product is known, and together not longer than one line may be. When full, further ones are not
+/// acknowledged, and counted as `held_report_dropped`; an MCU that gave them an id repeats them.
 const HELD_LINES: usize = 16;
 
 /// The answer to firmware (JSON lines over a serial line, version 1, has no message for it).

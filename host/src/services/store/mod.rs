@@ -20,6 +20,7 @@ use tracing::{error, info};
 
 use self::files::Files;
 use super::registry::{self, Instance, Refusal, locked, with_instance, with_token};
+use crate::disk::{Directory, Disk};
 
 /// The table.
 pub(super) static TABLE: Store = Store { get, keys, put, remove };
@@ -85,7 +86,11 @@ enum Writer {
 impl Storage {
     /// Reads what the directory has. Files that are broken are moved aside and told to the log.
     pub fn open(name: &str, directory: &Path) -> Self {
-        let files = Files::new(name, directory);
+        Self::on(name, Arc::new(Directory::new(directory)))
+    }
+
+    fn on(name: &str, disk: Arc<dyn Disk>) -> Self {
+        let files = Files::new(name, disk);
         let values = files.read_all();
         let n_bytes = values.iter().map(|(key, value)| key.len() + value.len()).sum();
         let state = State { values, n_bytes, ..State::default() };
@@ -252,5 +257,7 @@ const KEYS_MAX: usize = 512;
 /// Most writes that wait for the disk; further ones are refused. Not documented; chosen by us.
 const WAITERS_MAX: usize = 256;
 
+#[cfg(test)]
+mod power_cuts;
 #[cfg(test)]
 mod tests;

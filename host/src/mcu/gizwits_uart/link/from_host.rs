@@ -23,8 +23,13 @@ impl GizwitsUart {
         for problem in problems {
             self.fault("profile", problem);
         }
-        for payload in std::mem::take(&mut self.held) {
-            self.report(now, &payload);
+        if self.profile.is_none() {
+            return;
+        }
+        for frame in std::mem::take(&mut self.held) {
+            self.report(now, &frame.payload);
+            self.acknowledge(&frame, Vec::new());
+            self.last_request = Some((now, frame));
         }
     }
 
