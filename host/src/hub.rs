@@ -117,14 +117,14 @@ impl Hub {
             let mut shared = self.lock();
             let Shared { bus, spool } = &mut *shared;
             let before = bus.next_timeout();
+            let spool_before = spool.as_ref().and_then(|spool| spool.next_timeout(bus));
             let result = change(bus, &mut effects);
             self.send(bus, &mut effects);
             // Before anything else is told of it, above all the MCU: what it is told to be taken must be kept.
             if let Some(spool) = spool.as_mut().filter(|_| bus.has_changes()) {
-                let due = spool.next_timeout(bus);
                 spool.follow(bus, self.now().monotonic);
-                let due_now = spool.next_timeout(bus);
-                if due_now.is_some_and(|now| due.is_none_or(|due| now < due)) {
+                let due = spool.next_timeout(bus);
+                if due.is_some_and(|due| spool_before.is_none_or(|before| due < before)) {
                     self.spool_deadline.notify_one();
                 }
             }
@@ -336,3 +336,54 @@ const WATCH_BACKLOG: usize = 256;
 const COMPLAINTS_PER_SECOND: u32 = 1;
 /// See [`COMPLAINTS_PER_SECOND`].
 const COMPLAINTS_BURST: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use polylink_plugin_api::{Cause, DatapointId, Property, ReportBody, Value, WallTime};
+
+    use super::*;
+    use crate::bus::{ArbiterSettings, JournalLimits, Policy};
+    use crate::disk::simulated::Simulated;
+    use crate::spool::{SEGMENT_BYTES, SpoolSettings};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_report_wakes_who_brings_the_journal_to_flash() {
+        let began = tokio::time::Instant::now();
+        let now = move || {
+            let ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+            Now { monotonic: Timestamp(ms), wall: WallTime::default(), utc_offset_s: 0 }
+        };
+        let limits = JournalLimits { max_reports: 100, max_bytes: 1 << 20 };
+        let bus = Bus::new(limits, ArbiterSettings { policy: Policy::LastWriter, deadline_ms: 5000 });
+        let hub = Hub::new(bus, Arc::new(now), Box::new(|_| true));
+        let (memory, flash) = (Simulated::new(), Simulated::new());
+        let settings = SpoolSettings {
+            flash: true,
+            flash_max_bytes: 1 << 20,
+            max_age_ms: 1 << 40,
+            spill_after_ms: 5000,
+            sync_interval_ms: 5000,
+            segment_bytes: SEGMENT_BYTES,
+        };
+        hub.keep_in(Spool::open(settings, Arc::new(memory.clone()), &flash, Timestamp(0)));
+        hub.change(|bus, _| bus.set_product(Arc::new(crate::bus::test_product())));
+        hub.restore(&["a".to_owned()]);
+        tokio::spawn(Arc::clone(&hub).keep_spool(Arc::new(flash.clone())));
+        // The task has looked and sleeps.
+        tokio::time::advance(Duration::from_secs(100)).await;
+        tokio::task::yield_now().await;
+        let value = Property { id: DatapointId(2), value: Value::Int(1) };
+        let report = ReportBody::Properties(vec![value].into());
+        let now = hub.now();
+        hub.change(|bus, effects| bus.report(now, 0, Cause::CHANGE, None, report, effects));
+        assert!(memory.n_operations() > 0, "it is kept before anything else happens");
+        let looks = async {
+            while flash.n_operations() == 0 {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                tokio::task::yield_now().await;
+            }
+        };
+        // Of the paused clock; a task that is not woken would sleep for an hour.
+        tokio::time::timeout(Duration::from_secs(600), looks).await.expect("flash is used");
+    }
+}

@@ -581,4 +581,7 @@ const OUTCOMES_MAX: usize = 1024;
 const DEVICE_MAX: u32 = 255;
 
 #[cfg(test)]
+pub(crate) use tests::product as test_product;
+
+#[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use super::*;
 use crate::product::{Action, Event, Field, Kind};
 
 /// `power` and `level` can be set; `count` has history; `smoke` is an alarm; `note` is text.
-pub(super) fn product() -> Product {
+pub(crate) fn product() -> Product {
     let field = |name: &str, kind| Field { name: name.to_owned(), title: String::new(), unit: String::new(), kind };
     let property = |name, kind, writable, history, class| crate::product::Property {
         field: field(name, kind),
