@@ -4,6 +4,7 @@
 //! keys for tools and people, and a test holds both together.
 
 use polylink_plugin_sdk::secret::Secret;
+use polylink_plugin_sdk::services::logs::Method;
 use polylink_plugin_sdk::services::network::Interface;
 use polylink_plugin_sdk::url::{Endpoint, http_host};
 use polylink_plugin_sdk::{Fault, hex, settings};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub force_offline_hold_ms: u64,
     /// Which file operations are taken.
     pub files: FileSettings,
+    /// How logs go up.
+    pub upload_method: Method,
 }
 
 /// How the device is known to the platform.
@@ -224,6 +227,7 @@ impl Settings {
                 allow_downgrade: keys.ota_allow_downgrade,
                 check_sum_bits: keys.ota_checksum_bits,
             },
+            upload_method: keys.upload_method.method(),
         })
     }
 }
@@ -269,6 +273,25 @@ enum KeyEncoding {
     #[default]
     Hex,
     Utf8,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UploadMethod {
+    #[default]
+    Multipart,
+    Post,
+    Put,
+}
+
+impl UploadMethod {
+    const fn method(self) -> Method {
+        match self {
+            Self::Multipart => Method::Multipart,
+            Self::Post => Method::Post,
+            Self::Put => Method::Put,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -359,6 +382,8 @@ struct Keys {
     ota_allow_downgrade: bool,
     #[serde(default)]
     ota_checksum_bits: CheckSumBits,
+    #[serde(default)]
+    upload_method: UploadMethod,
 }
 
 impl Keys {
