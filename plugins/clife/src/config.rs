@@ -158,6 +158,9 @@ impl Settings {
         if let Some((key, _)) = seconds.iter().find(|(_, value)| !(1..=MOST).contains(value)) {
             return Err(unfit(key, "1 to 1000000"));
         }
+        if keys.ota_random_delay_s > MOST {
+            return Err(unfit("ota_random_delay_s", "0 to 1000000"));
+        }
         if keys.mcu_dev_num == 0 {
             return Err(unfit("mcu_dev_num", "1 to 65535; 0 is the module"));
         }
@@ -226,6 +229,7 @@ impl Settings {
                 check_hardware: keys.ota_check_hardware,
                 allow_downgrade: keys.ota_allow_downgrade,
                 check_sum_bits: keys.ota_checksum_bits,
+                random_delay_ms: u64::from(keys.ota_random_delay_s) * 1000,
             },
             upload_method: keys.upload_method.method(),
         })
@@ -382,6 +386,8 @@ struct Keys {
     ota_allow_downgrade: bool,
     #[serde(default)]
     ota_checksum_bits: CheckSumBits,
+    #[serde(default)]
+    ota_random_delay_s: u32,
     #[serde(default)]
     upload_method: UploadMethod,
 }

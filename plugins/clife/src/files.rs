@@ -16,7 +16,7 @@ pub use digest::{CheckSumBits, digests};
 pub use events::{DevVersion, Event, UpgradeOf};
 pub use operation::{Happening, Kind, Operation, Stage};
 pub use order::{MODULE, Order};
-pub use request::{BadRequest, FileInfo, FileMode, FileType, Request};
+pub use request::{BadRequest, FileInfo, FileMode, FileType, LONGEST_URL, Request};
 pub use verdict::{FileSettings, Installed, Refusal, Verdict, Versions, judge};
 pub use version::{bump, compare, same};
 pub use window::{LogPeriod, Window, WindowError, log_window, window};

@@ -171,6 +171,8 @@ fn a_value_that_does_not_fit_names_its_key() {
         }
     }
     check("mcu_dev_num", json!(0), "1 to 65535");
+    check("ota_random_delay_s", json!(1_000_001), "0 to 1000000");
+    check("upload_method", json!("ftp"), "`multipart`");
     check("ota_allowed_hosts", json!("h"), "sequence");
     check("ota_checksum_bits", json!(24), "");
 }

@@ -5,7 +5,7 @@ use polylink_plugin_sdk::services::ota::{Offer, Target};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{CheckSumBits, FileInfo, Operation, Request, Stage, digests};
+use super::{FileInfo, FileSettings, Operation, Request, Stage, digests};
 use crate::frame::MsgId;
 
 /// What the host does not keep of an operation.
@@ -84,15 +84,16 @@ impl Order {
     /// What the host is to install, for the file that was handed over last. Only the first waits for its time; the others
     /// follow when the one before is installed.
     #[must_use]
-    pub fn offer(&self, bits: CheckSumBits) -> Option<Offer> {
+    pub fn offer(&self, settings: &FileSettings) -> Option<Offer> {
         let (index, file) = self.current()?;
         Some(Offer {
             id: self.update_id(index),
             target: if file.dev_num == MODULE { Target::Module } else { Target::Mcu },
             version: file.software.clone().unwrap_or_default(),
             url: file.url.clone(),
-            digests: digests(file, bits),
+            digests: digests(file, settings.check_sum_bits),
             not_before_ms: self.begin_ms.filter(|_| index == 0).unwrap_or(0),
+            spread_ms: if index == 0 { settings.random_delay_ms } else { 0 },
             not_after_ms: self.deadline_ms.unwrap_or(0),
             ..Offer::default()
         })
@@ -192,9 +193,9 @@ mod tests {
         let mut order = upgrade();
         let offers = [1, 2].map(|handed| {
             order.handed = handed;
-            order.offer(CheckSumBits::Bits32).unwrap()
+            order.offer(&FileSettings { random_delay_ms: 5, ..FileSettings::default() }).unwrap()
         });
-        assert_eq!(offers.clone().map(|offer| offer.not_before_ms), [1_060_000, 0]);
+        assert_eq!(offers.clone().map(|offer| (offer.not_before_ms, offer.spread_ms)), [(1_060_000, 5), (0, 0)]);
         assert_eq!(offers.clone().map(|offer| offer.id), ["9/0", "9/1"]);
         assert!(offers.iter().all(|offer| order.owns(&offer.id)) && !order.owns("99/0") && !order.owns("9"));
     }

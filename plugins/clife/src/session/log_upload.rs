@@ -2,11 +2,12 @@
 //! when the server has it: the host does not say when one begins.
 
 use polylink_plugin_sdk::services::Failure;
+use polylink_plugin_sdk::url::http_host;
 use polylink_plugin_sdk::{Now, Output, RequestId};
 
 use super::ClifeSession;
 use super::operations::Running;
-use crate::files::Happening;
+use crate::files::{Happening, LONGEST_URL};
 
 impl ClifeSession {
     pub(super) fn upload_next(&mut self) {
@@ -16,7 +17,9 @@ impl ClifeSession {
         order.handed += 1;
         let Some(upload) = order.upload(self.settings.upload_method, &dev_id) else { return };
         self.store_order();
-        self.info(format!("the platform ordered the log, which goes to {}", upload.url));
+        // The rest of an address may be the right to use it.
+        let host = http_host(&upload.url, LONGEST_URL).unwrap_or_default().to_owned();
+        self.info(format!("the platform ordered the log, which goes to {host}"));
         self.files.upload = Some(id);
         self.outputs.push(Output::SendLogs(id, Box::new(upload)));
     }

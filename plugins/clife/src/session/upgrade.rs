@@ -6,13 +6,13 @@ use polylink_plugin_sdk::{Now, Output};
 
 use super::operations::Running;
 use super::{ClifeSession, Timer};
-use crate::files::{Happening, Order, same};
+use crate::files::{Happening, Order, Stage, same};
 
 impl ClifeSession {
     pub(super) fn offer_next(&mut self, now: Now) {
         let Some(Running { order, .. }) = &mut self.files.running else { return };
         order.handed += 1;
-        let offer = order.offer(self.settings.files.check_sum_bits);
+        let offer = order.offer(&self.settings.files);
         // Before the host has it: an update without an order would be a stray.
         self.store_order();
         self.outputs.extend(offer.map(|offer| Output::Ota(OtaRequest::Offer(Box::new(offer)))));
@@ -57,7 +57,8 @@ impl ClifeSession {
             done: (index * 100 + usize::from(percent)) as u64,
             total: (count * 100) as u64,
         };
-        let happenings = match update.phase {
+        let phase = update.phase;
+        let happenings = match phase {
             UpdatePhase::Waiting => vec![],
             // The first percent is the first sign that the server gives the file out.
             UpdatePhase::Downloading if update.percent == 0 && index == 0 => vec![],
@@ -70,12 +71,11 @@ impl ClifeSession {
             UpdatePhase::Finished => vec![progress(100)],
             UpdatePhase::Failed(failure) => {
                 let why = format!("the firmware {} was not installed: {}", update.version, update.reason);
-                let happenings = failed(failure, is_last);
                 self.warn(why);
-                happenings
+                failed(failure, is_last)
             }
         };
-        let goes_on = update_is_done(&self.files.updates, &id) && !is_last;
+        let goes_on = phase == UpdatePhase::Finished && !is_last;
         for happening in happenings {
             self.happens(now, happening);
         }
@@ -86,8 +86,9 @@ impl ClifeSession {
 
     /// The host does not show an update that it was offered: it did not take it, or forgot it.
     pub(super) fn offer_lost(&mut self, now: Now) {
-        let Some(Running { order, .. }) = &self.files.running else { return };
+        let Some(Running { order, operation }) = &self.files.running else { return };
         let Some((index, file)) = order.current() else { return };
+        let was_installing = operation.stage() == Stage::Installing;
         let (is_last, id) = (index + 1 == order.request.file_info.len(), order.update_id(index));
         if self.files.updates.iter().any(|update| update.id == id) {
             return;
@@ -95,7 +96,7 @@ impl ClifeSession {
         // Where the power failed after the last acknowledgement, the firmware runs.
         let versions = self.installed().modules.remove(&file.dev_num).unwrap_or_default();
         let runs = file.software.as_deref().is_some_and(|software| same(software, &versions.software));
-        if runs && is_last {
+        if runs && is_last && was_installing {
             self.happens(now, Happening::Verified(true));
             return self.happens(now, Happening::Installed);
         }
@@ -114,18 +115,13 @@ impl ClifeSession {
 
     /// The platform knows how it ended. True if something else runs now.
     pub(super) fn forget_updates(&mut self, order: &Order) -> bool {
-        let (own, others) =
-            std::mem::take(&mut self.files.updates).into_iter().partition(|u: &Update| order.owns(&u.id));
+        let (own, others): (Vec<Update>, Vec<Update>) =
+            std::mem::take(&mut self.files.updates).into_iter().partition(|update| order.owns(&update.id));
         self.files.updates = others;
-        let own: Vec<Update> = own;
         let any_installed = own.iter().any(|update| update.phase == UpdatePhase::Finished);
         self.outputs.extend(own.into_iter().map(|update| Output::Ota(OtaRequest::Acknowledge(update.id))));
         any_installed
     }
-}
-
-fn update_is_done(updates: &[Update], id: &str) -> bool {
-    updates.iter().any(|update| update.id == id && update.phase == UpdatePhase::Finished)
 }
 
 /// The platform's words for a failure (Clife access document 5.4, and our reading: texts).

@@ -1,6 +1,8 @@
 //! Upgrades that the platform orders: what the host is offered, what the platform is told meanwhile and in the end, and how
 //! that goes on over broken connections and restarts.
 
+mod any_order;
+
 use polylink_plugin_sdk::ClockQuality;
 use polylink_plugin_sdk::services::ota::{Digest, Failure, Offer, Phase, Request, Target, Update};
 use polylink_plugin_sdk::services::{Reason, id, module};
@@ -255,6 +257,14 @@ fn the_window_is_relative_to_the_request_and_its_end_is_the_end_of_the_transfer(
 }
 
 #[test]
+fn devices_begin_at_a_random_moment_if_the_settings_want_it() {
+    let mut cloud = online(json!({"ota_random_delay_s": 300}));
+    cloud.ask(2019, module_upgrade());
+    let offer = expect_offer(&mut cloud);
+    assert_eq!((offer.not_before_ms, offer.spread_ms), (0, 300_000));
+}
+
+#[test]
 fn a_deadline_holds_over_a_restart() {
     let mut going = going_with(windowed(-5, 600));
     going.cloud.host.advance(400_000);
@@ -460,6 +470,12 @@ fn a_host_that_does_not_know_the_update_is_not_waited_for() {
     cloud.host.advance(1);
     expect_told(&mut cloud, &order, &[(-1, "1")]);
     cloud.host.expect_silence();
+    // Nor taken at its word because the version runs anyway.
+    let mut cloud = online(json!({"ota_skip_same": false}));
+    let order = cloud.ask(2019, upgrade(&[file("FIRM", 0, "3.0.0.1")]));
+    expect_offer(&mut cloud);
+    cloud.host.advance(10_000);
+    expect_told(&mut cloud, &order, &[(-1, "1")]);
     // The power failed after the host had forgotten it, before the order was.
     let mut going = going();
     going.becomes(Phase::Installing, 0);
