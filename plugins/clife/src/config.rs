@@ -4,6 +4,7 @@
 //! keys for tools and people, and a test holds both together.
 
 use polylink_plugin_sdk::secret::Secret;
+use polylink_plugin_sdk::services::logs::Method;
 use polylink_plugin_sdk::services::network::Interface;
 use polylink_plugin_sdk::url::{Endpoint, http_host};
 use polylink_plugin_sdk::{Fault, hex, settings};
@@ -70,6 +71,8 @@ pub struct Settings {
     pub force_offline_hold_ms: u64,
     /// Which file operations are taken.
     pub files: FileSettings,
+    /// How logs go up.
+    pub upload_method: Method,
 }
 
 /// How the device is known to the platform.
@@ -155,6 +158,9 @@ impl Settings {
         if let Some((key, _)) = seconds.iter().find(|(_, value)| !(1..=MOST).contains(value)) {
             return Err(unfit(key, "1 to 1000000"));
         }
+        if keys.ota_random_delay_s > MOST {
+            return Err(unfit("ota_random_delay_s", "0 to 1000000"));
+        }
         if keys.mcu_dev_num == 0 {
             return Err(unfit("mcu_dev_num", "1 to 65535; 0 is the module"));
         }
@@ -223,7 +229,9 @@ impl Settings {
                 check_hardware: keys.ota_check_hardware,
                 allow_downgrade: keys.ota_allow_downgrade,
                 check_sum_bits: keys.ota_checksum_bits,
+                random_delay_ms: u64::from(keys.ota_random_delay_s) * 1000,
             },
+            upload_method: keys.upload_method.method(),
         })
     }
 }
@@ -269,6 +277,25 @@ enum KeyEncoding {
     #[default]
     Hex,
     Utf8,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UploadMethod {
+    #[default]
+    Multipart,
+    Post,
+    Put,
+}
+
+impl UploadMethod {
+    const fn method(self) -> Method {
+        match self {
+            Self::Multipart => Method::Multipart,
+            Self::Post => Method::Post,
+            Self::Put => Method::Put,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -359,6 +386,10 @@ struct Keys {
     ota_allow_downgrade: bool,
     #[serde(default)]
     ota_checksum_bits: CheckSumBits,
+    #[serde(default)]
+    ota_random_delay_s: u32,
+    #[serde(default)]
+    upload_method: UploadMethod,
 }
 
 impl Keys {

@@ -3,17 +3,21 @@
 //! Invariants: what only exists while connected lives in the phase that says so; a report is settled when the broker has
 //! acknowledged it; an answer carries the id of its request. Submodules by idea: `registration` becoming one of the
 //! platform's devices · `connection` from the broker to being online · `incoming` hands messages to who knows them ·
-//! `reports` what goes up · `commands` what comes down · `operations` files · `storage` what survives a restart · `status`
+//! `reports` what goes up · `commands` what comes down · `operations` files, with `upgrade`, `log_upload`
+//! and `events` · `storage` what survives a restart · `status`
 //! what operators see.
 
 mod commands;
 mod connection;
+mod events;
 mod incoming;
+mod log_upload;
 mod operations;
 mod registration;
 mod reports;
 mod status;
 mod storage;
+mod upgrade;
 
 use std::collections::BTreeMap;
 
@@ -22,7 +26,7 @@ use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::cloud_clock::CloudClock;
 use polylink_plugin_sdk::numbering::Numbers;
 use polylink_plugin_sdk::random::Random;
-use polylink_plugin_sdk::services::{module, mqtt, network};
+use polylink_plugin_sdk::services::{module, mqtt, network, ota};
 use polylink_plugin_sdk::session::Level;
 use polylink_plugin_sdk::status::Told;
 use polylink_plugin_sdk::thing_model::ThingModel;
@@ -39,6 +43,7 @@ use crate::frame::{self, MsgId};
 
 use commands::Open;
 use connection::{Access, Phase};
+use operations::Files;
 use reports::Uplink;
 use status::Counters;
 
@@ -77,6 +82,7 @@ pub struct ClifeSession {
     handed: BTreeMap<DatapointId, Value>,
     open: BTreeMap<RequestId, Open>,
     answers: Answers,
+    files: Files,
 
     told: Told<Counters>,
     /// What an operator should know about the last failure.
@@ -98,6 +104,12 @@ enum Timer {
     Greeting,
     /// A publish failed; the next one waits so long.
     Pause,
+    /// An upload that was ordered for later.
+    Begin,
+    /// The transfer of a file operation must be complete.
+    Deadline,
+    /// The host does not show an update that it was offered.
+    Offer,
 }
 
 impl Session for ClifeSession {
@@ -105,6 +117,7 @@ impl Session for ClifeSession {
         let model = ThingModel::parse(&context.product).map_err(|error| Fault::product(error.to_string()))?;
         let settings = Settings::parse(&context.settings, &context.interfaces)?;
         let (datapoints, nameless) = Datapoints::new(model);
+        let files = Files::of(&context);
         let mut session = Self {
             settings,
             datapoints,
@@ -128,6 +141,7 @@ impl Session for ClifeSession {
             handed: BTreeMap::new(),
             open: BTreeMap::new(),
             answers: Answers::new(ANSWERS_KEPT_MS),
+            files,
             told: Told::default(),
             note: String::new(),
             shows: false,
@@ -154,18 +168,18 @@ impl Session for ClifeSession {
             Input::Stored(_, Err(failure)) => self.warn(format!("a value could not be stored: {}", failure.text)),
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(event),
+            Input::Ota(ota::Event::Changed(list)) => self.take_updates(now, list),
+            Input::LogsSent(id, result) => self.take_logs_sent(now, id, result),
             Input::Stop => self.stop(),
             Input::Stored(_, Ok(()))
             | Input::Network(_)
             | Input::Tcp(_)
             | Input::Udp(_)
             | Input::Script(_)
-            | Input::Subdevices(_)
-            | Input::Ota(_)
-            | Input::LogsSent(..) => {}
+            | Input::Subdevices(_) => {}
         }
         let something_was_due = self.run_timers(now);
-        self.work();
+        self.work(now);
         let shows = std::mem::take(&mut self.shows);
         self.tell_status(now, !routine || something_was_due || shows || phase != self.phase.name());
         Ok(std::mem::take(&mut self.outputs))
@@ -188,6 +202,7 @@ impl ClifeSession {
                  [cloud.<name>.map.<datapoint>] name = \"1\")"
             ));
         }
+        self.resume_files(now);
         self.begin(now);
     }
 
@@ -216,6 +231,9 @@ impl ClifeSession {
                 Timer::Greeting => self.greeting_unanswered(now),
                 // What waits goes on by itself.
                 Timer::Pause => {}
+                Timer::Begin => self.begin_waiting(),
+                Timer::Deadline => self.end_transfer(now),
+                Timer::Offer => self.offer_lost(now),
             }
         }
         any_due |= self.told.timeout(now.monotonic);
@@ -223,7 +241,9 @@ impl ClifeSession {
     }
 
     /// Carries out what has become possible, after every input.
-    fn work(&mut self) {
+    fn work(&mut self, now: Now) {
+        self.end_operation();
+        self.send_events(now);
         self.send_reports();
         if !self.settled.is_empty() {
             let settled = std::mem::take(&mut self.settled);
@@ -233,7 +253,10 @@ impl ClifeSession {
 
     fn take_module(&mut self, event: module::Event) {
         match event {
-            module::Event::Changed(facts) => self.facts = facts,
+            module::Event::Changed(facts) => {
+                self.facts = facts;
+                self.correct_versions();
+            }
             module::Event::Unbind | module::Event::BindWindow(_) => {
                 self.info("binding and unbinding is done in the app of this cloud".to_owned());
             }

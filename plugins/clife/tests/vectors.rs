@@ -3,14 +3,16 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use md5::{Digest as _, Md5};
 use polylink_clife::cipher::{CipherError, Key, OpenError, ZERO_IV, decrypt, encrypt, open};
 use polylink_clife::files::{
-    BadRequest, CheckSumBits, Event, Happening, Installed, Operation, Request, Sums, UpgradeOf, Verdict, VerifyError,
-    WindowError, bump, compare, judge, verify,
+    BadRequest, CheckSumBits, Event, Happening, Installed, Operation, Request, UpgradeOf, Verdict, WindowError, bump,
+    compare, digests, judge,
 };
 use polylink_clife::frame::{Sender, merged, raw, sender};
 use polylink_clife::registration::{AuthLevel, PATH, url};
 use polylink_clife::topics::{DOWNWARD, Topics, UPWARD};
+use polylink_plugin_sdk::services::ota::Digest;
 use polylink_plugin_sdk::{Timestamp, hex};
 use serde_json::{Value, json};
 
@@ -69,19 +71,11 @@ fn check(vector: &Vector) {
             json!({ "url": url(text(input, "scheme"), text(input, "host"), PATH, level, product_code, dev_id) })
         }
         "file_digest" => {
-            let sums = Sums::of(&content(&input["content"]));
-            json!({ "size": sums.size, "md5": sums.md5_hex(), "checkSum": sums.check_sum(CheckSumBits::Bits32) })
+            let content = content(&input["content"]);
+            let (md5, sum) = sums(&content);
+            json!({ "size": content.len(), "md5": hex::lower(&md5), "checkSum": sum })
         }
-        "file_verify" => {
-            let sums = Sums::of(&content(&input["content"]));
-            match verify(&sums, input["md5"].as_str(), input["checkSum"].as_u64(), CheckSumBits::Bits32) {
-                Ok(()) => json!({ "ok": true }),
-                Err(VerifyError::Md5Missing) => json!({ "ok": false, "reason": "md5_missing" }),
-                Err(VerifyError::CheckSumMissing) => json!({ "ok": false, "reason": "checkSum_missing" }),
-                Err(VerifyError::Md5) => json!({ "ok": false, "reason": "md5" }),
-                Err(VerifyError::CheckSum) => json!({ "ok": false, "reason": "checkSum" }),
-            }
-        }
+        "file_verify" => verified(input),
         "version_compare" => {
             let result = compare(text(input, "a"), text(input, "b")).map(|ordering| match ordering {
                 Ordering::Less => -1,
@@ -108,6 +102,31 @@ fn check(vector: &Vector) {
         kind => panic!("{}: unknown kind {kind}", vector.id),
     };
     assert_eq!(got, vector.expected, "{}", vector.id);
+}
+
+/// MD5 and sum of a file, as the host compares them.
+fn sums(content: &[u8]) -> ([u8; 16], u32) {
+    (Md5::digest(content).into(), content.iter().fold(0, |sum, &byte| sum.wrapping_add(u32::from(byte))))
+}
+
+/// What comes of a firmware with this content that was announced so: a request that lacks a digest is refused, and the host
+/// compares with the others.
+fn verified(input: &Value) -> Value {
+    let mut request = request("http://h/f");
+    let file = &mut request["fileInfo"][0];
+    (file["md5"], file["checkSum"]) = (input["md5"].clone(), input["checkSum"].clone());
+    let request = match Request::parse(&raw(&request)) {
+        Ok(request) => request,
+        Err(BadRequest::Missing(name)) => return json!({ "ok": false, "reason": format!("{name}_missing") }),
+        Err(error) => panic!("{error}"),
+    };
+    let (md5, sum) = sums(&content(&input["content"]));
+    let wrong = digests(&request.file_info[0], CheckSumBits::Bits32).into_iter().find_map(|digest| match digest {
+        Digest::Md5(announced) => (announced != md5).then_some("md5"),
+        Digest::ByteSum(announced) => (announced != sum).then_some("checkSum"),
+        other => panic!("{other:?}"),
+    });
+    wrong.map_or_else(|| json!({ "ok": true }), |reason| json!({ "ok": false, "reason": reason }))
 }
 
 fn decrypted(input: &Value) -> Value {

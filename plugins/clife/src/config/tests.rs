@@ -85,7 +85,7 @@ fn the_schema_takes_the_values_that_the_code_takes() {
         parse(changes)
     };
     // Keys are not shown, so the same key written in two ways looks the same.
-    assert_eq!(schema::takes_what_the_code_takes(SCHEMA, &["dev_key_encoding"], changed), 6);
+    assert_eq!(schema::takes_what_the_code_takes(SCHEMA, &["dev_key_encoding"], changed), 7);
     for (key, property) in schema()["properties"].as_object().unwrap() {
         for (bound, beyond) in [("minLength", -1), ("maxLength", 1)] {
             if let Some(bound) = property[bound].as_i64() {
@@ -171,6 +171,8 @@ fn a_value_that_does_not_fit_names_its_key() {
         }
     }
     check("mcu_dev_num", json!(0), "1 to 65535");
+    check("ota_random_delay_s", json!(1_000_001), "0 to 1000000");
+    check("upload_method", json!("ftp"), "`multipart`");
     check("ota_allowed_hosts", json!("h"), "sequence");
     check("ota_checksum_bits", json!(24), "");
 }

@@ -1,8 +1,10 @@
-//! Whether a file is the one that was announced: its MD5 and the sum of its bytes.
+//! By what the host tells whether a firmware is the one that was announced: its MD5 and the sum of its bytes.
 
-use md5::{Digest as _, Md5};
 use polylink_plugin_sdk::hex;
+use polylink_plugin_sdk::services::ota::Digest;
 use serde::Deserialize;
+
+use super::FileInfo;
 
 /// How many bits of the sum the platform keeps. The protocol only says "accumulated sum"; 32 fit its samples, and an older
 /// protocol of the same vendor has a field of 4 bytes.
@@ -34,174 +36,73 @@ impl TryFrom<u8> for CheckSumBits {
     }
 }
 
-/// Adds up a file piece by piece.
-#[derive(Clone, Debug, Default)]
-pub struct Digest {
-    md5: Md5,
-    size: u64,
-    sum: u64,
+/// What the host compares a firmware with. Both are asked for: the sum does not see bytes in another order, nor zeros that
+/// were added.
+#[must_use]
+pub fn digests(file: &FileInfo, bits: CheckSumBits) -> Vec<Digest> {
+    let md5 = file.md5.as_deref().and_then(hex::decode).and_then(|md5| md5.try_into().ok()).map(Digest::Md5);
+    let sum = file.check_sum.and_then(|sum| byte_sum(sum, bits)).map(Digest::ByteSum);
+    md5.into_iter().chain(sum).collect()
 }
 
-/// What [`Digest`] adds up to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sums {
-    /// Number of bytes.
-    pub size: u64,
-    /// MD5 of the bytes.
-    pub md5: [u8; 16],
-    /// Sum of the bytes, each 0 to 255, modulo 2^64.
-    pub sum: u64,
+/// The sum modulo 2^32, which is what the host compares. A sum that nobody has shortened is right as well, whatever the
+/// setting, so a longer one counts modulo 2^32. `None` for one that was shortened to fewer bits: the MD5 has to do.
+fn byte_sum(sum: u64, bits: CheckSumBits) -> Option<u32> {
+    let most_shortened = match bits {
+        CheckSumBits::Bits8 => 0xFF,
+        CheckSumBits::Bits16 => 0xFFFF,
+        CheckSumBits::Bits32 | CheckSumBits::Bits64 => return Some(modulo_32(sum)),
+    };
+    (sum > most_shortened).then(|| modulo_32(sum))
 }
 
-impl Digest {
-    /// Adds the next bytes.
-    pub fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
-        for &byte in bytes {
-            self.size = self.size.wrapping_add(1);
-            self.sum = self.sum.wrapping_add(u64::from(byte));
-        }
-    }
-
-    /// Ends it.
-    #[must_use]
-    pub fn finish(self) -> Sums {
-        Sums { size: self.size, md5: self.md5.finalize().into(), sum: self.sum }
-    }
-}
-
-impl Sums {
-    /// Of a file that is at hand as a whole.
-    #[must_use]
-    pub fn of(bytes: &[u8]) -> Self {
-        let mut digest = Digest::default();
-        digest.update(bytes);
-        digest.finish()
-    }
-
-    /// The MD5 as lower-case hex digits.
-    #[must_use]
-    pub fn md5_hex(&self) -> String {
-        hex::lower(&self.md5)
-    }
-
-    /// The sum with as many bits as the platform keeps.
-    #[must_use]
-    pub const fn check_sum(&self, bits: CheckSumBits) -> u64 {
-        match bits {
-            CheckSumBits::Bits8 => self.sum & 0xFF,
-            CheckSumBits::Bits16 => self.sum & 0xFFFF,
-            CheckSumBits::Bits32 => self.sum & 0xFFFF_FFFF,
-            CheckSumBits::Bits64 => self.sum,
-        }
-    }
-}
-
-/// Why a file is not the one that was announced. Checked in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    /// There is no MD5 to compare with.
-    #[error("no md5 was announced")]
-    Md5Missing,
-    /// There is no sum to compare with.
-    #[error("no checkSum was announced")]
-    CheckSumMissing,
-    /// Another MD5.
-    #[error("the file has another md5 than announced")]
-    Md5,
-    /// Another sum.
-    #[error("the file has another checkSum than announced")]
-    CheckSum,
-}
-
-/// Compares a firmware with what was announced. Both are asked for: the sum does not see bytes in another order, nor zeros
-/// that were added.
-///
-/// # Errors
-/// See [`VerifyError`].
-pub fn verify(sums: &Sums, md5: Option<&str>, check_sum: Option<u64>, bits: CheckSumBits) -> Result<(), VerifyError> {
-    if md5.is_none() {
-        return Err(VerifyError::Md5Missing);
-    }
-    if check_sum.is_none() {
-        return Err(VerifyError::CheckSumMissing);
-    }
-    verify_present(sums, md5, check_sum, bits)
-}
-
-/// Compares another file with what was announced, as far as anything was.
-///
-/// # Errors
-/// [`VerifyError::Md5`] and [`VerifyError::CheckSum`].
-pub fn verify_present(
-    sums: &Sums,
-    md5: Option<&str>,
-    check_sum: Option<u64>,
-    bits: CheckSumBits,
-) -> Result<(), VerifyError> {
-    if md5.is_some_and(|md5| !md5.eq_ignore_ascii_case(&sums.md5_hex())) {
-        return Err(VerifyError::Md5);
-    }
-    // The sum that nobody has shortened is right as well, whatever the setting.
-    if check_sum.is_some_and(|announced| announced != sums.check_sum(bits) && announced != sums.sum) {
-        return Err(VerifyError::CheckSum);
-    }
-    Ok(())
+#[expect(clippy::cast_possible_truncation, reason = "the sum is wanted modulo 2^32")]
+const fn modulo_32(sum: u64) -> u32 {
+    sum as u32
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
+    use serde_json::json;
 
+    use super::super::Request;
     use super::*;
-
-    /// MD5 of `aaa` (computed with md5sum).
-    const MD5: &str = "47bce5c74f589f4867dbd57e9ca9f808";
+    use crate::frame::raw;
 
     #[track_caller]
-    fn check(check_sum: u64, bits: u8, expected: Result<(), VerifyError>) {
-        let bits = CheckSumBits::try_from(bits).unwrap();
-        assert_eq!(verify(&Sums::of(b"aaa"), Some(MD5), Some(check_sum), bits), expected, "{check_sum} {bits:?}");
+    fn check(check_sum: u64, bits: u8, expected: Option<u32>) {
+        let request = json!({"fileMode": "DOWN", "productVer": 2, "fileInfo": [{
+            "fileType": "FIRM", "software": "1", "hardware": "1", "url": "http://h/f",
+            "md5": "47BCE5C74F589F4867DBD57E9CA9F808", "checkSum": check_sum,
+        }]});
+        let request = Request::parse(&raw(&request)).unwrap();
+        let seen = digests(&request.file_info[0], CheckSumBits::try_from(bits).unwrap());
+        // MD5 of `aaa` (computed with md5sum).
+        let md5 = *b"\x47\xbc\xe5\xc7\x4f\x58\x9f\x48\x67\xdb\xd5\x7e\x9c\xa9\xf8\x08";
+        let expected: Vec<_> = [Some(Digest::Md5(md5)), expected.map(Digest::ByteSum)].into_iter().flatten().collect();
+        assert_eq!(seen, expected, "{check_sum} {bits}");
     }
 
     #[test]
-    fn the_sum_is_taken_with_as_many_bits_as_set_or_in_full() {
-        check(291, 32, Ok(()));
-        check(291 % 256, 8, Ok(()));
-        check(291, 8, Ok(()));
-        check(291 % 256, 16, Err(VerifyError::CheckSum));
-        check(291, 64, Ok(()));
-        check(291 + (1 << 32), 32, Err(VerifyError::CheckSum));
+    fn the_host_compares_the_md5_and_the_sum_modulo_2_to_the_32() {
+        check(291, 32, Some(291));
+        check(0, 32, Some(0));
+        check(u64::from(u32::MAX), 32, Some(u32::MAX));
+        check((1 << 32) + 291, 32, Some(291));
+        check((1 << 32) + 291, 64, Some(291));
     }
 
     #[test]
-    fn a_firmware_needs_both_and_another_file_what_was_announced() {
-        let (sums, bits) = (Sums::of(b"aaa"), CheckSumBits::Bits32);
-        assert_eq!(verify(&sums, None, None, bits), Err(VerifyError::Md5Missing));
-        assert_eq!(verify(&sums, Some("x"), None, bits), Err(VerifyError::CheckSumMissing));
-        assert_eq!(verify(&sums, Some("x"), Some(1), bits), Err(VerifyError::Md5));
-        assert_eq!(verify_present(&sums, None, None, bits), Ok(()));
-        assert_eq!(verify_present(&sums, Some(&MD5.to_uppercase()), None, bits), Ok(()));
-        assert_eq!(verify_present(&sums, None, Some(1), bits), Err(VerifyError::CheckSum));
+    fn a_sum_of_fewer_bits_cannot_be_compared_unless_it_was_not_shortened() {
+        check(291, 8, Some(291));
+        check(255, 8, None);
+        check(291, 16, None);
+        check(65_536, 16, Some(65_536));
     }
 
     #[test]
     fn only_the_four_widths_are_taken() {
         let taken = (0..=255).filter(|&bits| CheckSumBits::try_from(bits).is_ok());
         assert_eq!(taken.collect::<Vec<u8>>(), [8, 16, 32, 64]);
-    }
-
-    proptest! {
-        #[test]
-        fn pieces_add_up_to_the_whole(pieces: Vec<Vec<u8>>) {
-            let mut digest = Digest::default();
-            pieces.iter().for_each(|piece| digest.update(piece));
-            prop_assert_eq!(digest.finish(), Sums::of(&pieces.concat()));
-        }
-
-        #[test]
-        fn nothing_can_panic_the_comparison(content: Vec<u8>, md5 in "\\PC{0,40}", check_sum: u64) {
-            let _ = verify(&Sums::of(&content), Some(&md5), Some(check_sum), CheckSumBits::Bits16);
-        }
     }
 }

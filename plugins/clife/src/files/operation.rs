@@ -1,6 +1,7 @@
 //! The order in which the platform is told of a file operation.
 
 use polylink_plugin_sdk::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::Event;
 
@@ -60,14 +61,36 @@ pub struct Operation {
     told: Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
+/// How far an operation is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Nothing has begun.
+    #[default]
     Waiting,
+    /// The transfer has begun.
     Transferring,
+    /// Everything is through.
     Transferred,
+    /// It is what was announced.
     Verified,
+    /// The installation has begun.
     Installing,
+    /// Nothing more will come of it.
     Over,
+}
+
+impl Stage {
+    /// Where an operation is that has told this; `None` for additional progress, and for an event that ends it.
+    #[must_use]
+    pub fn told_by(event: &Event) -> Option<Self> {
+        match (event.resp_code, event.resp_cont.as_str()) {
+            (1, "1") => Some(Self::Transferring),
+            (1, "100") => Some(Self::Transferred),
+            (0, "1") => Some(Self::Installing),
+            _ => None,
+        }
+    }
 }
 
 impl Operation {
@@ -77,10 +100,17 @@ impl Operation {
         Self { kind, stage: Stage::Waiting, percent: 0, told: Timestamp(0) }
     }
 
-    /// An upgrade whose installation had begun, and been told, before the device was restarted.
+    /// One that had told so much before the device was restarted. It tells no additional progress of that stage, since
+    /// nobody knows how much of it was told.
     #[must_use]
-    pub const fn installing() -> Self {
-        Self { kind: Kind::Upgrade, stage: Stage::Installing, percent: 1, told: Timestamp(0) }
+    pub const fn resumed(kind: Kind, stage: Stage) -> Self {
+        Self { kind, stage, percent: 100, told: Timestamp(0) }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub const fn stage(&self) -> Stage {
+        self.stage
     }
 
     /// True when nothing more will come of it.
@@ -231,8 +261,12 @@ mod tests {
 
     #[test]
     fn an_installation_goes_on_after_a_restart() {
-        check(Operation::installing(), &[Installed, Installed], &[(0, "100")], true);
-        check(Operation::installing(), &[Verified(false), InstallFailed], &[(-1, "1")], true);
+        let installing = || Operation::resumed(Kind::Upgrade, Stage::Installing);
+        check(installing(), &[Installed, Installed], &[(0, "100")], true);
+        check(installing(), &[Verified(false), InstallFailed], &[(-1, "1")], true);
+        let transferring = Operation::resumed(Kind::Upgrade, Stage::Transferring);
+        let progress = Progress { done: 1, total: 2 };
+        check(transferring, &[FirstByte, progress, Verified(true)], &[(1, "100")], false);
     }
 
     #[test]
@@ -251,7 +285,8 @@ mod tests {
             &[(1, "1"), (1, "50"), (1, "60")],
             false,
         );
-        check(Operation::installing(), &[done(0), done(24)], &[(0, "12")], false);
+        let installs = [(1, "1"), (1, "100"), (0, "1"), (0, "12")];
+        check(Operation::new(Kind::Upgrade), &[Verified(true), InstallBegins, done(0), done(24)], &installs, false);
         let endless = Progress { done: u64::MAX, total: 0 };
         check(Operation::new(Kind::Upload), &[endless.clone(), endless], &[(1, "1"), (1, "99")], false);
     }

@@ -279,12 +279,12 @@ impl Members {
 }
 
 /// Longest address taken (Clife access document, our reading: download).
-pub(super) const LONGEST_URL: usize = 2048;
+pub const LONGEST_URL: usize = 2048;
 /// Longest version taken (not documented; chosen by us: it is stored).
 const LONGEST_VERSION: usize = 128;
 /// Most files of one request (not documented; chosen by us: a request is stored, and its files are all on the device
 /// before the first is installed).
-const MOST_FILES: usize = 32;
+const MOST_FILES: usize = 16;
 
 #[cfg(test)]
 mod tests;

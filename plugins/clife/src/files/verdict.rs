@@ -22,6 +22,8 @@ pub struct FileSettings {
     pub allow_downgrade: bool,
     /// How many bits of the sum of a file are compared.
     pub check_sum_bits: CheckSumBits,
+    /// An upgrade begins at a random moment within so many milliseconds.
+    pub random_delay_ms: u64,
 }
 
 impl Default for FileSettings {
@@ -32,6 +34,7 @@ impl Default for FileSettings {
             check_hardware: true,
             allow_downgrade: true,
             check_sum_bits: CheckSumBits::default(),
+            random_delay_ms: 0,
         }
     }
 }

@@ -207,11 +207,18 @@ impl ClifeSession {
                     Err(failure) => self.hang_up(now, &failure.text),
                 }
             }
-            Event::Published(id, Ok(())) => self.published(id),
+            Event::Published(id, Ok(())) => {
+                self.published(id);
+                self.event_published(id);
+            }
             Event::Published(id, Err(failure)) if failure.reason == Reason::Invalid => {
                 self.unpublishable(id, &failure.text);
+                self.event_published(id);
             }
-            Event::Published(id, Err(_)) => self.publish_failed(now, id),
+            Event::Published(id, Err(_)) => {
+                self.publish_failed(now, id);
+                self.event_failed(now, id);
+            }
             Event::Message { connection, payload, .. } if is_ours(connection) => self.take_message(now, &payload),
             _ => {}
         }
@@ -369,6 +376,7 @@ impl ClifeSession {
             self.timers.clear(&timer);
         }
         self.uplink.disconnected();
+        self.events_lost();
     }
 
     pub(super) fn take_network(&mut self, now: Now, has_network: bool) {

@@ -1,14 +1,89 @@
-//! File operations (Clife access document 4.3.2.8). There is nothing in the host yet to load, install or upload files, so a
-//! request is checked as a whole, and what could begin is refused: nothing is reported that did not happen.
+//! File operations (Clife access document 4.3.2.8): a request is checked as a whole, and what can begin does; one operation
+//! at a time. The host loads, compares, installs and uploads; `upgrade` and `log_upload` pass on what it says, `events` tells
+//! the platform.
 
 use std::collections::BTreeMap;
 
-use polylink_plugin_sdk::Now;
+use polylink_plugin_sdk::services::ota::Update;
+use polylink_plugin_sdk::services::{id, store};
 use polylink_plugin_sdk::session::Level;
+use polylink_plugin_sdk::{Context, Now, Output, RequestId};
+use serde::{Deserialize, Serialize};
 
-use super::ClifeSession;
-use crate::files::{Event, FileMode, Installed, Request, Verdict, Versions, judge};
+use super::events::Told;
+use super::{ClifeSession, Timer, known_ms, storage};
+use crate::files::{
+    Event, FileMode, FileType, Happening, Installed, Kind, MODULE, Operation, Order, Request, Stage, Verdict, Versions,
+    Window, judge,
+};
 use crate::frame::{Frame, MsgId, cmd, raw};
+
+/// What is known of file operations.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// True if the host can load and install firmware.
+    can_install: bool,
+    /// True if the host can send its log.
+    can_send_logs: bool,
+    /// The updates that the host has.
+    pub updates: Vec<Update>,
+    /// The operation that waits or goes on.
+    pub running: Option<Running>,
+    /// The host's upload, which may outlast its operation.
+    pub upload: Option<RequestId>,
+    /// What the broker does not have yet; bounded by the required events of one operation and a few more.
+    pub told: Vec<Told>,
+    /// The version of the product that upgrades have brought.
+    pub product_ver: Option<i64>,
+    /// What the platform was told to run without having asked.
+    pub reported: Option<Installed>,
+}
+
+/// An operation that is not over, or not told to its end.
+#[derive(Debug)]
+pub struct Running {
+    pub order: Order,
+    /// May be ahead of what the platform was told.
+    pub operation: Operation,
+}
+
+/// The version of the product that upgrades have brought, as it is stored.
+#[derive(Deserialize, Serialize)]
+pub struct ProductVersion {
+    /// The setting of that time. With another one the device was made anew.
+    pub instead_of: u32,
+    pub product_ver: i64,
+}
+
+impl Files {
+    /// What the host says at the start.
+    pub fn of(context: &Context) -> Self {
+        let offers = |service| context.services.contains(&service);
+        Self {
+            can_install: offers(id::OTA),
+            can_send_logs: offers(id::LOGS),
+            updates: context.updates.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// For people; `None` if there is nothing to say.
+    pub fn text(&self) -> Option<String> {
+        let Running { order, operation } = self.running.as_ref()?;
+        let what = match order.request.kind()? {
+            Kind::Upload => "upload of the log".to_owned(),
+            _ => order.request.product_ver.map_or_else(String::new, |version| format!("upgrade to version {version}")),
+        };
+        let standing = match operation.stage() {
+            Stage::Waiting => "waiting",
+            Stage::Transferring => "under way",
+            Stage::Transferred | Stage::Verified => "loaded",
+            Stage::Installing => "being installed",
+            Stage::Over => "over",
+        };
+        Some(format!("{what}: {standing}"))
+    }
+}
 
 impl ClifeSession {
     /// A request for a file operation (2019).
@@ -22,43 +97,53 @@ impl ClifeSession {
             }
             return;
         }
+        // It may go on for longer than answers are kept, and over restarts.
+        if self.files.running.as_ref().is_some_and(|running| running.order.id == *id) {
+            self.told.counters.commands_repeated += 1;
+            return;
+        }
         let mut is_question = false;
         let event = match self.open_body(frame) {
             Err(why) => {
                 self.drop_input(&why);
-                Event::failure("decrypt error".to_owned())
+                Some(Event::failure("decrypt error".to_owned()))
             }
             Ok(body) => match Request::parse(&body) {
-                Err(bad) => self.refuse_files(bad.event(), &bad),
+                Err(bad) => Some(self.refuse_files(bad.event(), &bad)),
                 Ok(request) => {
                     is_question = request.file_mode == FileMode::Query;
-                    self.judge_files(&request)
+                    self.judge_files(now, id, request)
                 }
             },
         };
-        let body = event.body();
-        self.send(now, cmd::FILE_ANSWER, id, &body);
-        self.answers.keep(now.monotonic, key, if is_question { body } else { raw(&()) });
+        let body = event.map(|event| event.body());
+        if let Some(body) = &body {
+            self.send(now, cmd::FILE_ANSWER, id, body);
+        }
+        self.answers.keep(now.monotonic, key, body.filter(|_| is_question).unwrap_or_else(|| raw(&())));
     }
 
-    fn judge_files(&mut self, request: &Request) -> Event {
+    /// What is answered at once; `None`: it is under way.
+    fn judge_files(&mut self, now: Now, id: &MsgId, request: Request) -> Option<Event> {
         let installed = self.installed();
         if request.file_mode == FileMode::Query {
-            return Event::versions(&installed);
+            return Some(Event::versions(&installed));
         }
-        if let Err(why) = request.window() {
-            return self.refuse_files(Event::failure(why.to_string()), &why);
+        let window = match request.window() {
+            Err(why) => return Some(self.refuse_files(Event::failure(why.to_string()), &why)),
+            Ok(window) => window,
+        };
+        let is_uploading = request.file_mode == FileMode::Up && self.files.upload.is_some();
+        if self.files.running.is_some() || is_uploading {
+            return Some(self.refuse_files(Event::busy(), &"another one is not over"));
         }
-        match judge(request, &installed, &self.settings.files) {
-            Verdict::TellVersions => Event::versions(&installed),
-            Verdict::Refuse(refusal) => self.refuse_files(refusal.event(), &refusal),
-            Verdict::Proceed => {
-                let event = match request.file_mode {
-                    FileMode::Up => Event::failure(NO_FILE.to_owned()),
-                    _ => Event::failure(NOT_AVAILABLE.to_owned()),
-                };
-                self.refuse_files(event, &"files cannot be loaded, installed or uploaded yet")
-            }
+        match judge(&request, &installed, &self.settings.files) {
+            Verdict::TellVersions => Some(Event::versions(&installed)),
+            Verdict::Refuse(refusal) => Some(self.refuse_files(refusal.event(), &refusal)),
+            Verdict::Proceed => match self.begin_files(now, id, request, window) {
+                Err(why) => Some(self.refuse_files(Event::failure(why.to_owned()), &why)),
+                Ok(()) => None,
+            },
         }
     }
 
@@ -68,8 +153,122 @@ impl ClifeSession {
         event
     }
 
+    /// Begins an operation, or says why that is impossible here.
+    fn begin_files(&mut self, now: Now, id: &MsgId, request: Request, window: Window) -> Result<(), &'static str> {
+        let is_all = |usable: fn(FileType) -> bool| request.file_info.iter().all(|file| usable(file.file_type));
+        let unix_ms = known_ms(now.wall).or_else(|| self.clock.unix_ms(now));
+        match request.file_mode {
+            FileMode::Up if !self.files.can_send_logs || !is_all(|kind| kind == FileType::Log) => return Err(NO_FILE),
+            FileMode::Up => {}
+            _ if !is_all(FileType::is_firmware) => return Err(NO_PLACE),
+            _ if !self.files.can_install => return Err(NOT_AVAILABLE),
+            // The host keeps the moment, over restarts.
+            _ if window.begin_in_s > 0 && unix_ms.is_none() => return Err(NO_CLOCK),
+            _ => {}
+        }
+        let kind = request.kind().unwrap_or(Kind::Download);
+        let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let at = |seconds: u64| unix_ms.map(|unix_ms| unix_ms.saturating_add(ms(seconds)));
+        let order = Order {
+            device: self.device(),
+            id: id.clone(),
+            name: self.new_id().as_str().to_owned(),
+            request,
+            received_ms: unix_ms.unwrap_or(now.wall.unix_ms),
+            begin_ms: Some(window.begin_in_s).filter(|&seconds| seconds > 0).and_then(at),
+            deadline_ms: window.deadline_in_s.and_then(at),
+            handed: 0,
+            stage: Stage::Waiting,
+        };
+        if storage::json(&order).len() > LARGEST_ORDER {
+            return Err(TOO_LARGE);
+        }
+        if let Some(seconds) = window.deadline_in_s {
+            self.timers.set(Timer::Deadline, now.monotonic.after(seconds.saturating_mul(1000)));
+        }
+        self.files.running = Some(Running { order, operation: Operation::new(kind) });
+        self.shows = true;
+        if kind == Kind::Upgrade {
+            self.info("the platform ordered an upgrade".to_owned());
+            self.offer_next(now);
+        } else if window.begin_in_s > 0 {
+            self.timers.set(Timer::Begin, now.monotonic.after(window.begin_in_s.saturating_mul(1000)));
+            self.store_order();
+        } else {
+            self.upload_next();
+        }
+        Ok(())
+    }
+
+    /// Goes on where the device was before it was restarted.
+    pub(super) fn resume_files(&mut self, now: Now) {
+        self.drop_strays();
+        let Some(Running { order, .. }) = &self.files.running else { return };
+        let left_ms = |at: i64| u64::try_from(at.saturating_sub(now.wall.unix_ms)).unwrap_or(0);
+        let clock_is_set = known_ms(now.wall).is_some();
+        if let Some(deadline_ms) = order.deadline_ms.filter(|_| clock_is_set) {
+            self.timers.set(Timer::Deadline, now.monotonic.after(left_ms(deadline_ms)));
+        }
+        let is_upgrade = order.request.is_upgrade();
+        let is_possible = if is_upgrade { self.files.can_install } else { self.files.can_send_logs };
+        if is_upgrade && is_possible {
+            self.follow_updates(now);
+        } else if order.handed > 0 || !is_possible {
+            // Nobody knows what became of an upload, or this host knows nothing of what another one began.
+            self.happens(now, Happening::TransferFailed);
+        } else {
+            let wait_ms = order.begin_ms.filter(|_| clock_is_set).map_or(0, left_ms);
+            self.timers.set(Timer::Begin, now.monotonic.after(wait_ms));
+        }
+    }
+
+    /// The time has come for an upload.
+    pub(super) fn begin_waiting(&mut self) {
+        if self.files.running.as_ref().is_some_and(|running| running.order.handed == 0) {
+            self.upload_next();
+        }
+    }
+
+    /// The transfer should be complete. An installation goes on.
+    pub(super) fn end_transfer(&mut self, now: Now) {
+        let Some(Running { order, .. }) = &self.files.running else { return };
+        if order.request.is_upgrade() {
+            self.cancel_update();
+        } else {
+            self.happens(now, Happening::TransferFailed);
+        }
+    }
+
+    pub(super) fn store_order(&mut self) {
+        if let Some(Running { order, .. }) = &self.files.running {
+            let stored = storage::json(order);
+            self.put_bytes(storage::ORDER, stored);
+        }
+    }
+
+    /// An operation that is over and told to its end is forgotten.
+    pub(super) fn end_operation(&mut self) {
+        let Some(running) = self.files.running.take_if(|running| {
+            let is_told = self.files.told.iter().all(|told| told.id != running.order.id);
+            running.operation.is_over() && is_told
+        }) else {
+            return;
+        };
+        self.shows = true;
+        for timer in [Timer::Deadline, Timer::Begin, Timer::Offer] {
+            self.timers.clear(&timer);
+        }
+        let id = self.next_id();
+        self.outputs.push(Output::Store(id, store::Request::Remove(storage::ORDER.to_owned())));
+        if self.forget_updates(&running.order) {
+            self.report_versions();
+        }
+        let what = if running.order.request.is_upgrade() { "upgrade" } else { "upload" };
+        self.info(format!("the {what} that the platform ordered is over"));
+    }
+
     /// What runs.
-    fn installed(&self) -> Installed {
+    pub(super) fn installed(&self) -> Installed {
         let facts = &self.facts;
         let versions =
             |software: &String, hardware: &String| Versions { software: software.clone(), hardware: hardware.clone() };
@@ -78,15 +277,22 @@ impl ClifeSession {
             let number = u32::from(self.settings.mcu_dev_num);
             modules.insert(number, versions(&facts.mcu_software, &facts.mcu_hardware));
         }
-        Installed { product_ver: i64::from(self.settings.product_ver), modules }
+        let product_ver = self.files.product_ver.unwrap_or_else(|| i64::from(self.settings.product_ver));
+        Installed { product_ver, modules }
     }
 }
 
-/// Number of the communication module (Clife access document 4.3.2.8).
-const MODULE: u32 = 0;
 /// What is kept of the answer to an operation, which is not to be given again.
 const NOTHING: &str = "null";
 /// There is nothing to upload (not documented; chosen by us).
 const NO_FILE: &str = "no file";
+/// A file that is no firmware: a profile, or a picture (not documented; chosen by us).
+const NO_PLACE: &str = "this device has no place for such a file";
 /// Not documented; chosen by us.
 const NOT_AVAILABLE: &str = "not available on this device yet";
+/// Not documented; chosen by us.
+const NO_CLOCK: &str = "the clock of this device is not set";
+/// Not documented; chosen by us.
+const TOO_LARGE: &str = "the request is too large";
+/// Bytes of an order, of which the store takes 64 KiB.
+const LARGEST_ORDER: usize = 60 * 1024;

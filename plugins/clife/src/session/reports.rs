@@ -140,8 +140,13 @@ impl ClifeSession {
     pub(super) fn publish_failed(&mut self, now: Now, publish: RequestId) {
         if self.uplink.in_flight.contains_key(&publish) {
             self.uplink.disconnected();
-            self.timers.set(Timer::Pause, now.monotonic.after(PAUSE_MS));
+            self.pause(now);
         }
+    }
+
+    /// Nothing is sent for a moment.
+    pub(super) fn pause(&mut self, now: Now) {
+        self.timers.set(Timer::Pause, now.monotonic.after(PAUSE_MS));
     }
 
     fn refused_report(&mut self, seq: u64, why: &str) {

@@ -55,6 +55,9 @@ impl ClifeSession {
         if !self.nameless.is_empty() {
             fact("without_number", self.nameless.join(" "));
         }
+        if let Some(operation) = self.files.text() {
+            fact("file_operation", operation);
+        }
         let counters = self.told.shown();
         for (name, count) in [
             ("input_dropped", counters.dropped_input),

@@ -9,12 +9,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::ClifeSession;
+use super::operations::{ProductVersion, Running};
+use crate::files::Order;
 use crate::registration::LoginData;
 
 /// What the platform has given the device.
 pub const LOGIN: &str = "login";
 /// Numbers of messages up to this one may have been used.
 pub const MESSAGE_ID_MARK: &str = "message_id_mark";
+/// The file operation that is under way.
+pub const ORDER: &str = "file_operation";
+/// The version of the product that upgrades have brought.
+pub const PRODUCT_VER: &str = "product_ver";
 
 #[derive(Deserialize)]
 struct StoredLogin {
@@ -32,6 +38,12 @@ struct StoredLoginRef<'a> {
 impl ClifeSession {
     pub(super) fn restore(&mut self, stored: &BTreeMap<String, Vec<u8>>) {
         self.numbers = Numbers::new(read(stored, MESSAGE_ID_MARK));
+        let version = read::<ProductVersion>(stored, PRODUCT_VER);
+        let version = version.filter(|version| version.instead_of == self.settings.product_ver);
+        self.files.product_ver = version.map(|version| version.product_ver).filter(|version| *version >= 1);
+        let order = stored.get(ORDER).and_then(|stored| Order::restore(stored));
+        let order = order.filter(|order| order.device == self.device());
+        self.files.running = order.and_then(|order| Some(Running { operation: order.operation()?, order }));
         let stored = read::<StoredLogin>(stored, LOGIN).filter(|stored| stored.device == self.device());
         let login = stored.and_then(|stored| LoginData::restore(stored.login.get().as_bytes()));
         // Settings may have lost what stood in for a missing member; then the device registers anew.
@@ -39,7 +51,7 @@ impl ClifeSession {
     }
 
     /// By what a stored login is recognised as this device's, at this platform.
-    fn device(&self) -> String {
+    pub(super) fn device(&self) -> String {
         let (host, identity) = (&self.settings.register.host, &self.settings.identity);
         let dev_id = identity.dev_id.as_deref().unwrap_or_default();
         // None of them has a `/`.
@@ -63,13 +75,13 @@ impl ClifeSession {
         self.put_bytes(key, json(value));
     }
 
-    fn put_bytes(&mut self, key: &str, value: Vec<u8>) {
+    pub(super) fn put_bytes(&mut self, key: &str, value: Vec<u8>) {
         let id = self.next_id();
         self.outputs.push(Output::Store(id, store::Request::Put(key.to_owned(), value)));
     }
 }
 
-fn json(value: &impl Serialize) -> Vec<u8> {
+pub fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("texts and numbers always become JSON")
 }
 

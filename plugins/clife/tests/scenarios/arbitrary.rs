@@ -5,7 +5,7 @@ mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polylink_plugin_sdk::services::{Reason, module, mqtt, network};
+use polylink_plugin_sdk::services::{Failure, Reason, module, mqtt, network, ota};
 use polylink_plugin_sdk::{
     Cause, ClockQuality, DatapointId, Input, Outcome, OutcomeResult, Output, Report, ReportBody, RequestId,
     Value as Datum, WallTime,
@@ -35,11 +35,15 @@ struct Asked {
     greeting: Value,
     /// Reports that were given to the session; true: settled.
     reports: BTreeMap<u64, bool>,
+    /// The updates that the host has.
+    updates: Vec<ota::Update>,
+    logs: Option<RequestId>,
 }
 
 impl Asked {
     fn note(&mut self, cloud: &mut Cloud, encrypts: bool) {
         let outputs = cloud.host.take_outputs();
+        let updates = self.updates.clone();
         assert!(outputs.len() < 3_000, "{} things asked at once", outputs.len());
         for output in outputs {
             match output {
@@ -87,8 +91,16 @@ impl Asked {
                         assert!(!std::mem::replace(settled, true), "{seq} is settled twice");
                     }
                 }
+                Output::Ota(request) => self.update(request),
+                Output::SendLogs(id, _) => {
+                    assert!(self.logs.replace(id).is_none(), "two logs at once");
+                }
                 _ => {}
             }
+        }
+        if self.updates != updates {
+            cloud.host.updates_changed(self.updates.clone());
+            self.note(cloud, encrypts);
         }
         for list in [&mut self.commands, &mut self.subscriptions] {
             let surplus = list.len().saturating_sub(64);
@@ -96,6 +108,29 @@ impl Asked {
         }
         let surplus = self.publishes.len().saturating_sub(64);
         self.publishes.drain(..surplus);
+    }
+}
+
+impl Asked {
+    /// What a host does with such a request.
+    fn update(&mut self, request: ota::Request) {
+        match request {
+            ota::Request::Offer(offer) => {
+                assert!(self.updates.iter().all(|update| update.phase.is_over()), "two updates at once");
+                assert!(self.updates.iter().all(|update| update.id != offer.id), "offered twice");
+                let ota::Offer { id, target, version, .. } = *offer;
+                self.updates.push(ota::Update { id, target, version, ..ota::Update::default() });
+            }
+            ota::Request::Cancel(id) => {
+                let can_end = |update: &&mut ota::Update| {
+                    update.id == id && matches!(update.phase, ota::Phase::Waiting | ota::Phase::Downloading)
+                };
+                if let Some(update) = self.updates.iter_mut().find(can_end) {
+                    update.phase = ota::Phase::Failed(ota::Failure::Cancelled);
+                }
+            }
+            ota::Request::Acknowledge(id) => self.updates.retain(|update| update.id != id || !update.phase.is_over()),
+        }
     }
 }
 
@@ -185,6 +220,19 @@ impl Run {
                 host.interfaces_changed(if up { vec![network::Interface::default()] } else { Vec::new() });
             }
             Step::StoreFails(fails) => host.fail_store(fails),
+            Step::Update(phase, percent) => {
+                let going = self.asked.updates.iter_mut().find(|update| !update.phase.is_over());
+                if let Some(update) = going {
+                    (update.phase, update.percent) = (phase, percent);
+                    host.updates_changed(self.asked.updates.clone());
+                }
+            }
+            Step::LogsSent(sent) => {
+                if let Some(id) = self.asked.logs.take() {
+                    let failure = Failure { reason: Reason::Timeout, text: "no route".to_owned() };
+                    host.logs_sent(id, sent.ok_or(failure));
+                }
+            }
             Step::Restart => self.restart(),
             Step::ComeOnline => self.come_online(),
         }
@@ -285,8 +333,8 @@ impl Run {
     /// A crash: the host gives the new session what was not settled, and knows no connection.
     fn restart(&mut self) {
         self.cloud.host.restart();
-        let reports = std::mem::take(&mut self.asked.reports);
-        self.asked = Asked { reports, ..Asked::default() };
+        let Asked { reports, updates, .. } = std::mem::take(&mut self.asked);
+        self.asked = Asked { reports, updates, ..Asked::default() };
         self.note();
         let unsettled: Vec<u64> =
             self.asked.reports.iter().filter(|(_, settled)| !**settled).map(|(seq, _)| *seq).take(256).collect();

@@ -1,10 +1,17 @@
-//! File operations: what the platform asks for, and what it is answered. Nothing can be loaded, installed or uploaded yet,
-//! so nothing is ever reported as begun.
+//! File operations: what the platform asks for, and what it is answered by a device whose host can neither install nor
+//! upload, so that nothing is ever reported as begun.
 
-use polylink_plugin_sdk::services::module;
+use polylink_plugin_sdk::services::{id, module};
 use serde_json::{Value, json};
 
-use crate::scenarios::stage::{Cloud, merged, online, seal, setup};
+use crate::scenarios::stage::{Cloud, merged, seal, setup};
+
+/// Online, without the services for updates and logs.
+fn online(settings: Value) -> Cloud {
+    let mut setup = setup(settings);
+    setup.services.retain(|service| ![id::OTA, id::LOGS].contains(service));
+    Cloud::online(setup)
+}
 
 const MD5: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
@@ -78,6 +85,7 @@ fn check_firmware(changes: Value, text: &str) {
 }
 
 const NOT_YET: &str = "not available on this device yet";
+const NO_PLACE: &str = "this device has no place for such a file";
 
 #[test]
 fn a_query_is_answered_at_once_with_every_version_the_module_first() {
@@ -110,19 +118,19 @@ fn versions_are_those_of_the_settings_and_of_the_moment() {
 }
 
 #[test]
-fn what_could_begin_is_refused_because_nothing_can_yet() {
+fn what_could_begin_is_refused_where_the_host_cannot() {
     check_firmware(json!({}), NOT_YET);
     check_firmware(json!({"url": "HTTPS://open.clife.cn:8443/f?x=1", "md5": MD5.to_uppercase()}), NOT_YET);
     let mcu = firmware(json!({"fileType": "SUBFIRM", "devNum": 1, "hardware": "2.1", "software": "0.9"}));
     check(&upgrade(std::slice::from_ref(&mcu)), &failure(NOT_YET));
-    check(&upgrade(&[firmware(json!({})), mcu, file("PHOTO")]), &failure(NOT_YET));
+    check(&upgrade(&[firmware(json!({})), mcu, file("PHOTO")]), &failure(NO_PLACE));
     for file_type in ["PROFILE", "PHOTO", "VIDEO", "VOICE", "DATA"] {
-        check(&operation("DOWN", file(file_type)), &failure(NOT_YET));
+        check(&operation("DOWN", file(file_type)), &failure(NO_PLACE));
     }
 }
 
 #[test]
-fn an_upload_finds_no_file() {
+fn an_upload_finds_no_file_where_the_host_gives_out_none() {
     for file_type in ["LOG", "PHOTO", "VIDEO", "VOICE", "DATA"] {
         check(&operation("UP", file(file_type)), &failure("no file"));
     }

@@ -1,6 +1,7 @@
 //! What may come: a grammar of steps, most of which make some sense.
 
 use polylink_plugin_sdk::services::Reason;
+use polylink_plugin_sdk::services::ota::{Failure, Phase};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -37,6 +38,10 @@ pub enum Step {
     Module(u8),
     Network(bool),
     StoreFails(bool),
+    /// The host goes on with an update.
+    Update(Phase, u8),
+    /// The host has sent so much of its log, or could not.
+    LogsSent(Option<u64>),
     Restart,
     /// What usually happens next, so that much of it happens while the device is online.
     ComeOnline,
@@ -115,7 +120,7 @@ fn any_content() -> impl Strategy<Value = Value> {
     let name = prop::sample::select(vec!["1", "2", "3", "4", "5", "9", "01", "x"]);
     let mode = prop::sample::select(vec!["DOWN", "UP", "QUERY", "down", ""]);
     let kind = prop::sample::select(vec!["FIRM", "SUBFIRM", "PROFILE", "LOG", "PHOTO", "OTHER"]);
-    (0..8_usize, name, mode, kind, value, any_json()).prop_map(|(form, name, mode, kind, value, any)| match form {
+    (0..10_usize, name, mode, kind, value, any_json()).prop_map(|(form, name, mode, kind, value, any)| match form {
         0 | 1 => json!({"params": [{name: value}]}),
         2 => json!({"params": [name, value]}),
         3 => json!({"params": [{name: value, "1": true}, {"2": any}]}),
@@ -124,6 +129,12 @@ fn any_content() -> impl Strategy<Value = Value> {
             "fileInfo": [{"fileType": kind, "devNum": 1, "software": "1.1.0.0", "hardware": "1.0", "url": "http://h/f",
               "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 97}]}),
         6 => json!({"fileMode": mode, "fileInfo": any}),
+        7 => json!({"fileMode": "DOWN", "productVer": 2, "stopTime": 5, "fileInfo": [
+            {"fileType": "SUBFIRM", "devNum": 1, "software": "1.1.0.0", "hardware": "2.1", "url": "http://h/f",
+              "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 97},
+            {"fileType": "FIRM", "software": "3.1", "hardware": "1", "url": "http://h/g",
+              "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 97}]}),
+        8 => json!({"fileMode": "UP", "startTime": value, "fileInfo": [{"fileType": "LOG", "url": "http://h/u"}]}),
         _ => any,
     })
 }
@@ -148,6 +159,14 @@ fn any_registered() -> impl Strategy<Value = Registered> {
         1 => Just(Registered::OtherId),
         1 => any::<Vec<u8>>().prop_map(Registered::Bytes),
         1 => Just(Registered::Failed),
+    ]
+}
+
+fn any_phase() -> impl Strategy<Value = Phase> {
+    let failure = prop::sample::select(vec![Failure::Download, Failure::Digest, Failure::Install, Failure::Policy]);
+    prop_oneof![
+        3 => prop::sample::select(vec![Phase::Downloading, Phase::Installing, Phase::Finished]),
+        1 => failure.prop_map(Phase::Failed),
     ]
 }
 
@@ -193,6 +212,8 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         1 => any::<u8>().prop_map(Step::Module),
         1 => any::<bool>().prop_map(Step::Network),
         1 => any::<bool>().prop_map(Step::StoreFails),
+        4 => (any_phase(), 0..=100_u8).prop_map(|(phase, percent)| Step::Update(phase, percent)),
+        1 => prop::option::of(0..3_u64).prop_map(Step::LogsSent),
         1 => Just(Step::Restart),
         4 => Just(Step::ComeOnline),
     ]
