@@ -311,6 +311,7 @@ impl LierdaSession {
         self.stamps.ended(now);
         self.uplink.disconnected();
         self.firmware.disconnected();
+        self.upgrades.disconnected();
         self.clock.disconnected();
         self.phase = Phase::Waiting(Wait::Attempt);
     }
