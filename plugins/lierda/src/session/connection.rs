@@ -311,7 +311,6 @@ impl LierdaSession {
         self.stamps.ended(now);
         self.uplink.disconnected();
         self.firmware.disconnected();
-        self.upgrades.disconnected();
         self.clock.disconnected();
         self.phase = Phase::Waiting(Wait::Attempt);
     }

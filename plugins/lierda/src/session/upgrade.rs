@@ -26,7 +26,7 @@ pub struct Upgrades {
     pub settled: Settled,
     /// Installed ones whose version was waited for in vain.
     overdue: BTreeSet<String>,
-    /// Those of whose end the platform was told on this connection.
+    /// Those of whose end the platform was told; it is told again by each connection, and each day.
     told: BTreeSet<String>,
     /// Modules whose version was not told because of an order.
     kept_back: BTreeSet<String>,
@@ -57,12 +57,6 @@ impl Upgrades {
             UpdatePhase::Failed(_) => format!("{version}: failed, {reason}"),
         };
         Some((module_of(&update.id).unwrap_or_default().to_owned(), text))
-    }
-
-    /// Nothing that was told before counts on the next connection, where everything is told again.
-    pub fn disconnected(&mut self) {
-        self.told.clear();
-        self.kept_back.clear();
     }
 
     /// The version of this module is about to be told: the updates of whose end the platform hears by it. `None`: nothing
