@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use polylink_plugin_sdk::secret::Secret;
 use polylink_plugin_sdk::services::module::Facts;
+use polylink_plugin_sdk::services::ota::Target;
 use polylink_plugin_sdk::thing_model::ThingModel;
 use polylink_plugin_sdk::url::Endpoint;
 use polylink_plugin_sdk::{Fault, settings};
@@ -190,6 +191,16 @@ impl VersionOf {
             Self::Device if facts.mcu_software.is_empty() => Self::Module.versions(facts),
             Self::Device | Self::Mcu => (&facts.mcu_hardware, &facts.mcu_software),
             Self::Module => (&facts.module_hardware, &facts.module_software),
+        }
+    }
+
+    /// Whose firmware is ordered for it.
+    #[must_use]
+    pub const fn target(self, facts: &Facts) -> Target {
+        match self {
+            Self::Device if facts.mcu_software.is_empty() => Target::Module,
+            Self::Device | Self::Mcu => Target::Mcu,
+            Self::Module => Target::Module,
         }
     }
 }

@@ -1,10 +1,12 @@
-//! Firmware orders: what is taken, and from where it is loaded. Pure functions; nothing here loads or installs anything.
+//! Firmware orders: what is taken, and what the host is told of it, which loads and installs. Pure functions.
 //!
 //! Invariant: an [`Order`] that exists passed every check. The acknowledgement comes before all of them and needs only
 //! [`down_id`].
 
 mod download;
+mod settled;
 
+use polylink_plugin_sdk::services::ota::ID_MAX;
 use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,7 +14,8 @@ use serde_json::value::RawValue;
 use crate::frame::{integer, object, text};
 
 use download::is_md5;
-pub use download::{DOWN_ID, DownIdIn, ImageError, down_header, down_url, md5_digits, verify};
+pub use download::{DOWN_ID, DownIdIn, down_header, down_url, md5_digits, module_of};
+pub use settled::Settled;
 
 /// Name of the module that an order means when it names none (Lierda MQTT access protocol, version report).
 pub const MAIN_MODULE: &str = "default";
@@ -65,6 +68,9 @@ pub enum OrderError {
     /// Not an address that is loaded from.
     #[error("Url is not an http or https address of at most {LONGEST_URL} characters")]
     Address,
+    /// Names that are too long for an update.
+    #[error("Module and DownID have more than {ID_MAX} bytes together, as an address would write them")]
+    Names,
     /// Not one of the hosts the settings allow.
     #[error("host `{0}` is not in ota_allowed_hosts")]
     Host(String),
@@ -137,6 +143,16 @@ impl Order {
         Ok(order)
     }
 
+    /// Reads what was stored where the host could install nothing: it was acknowledged, so the platform will not repeat it.
+    /// `None` if it is damaged, or no longer what the settings allow.
+    #[must_use]
+    pub fn restore(stored: &[u8], settings: &OtaSettings) -> Option<Self> {
+        let order: Self = serde_json::from_slice(stored).ok()?;
+        let names_ok = [&order.version, &order.down_id, &order.module].into_iter().all(|name| name_ok(name));
+        let md5_ok = order.md5.as_deref().is_none_or(is_md5);
+        (names_ok && md5_ok && order.check(settings).is_ok()).then_some(order)
+    }
+
     /// What depends on the settings, which may have changed since the order was stored.
     fn check(&self, settings: &OtaSettings) -> Result<(), OrderError> {
         let host = host_of(&self.url).ok_or(OrderError::Address)?;
@@ -160,28 +176,6 @@ impl Order {
 #[must_use]
 pub fn wanted(installed: &str, order: &Order) -> bool {
     installed != order.version
-}
-
-/// An order that was taken and is not finished yet, as it is stored. It was acknowledged, so the platform will not repeat
-/// it after a restart.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pending {
-    /// The order.
-    pub order: Order,
-    /// True once it was handed to the installer: after a restart only the version is to be reported.
-    pub handed_over: bool,
-}
-
-impl Pending {
-    /// Reads what was stored; `None` if it is damaged, or no longer what the settings allow.
-    #[must_use]
-    pub fn restore(stored: &[u8], settings: &OtaSettings) -> Option<Self> {
-        let pending: Self = serde_json::from_slice(stored).ok()?;
-        let order = &pending.order;
-        let names_ok = [&order.version, &order.down_id, &order.module].into_iter().all(|name| name_ok(name));
-        let md5_ok = order.md5.as_deref().is_none_or(is_md5);
-        (names_ok && md5_ok && order.check(settings).is_ok()).then_some(pending)
-    }
 }
 
 /// A text that names something; `None` if it is anything else, empty or too long.
@@ -310,11 +304,10 @@ mod tests {
     #[test]
     fn a_stored_order_comes_back_only_if_it_would_be_taken_today() {
         let order = Order::parse(&raw(&order()), &settings()).unwrap();
-        let stored = |pending: &Pending| serde_json::to_vec(pending).unwrap();
-        let pending = Pending { order, handed_over: true };
-        assert_eq!(Pending::restore(&stored(&pending), &settings()), Some(pending.clone()));
+        let stored = |order: &Order| serde_json::to_vec(order).unwrap();
+        assert_eq!(Order::restore(&stored(&order), &settings()), Some(order.clone()));
         let strict = OtaSettings { allowed_hosts: vec!["other".into()], ..settings() };
-        assert_eq!(Pending::restore(&stored(&pending), &strict), None);
+        assert_eq!(Order::restore(&stored(&order), &strict), None);
         for damage in [
             |order: &mut Order| order.version.clear(),
             |order: &mut Order| order.url.insert(0, ' '),
@@ -323,16 +316,16 @@ mod tests {
             |order: &mut Order| order.down_id = "x".repeat(129),
             |order: &mut Order| order.module.clear(),
         ] {
-            let mut damaged = pending.clone();
-            damage(&mut damaged.order);
-            assert_eq!(Pending::restore(&stored(&damaged), &settings()), None, "{damaged:?}");
+            let mut damaged = order.clone();
+            damage(&mut damaged);
+            assert_eq!(Order::restore(&stored(&damaged), &settings()), None, "{damaged:?}");
         }
     }
 
     proptest! {
         #[test]
         fn no_order_can_panic_its_reader(bytes: Vec<u8>, text in "\\PC{0,40}", url in "(https?://|[/?#&@:\\[\\]]|\\PC){0,12}") {
-            let _ = (Pending::restore(&bytes, &settings()), host_of(&url));
+            let _ = (Order::restore(&bytes, &settings()), host_of(&url));
             for member in ["Type", "Url", "SoftVer", "SoftSize", "MD5", "DownID", "Module", "firmwareName"] {
                 let mut order = order();
                 order[member] = json!(text);

@@ -3,8 +3,8 @@
 //! Invariants: what only exists while connected lives in the phase that says so; a report is settled when the platform
 //! has acknowledged it; a command is carried out once and acknowledged on each topic it came on. Submodules by idea:
 //! `connection` from nothing to being online · `authentication` the connection before that · `incoming` hands messages to
-//! who knows them · `reports` what goes up · `uplink` its queue · `commands` what comes down · `converter` the product's script · `keys` session keys · `firmware`, `clock`, `device_settings` the
-//! management of the platform · `stamps` times that the platform checks · `storage` what survives a restart · `status` what
+//! who knows them · `reports` what goes up · `uplink` its queue · `commands` what comes down · `converter` the product's script · `keys` session keys · `firmware` versions that are told, `upgrade` orders of
+//! other ones · `clock`, `device_settings` more of the management of the platform · `stamps` times that the platform checks · `storage` what survives a restart · `status` what
 //! operators see.
 
 mod authentication;
@@ -20,6 +20,7 @@ mod reports;
 mod stamps;
 mod status;
 mod storage;
+mod upgrade;
 pub mod uplink;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::numbering::Numbers;
 use polylink_plugin_sdk::product_script::ProductScript;
 use polylink_plugin_sdk::random::Random;
-use polylink_plugin_sdk::services::{module, mqtt, network};
+use polylink_plugin_sdk::services::{module, mqtt, network, ota};
 use polylink_plugin_sdk::session::Level;
 use polylink_plugin_sdk::status::Told;
 use polylink_plugin_sdk::thing_model::ThingModel;
@@ -49,6 +50,7 @@ use firmware::Firmware;
 use keys::Enrolment;
 use stamps::Stamps;
 use status::Counters;
+use upgrade::Upgrades;
 use uplink::Uplink;
 
 /// One device at the Lierda cloud.
@@ -79,6 +81,7 @@ pub struct LierdaSession {
     open: BTreeMap<RequestId, Open>,
     answers: Answers,
     firmware: Firmware,
+    upgrades: Upgrades,
     clock: CloudClock,
 
     told: Told<Counters>,
@@ -104,6 +107,8 @@ enum Timer {
     Time,
     /// The firmware is told again.
     Firmware,
+    /// What was installed does not say its version.
+    Installed,
 }
 
 impl Session for LierdaSession {
@@ -114,6 +119,7 @@ impl Session for LierdaSession {
             return Err(Fault::settings("settings.script: this host was built without scripts"));
         }
         let script = ProductScript::new("lierda", settings.script.clone());
+        let upgrades = Upgrades::of(&context);
         let mut session = Self {
             topics: Topics::new(&settings.identity),
             enrolment: Enrolment::new(&settings),
@@ -136,6 +142,7 @@ impl Session for LierdaSession {
             open: BTreeMap::new(),
             answers: Answers::new(commands::KEPT_MS),
             firmware: Firmware::default(),
+            upgrades,
             clock: CloudClock::default(),
             told: Told::default(),
             note: String::new(),
@@ -169,6 +176,7 @@ impl Session for LierdaSession {
             Input::Stored(_, Err(failure)) => self.warn(format!("a value could not be stored: {}", failure.text)),
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(now, event),
+            Input::Ota(ota::Event::Changed(list)) => self.take_updates(now, list),
             Input::Stop => self.stop(),
             Input::Stored(_, Ok(()))
             | Input::Network(_)
@@ -176,7 +184,6 @@ impl Session for LierdaSession {
             | Input::Udp(_)
             | Input::Http(..)
             | Input::Subdevices(_)
-            | Input::Ota(_)
             | Input::LogsSent(..) => {}
         }
         let something_was_due = self.run_timers(now);
@@ -207,6 +214,8 @@ impl LierdaSession {
         self.load_script();
         self.forget_reached_order();
         self.begin(now);
+        self.offer_left_order(now);
+        self.settle_updates(now);
     }
 
     fn stop(&mut self) {
@@ -232,6 +241,7 @@ impl LierdaSession {
                 Timer::Subscriptions => self.hang_up(now, "the broker does not answer the subscriptions"),
                 Timer::Time => self.ask_time(now),
                 Timer::Firmware => self.tell_firmware(now),
+                Timer::Installed => self.waited_for_version(now),
             }
         }
         any_due |= self.told.timeout(now.monotonic);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use md5::{Digest as _, Md5};
 use polylink_lierda::auth::{
     ConnectType, Identity, SessionMaterial, auth_credentials, connect_content, connect_credentials,
 };
@@ -9,10 +10,11 @@ use polylink_lierda::cipher::{
     CipherError, Key, SessionContent, decrypt_hex, encrypt, encrypt_hex, session_content, session_key,
 };
 use polylink_lierda::frame::{AUTH_DONE, DONE, Frame, ack, code_ok, encode, ota_ack, raw};
-use polylink_lierda::ota::{DownIdIn, ImageError, Order, OtaSettings, down_id, down_url, md5_digits, verify, wanted};
+use polylink_lierda::ota::{DownIdIn, Order, OrderError, OtaSettings, down_id, down_url, wanted};
 use polylink_lierda::topics::{AUTH, PassthroughAckTopic, Topic, Topics};
 use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::secret::Secret;
+use polylink_plugin_sdk::services::ota::{Digest, Target};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -91,15 +93,7 @@ fn check(vector: &Vector) {
         },
         "session_key" => derived_key(input),
         "ota_decision" => json!({ "download": wanted(text(input, "localVersion"), &order(text(input, "softVer"))) }),
-        "ota_verify" => {
-            let md5 = md5_digits(&raw(&input["MD5"]));
-            match verify(&content(&input["content"]), input["SoftSize"].as_u64().unwrap(), md5.as_deref(), true) {
-                Ok(()) => json!({ "ok": true }),
-                Err(ImageError::Md5Format) => json!({ "ok": false, "reason": "md5_format" }),
-                Err(ImageError::Size) => json!({ "ok": false, "reason": "size" }),
-                Err(ImageError::Md5) => json!({ "ok": false, "reason": "md5" }),
-            }
-        }
+        "ota_verify" => json!(verdict(input)),
         "ack_topic" => json!({ "answer": answer_to(text(input, "arrival")).1 }),
         "ack_frame" => ack_frame(input),
         "code_ok" => {
@@ -169,6 +163,28 @@ fn ack_frame(input: &Value) -> Value {
     };
     let sent = encode(&frame.answer_id(), frame.header_ctrl, &payload);
     json!({ "topic": answer, "frame": serde_json::from_slice::<Value>(&sent).unwrap() })
+}
+
+/// What becomes of an order for this content, with a host that checks what it is promised.
+fn verdict(input: &Value) -> Value {
+    let failed = |reason: &str| json!({ "ok": false, "reason": reason });
+    let mut payload = json!({ "Type": 2, "Url": "http://h/f", "SoftVer": "v", "DownID": "1" });
+    for member in ["SoftSize", "MD5"] {
+        payload[member] = input[member].clone();
+    }
+    let settings = OtaSettings { allowed_hosts: Vec::new(), max_bytes: u64::MAX, require_md5: true };
+    let order = match Order::parse(&raw(&payload), &settings) {
+        Ok(order) => order,
+        Err(OrderError::Md5) => return failed("md5_format"),
+        Err(error) => panic!("{error}"),
+    };
+    let offer = order.offer(Target::Mcu, DownIdIn::Query).unwrap();
+    let content = content(&input["content"]);
+    if u64::try_from(content.len()) != Ok(offer.size) {
+        return failed("size");
+    }
+    let md5: [u8; 16] = Md5::digest(&content).into();
+    if offer.digests == [Digest::Md5(md5)] { json!({ "ok": true }) } else { failed("md5") }
 }
 
 fn order(version: &str) -> Order {

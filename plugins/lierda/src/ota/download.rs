@@ -1,11 +1,12 @@
-//! Loading what was ordered: the address to ask, and whether the right bytes came.
+//! What the host is told to load: the address to ask, and what the right bytes are.
 
-use md5::{Digest, Md5};
 use polylink_plugin_sdk::hex;
+use polylink_plugin_sdk::services::ota::{Digest, ID_MAX, Offer, Target, URL_MAX};
 use polylink_plugin_sdk::url::percent_encoded;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::{Order, OrderError};
 use crate::frame::text;
 
 /// Name of the query parameter and of the header that tell the server which order a download belongs to.
@@ -24,37 +25,46 @@ pub enum DownIdIn {
     None,
 }
 
-/// Why a loaded firmware is not the one that was ordered. Checked in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ImageError {
-    /// There is nothing to compare it with.
-    #[error("the order has no MD5 of 32 hex digits")]
-    Md5Format,
-    /// Another number of bytes.
-    #[error("the firmware has another size than ordered")]
-    Size,
-    /// Other bytes.
-    #[error("the firmware has another MD5 than ordered")]
-    Md5,
+impl Order {
+    /// Id of the update that carries this out: module and DownID, so that nothing has to be stored to know whose it was.
+    #[must_use]
+    pub fn update_id(&self) -> String {
+        format!("{}/{}", self.module, percent_encoded(&self.down_id))
+    }
+
+    /// What the host is to install.
+    ///
+    /// # Errors
+    /// Address or names are too long for the host.
+    pub fn offer(&self, target: Target, place: DownIdIn) -> Result<Offer, OrderError> {
+        let id = self.update_id();
+        if id.len() > ID_MAX {
+            return Err(OrderError::Names);
+        }
+        let url = down_url(&self.url, &self.down_id, place);
+        if url.len() > URL_MAX {
+            return Err(OrderError::Address);
+        }
+        let headers = down_header(&self.down_id, place).map(|(name, value)| format!("{name}: {value}"));
+        let md5 = self.md5.as_deref().and_then(hex::decode).and_then(|md5| md5.try_into().ok());
+        Ok(Offer {
+            id,
+            target,
+            version: self.version.clone(),
+            url,
+            headers: headers.into_iter().collect(),
+            size: self.size,
+            digests: md5.map(Digest::Md5).into_iter().collect(),
+            ..Offer::default()
+        })
+    }
 }
 
-/// Compares a loaded firmware with what was ordered. Without an MD5 only the size is left to compare, and that is enough
-/// only if none is required.
-///
-/// # Errors
-/// See [`ImageError`].
-pub fn verify(content: &[u8], size: u64, md5: Option<&str>, require_md5: bool) -> Result<(), ImageError> {
-    let md5 = md5.filter(|digits| is_md5(digits));
-    if md5.is_none() && require_md5 {
-        return Err(ImageError::Md5Format);
-    }
-    if u64::try_from(content.len()) != Ok(size) {
-        return Err(ImageError::Size);
-    }
-    match md5 {
-        Some(md5) if !hex::lower(&Md5::digest(content)).eq_ignore_ascii_case(md5) => Err(ImageError::Md5),
-        _ => Ok(()),
-    }
+/// The module that an update is for, by its id; `None` if the id is none of ours.
+#[must_use]
+pub fn module_of(id: &str) -> Option<&str> {
+    // A DownID in it has no slash, which is encoded; the name of a module may have some.
+    Some(id.rsplit_once('/')?.0)
 }
 
 /// The digits of an `MD5` member in lower case; `None` if it is anything but a text of 32 hex digits.
@@ -97,9 +107,6 @@ mod tests {
 
     use super::*;
 
-    /// MD5 of `a`.
-    const MD5: &str = "0CC175B9C0F1B6A831C399E269772661";
-
     fn check(url: &str, down_id: &str, expected: &str) {
         assert_eq!(down_url(url, down_id, DownIdIn::Query), expected);
         assert_eq!(down_header(down_id, DownIdIn::Query), None);
@@ -117,21 +124,64 @@ mod tests {
         assert_eq!(down_header("a", DownIdIn::None), None);
     }
 
+    fn order(module: &str, down_id: &str) -> Order {
+        Order {
+            version: "v2".into(),
+            url: "http://h/f".into(),
+            size: 7,
+            md5: Some("0cc175b9c0f1b6a831c399e269772661".into()),
+            down_id: down_id.into(),
+            module: module.into(),
+            file_name: None,
+        }
+    }
+
     #[test]
-    fn without_an_md5_only_the_size_is_compared_if_the_settings_allow_it() {
-        assert_eq!(verify(b"b", 1, None, false), Ok(()));
-        assert_eq!(verify(b"b", 2, None, false), Err(ImageError::Size));
-        assert_eq!(verify(b"b", 2, None, true), Err(ImageError::Md5Format));
-        assert_eq!(verify(b"b", 1, Some(MD5), false), Err(ImageError::Md5));
-        assert_eq!(verify(b"a", 1, Some(MD5), true), Ok(()));
+    fn an_order_is_promised_to_the_host_as_it_was_given() {
+        let md5 = [0x0C, 0xC1, 0x75, 0xB9, 0xC0, 0xF1, 0xB6, 0xA8, 0x31, 0xC3, 0x99, 0xE2, 0x69, 0x77, 0x26, 0x61];
+        let expected = Offer {
+            id: "default/E0C040B1".into(),
+            target: Target::Mcu,
+            version: "v2".into(),
+            url: "http://h/f".into(),
+            headers: vec!["DownID: E0C040B1".into()],
+            size: 7,
+            digests: vec![Digest::Md5(md5)],
+            ..Offer::default()
+        };
+        let order = order("default", "E0C040B1");
+        assert_eq!(order.offer(Target::Mcu, DownIdIn::Header), Ok(expected.clone()));
+        let in_query = Offer { headers: vec![], url: "http://h/f?DownID=E0C040B1".into(), ..expected.clone() };
+        assert_eq!(order.offer(Target::Mcu, DownIdIn::Query), Ok(in_query));
+        let bare = Offer { headers: vec![], digests: vec![], ..expected };
+        assert_eq!(Order { md5: None, ..order }.offer(Target::Mcu, DownIdIn::None), Ok(bare));
+    }
+
+    #[test]
+    fn what_is_too_long_for_the_host_is_refused() {
+        let offer = |order: &Order| order.offer(Target::Module, DownIdIn::Query).map(|_| ());
+        assert_eq!(offer(&order("default", &"x".repeat(120))), Ok(()));
+        assert_eq!(offer(&order("default", &"x".repeat(121))), Err(OrderError::Names));
+        assert_eq!(offer(&order("default", &"/".repeat(41))), Err(OrderError::Names));
+        let long = |room: usize| Order { url: format!("http://h/{}", "x".repeat(room)), ..order("default", "d") };
+        assert_eq!(offer(&long(URL_MAX - 9 - 9)), Ok(()));
+        assert_eq!(offer(&long(URL_MAX - 9 - 8)), Err(OrderError::Address));
+    }
+
+    #[test]
+    fn an_id_says_which_module_it_is() {
+        for (module, down_id) in [("default", "1"), ("a/b", "1"), ("a", "b/1"), ("模块", "é/")] {
+            assert_eq!(module_of(&order(module, down_id).update_id()), Some(module));
+        }
+        assert_eq!(module_of("E0C040B1"), None);
     }
 
     proptest! {
         #[test]
-        fn nothing_can_panic_a_download(content: Vec<u8>, text in "\\PC{0,40}", url in "(https?://|[/?#&@]|\\PC){0,12}") {
-            let _ = (verify(&content, 3, Some(&text), true), verify(&content, 3, Some(&text), false));
+        fn nothing_can_panic_an_offer(text in "\\PC{0,40}", url in "(https?://|[/?#&@]|\\PC){0,12}") {
+            let order = Order { url, md5: Some(text.clone()), ..order(&text, &text) };
             for place in [DownIdIn::Query, DownIdIn::Header, DownIdIn::None] {
-                let _ = (down_url(&url, &text, place), down_header(&text, place));
+                let _ = (order.offer(Target::Module, place), module_of(&text));
             }
         }
 

@@ -1,6 +1,4 @@
-//! Firmware: versions told to the platform, and its orders (Lierda access protocol 5). There is no update engine in the
-//! host yet, so an order is checked, stored and shown, and nothing is loaded or installed: the platform goes on to hear
-//! the version that really runs.
+//! Firmware versions told to the platform (Lierda access protocol 5.1, 5.2).
 
 use polylink_plugin_sdk::services::module::Facts;
 use polylink_plugin_sdk::session::Level;
@@ -9,17 +7,15 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::connection::Phase;
-use super::{LierdaSession, Timer, storage};
+use super::{LierdaSession, Timer};
 use crate::config::Content;
 use crate::frame::{self, Frame, MessageId, raw};
-use crate::ota::{self, MAIN_MODULE, Order, Pending};
+use crate::ota::MAIN_MODULE;
 
-/// Versions that the platform has not acknowledged, and what it wants.
+/// Versions that the platform has not acknowledged.
 #[derive(Debug, Default)]
 pub struct Firmware {
     telling: Vec<Telling>,
-    /// An order that is not carried out yet.
-    pub pending: Option<Pending>,
 }
 
 #[derive(Debug)]
@@ -28,12 +24,21 @@ struct Telling {
     module: String,
     sent: u32,
     due: Timestamp,
+    /// Not to be repeated.
+    is_last: bool,
+    /// Updates of whose end the platform hears by this.
+    ends: Vec<String>,
 }
 
 impl Firmware {
     /// When a report is repeated.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.telling.iter().map(|telling| telling.due).min()
+    }
+
+    /// The platform has ordered other firmware for this module: it would take what runs now for the outcome.
+    pub fn stop_repeating(&mut self, module: &str) {
+        self.telling.iter_mut().filter(|telling| telling.module == module).for_each(|telling| telling.is_last = true);
     }
 
     /// Everything is told again on the next connection.
@@ -58,16 +63,19 @@ impl LierdaSession {
         }
     }
 
-    fn tell_module(&mut self, now: Now, module: String, id: Option<MessageId>) {
+    /// Tells the version of this module; `id`: that of the platform's question.
+    pub(super) fn tell_module(&mut self, now: Now, module: String, id: Option<MessageId>) {
         if !matches!(self.phase, Phase::Online { .. }) || self.version_payload(&module).is_none() {
             return;
         }
+        let running = self.running(&module).unwrap_or_default().to_owned();
+        let Some(ends) = self.upgrades.ends_to_tell(&module, &running, id.is_some()) else { return };
         let id = id.unwrap_or_else(|| self.new_message_id());
         // What was told of this module before is not worth an answer any more.
         self.firmware.telling.retain(|telling| telling.module != module);
         let due = self.firmware_due(now);
         self.send_version(&id, &module);
-        self.firmware.telling.push(Telling { id, module, sent: 1, due });
+        self.firmware.telling.push(Telling { id, module, sent: 1, due, is_last: false, ends });
     }
 
     fn firmware_due(&mut self, now: Now) -> Timestamp {
@@ -78,6 +86,11 @@ impl LierdaSession {
         if let Some(payload) = self.version_payload(module) {
             self.send(self.topics.firmware_report(), id, FIRMWARE, &payload, Content::Management);
         }
+    }
+
+    /// The version of this module that runs; empty: not known. `None`: there is no such module.
+    pub(super) fn running(&self, module: &str) -> Option<&str> {
+        Some(self.settings.modules.get(module)?.versions(&self.facts).1)
     }
 
     /// `None`: the version is not known.
@@ -105,6 +118,9 @@ impl LierdaSession {
         let is_late = |telling: &Telling| telling.due <= now.monotonic;
         let late: Vec<Telling> = self.firmware.telling.extract_if(.., |telling| is_late(telling)).collect();
         for mut telling in late {
+            if telling.is_last {
+                continue;
+            }
             if telling.sent > RESENDS {
                 self.log(Level::Debug, "the platform does not acknowledge a firmware report".to_owned());
                 self.told.counters.firmware_unanswered += 1;
@@ -127,6 +143,9 @@ impl LierdaSession {
         if !self.clear(now, frame).is_ok_and(|payload| frame::code_ok(&payload, frame::DONE)) {
             self.warn(format!("the platform refused the firmware report of module `{}`", telling.module));
         }
+        for id in telling.ends {
+            self.acknowledge_update(&id);
+        }
     }
 
     /// Facts of the module changed: versions that differ are told at once.
@@ -139,73 +158,13 @@ impl LierdaSession {
             self.tell_module(now, module, None);
         }
         self.forget_reached_order();
-    }
-
-    /// An order (9). It is acknowledged first, also if it is not carried out (Lierda access protocol 5.3.1).
-    pub(super) fn take_order(&mut self, now: Now, frame: &Frame) {
-        let payload = match self.clear(now, frame) {
-            Ok(payload) => payload,
-            Err(why) => return self.drop_input(&why),
-        };
-        let Some(down_id) = ota::down_id(&payload) else { return self.drop_input("a firmware order without a DownID") };
-        let answer = frame::ota_ack(&down_id);
-        self.send(self.topics.ota_notify_ack(), &frame.answer_id(), ORDER, &answer, Content::Management);
-        let order = Order::parse(&payload, &self.settings.ota).map_err(|error| error.to_string());
-        let order = order.and_then(|order| match self.settings.modules.get(&order.module) {
-            Some(of) => Ok((of.versions(&self.facts).1.to_owned(), order)),
-            None => Err(format!("the device has no module `{}`", order.module)),
-        });
-        match order {
-            Err(why) => {
-                self.warn(format!("a firmware order is not taken: {why}"));
-                self.told.counters.orders_refused += 1;
-                // There is no refusal: the platform learns it by the version that goes on to run.
-                self.tell_firmware(now);
-            }
-            Ok((installed, order)) if !ota::wanted(&installed, &order) => {
-                self.info(format!("the firmware {} that the platform orders runs already", order.version));
-                self.drop_order_for(&order.module);
-            }
-            Ok((_, order)) => self.keep_order(order),
-        }
-    }
-
-    fn keep_order(&mut self, order: Order) {
-        if self.firmware.pending.as_ref().is_some_and(|pending| pending.order.down_id == order.down_id) {
-            return;
-        }
-        self.info(format!(
-            "update {} for module `{}` ordered, waiting for the update engine",
-            order.version, order.module
-        ));
-        let pending = Pending { order, handed_over: false };
-        self.put(storage::ORDER, &pending);
-        self.firmware.pending = Some(pending);
-        self.shows = true;
-    }
-
-    fn drop_order_for(&mut self, module: &str) {
-        if self.firmware.pending.as_ref().is_some_and(|pending| pending.order.module == module) {
-            self.firmware.pending = None;
-            self.shows = true;
-            self.remove(storage::ORDER);
-        }
-    }
-
-    /// An order whose version runs by now is done.
-    pub(super) fn forget_reached_order(&mut self) {
-        let Some(order) = self.firmware.pending.as_ref().map(|pending| pending.order.clone()) else { return };
-        let runs = self.settings.modules.get(&order.module).map(|of| of.versions(&self.facts).1 == order.version);
-        if runs == Some(true) {
-            self.info(format!("update {} of module `{}` runs", order.version, order.module));
-            self.drop_order_for(&order.module);
-        }
+        self.withdraw_what_runs();
+        self.settle_updates(now);
     }
 }
 
 /// Codes of table 2.2 of the Lierda access protocol.
 const FIRMWARE: i64 = 8;
-const ORDER: i64 = 9;
 /// The only way of transport (Lierda access protocol 5.1).
 const OVER_HTTP: u8 = 2;
 /// Not documented; chosen by us.

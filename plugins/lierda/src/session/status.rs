@@ -72,10 +72,9 @@ impl LierdaSession {
         if let Some(timezone) = &self.clock.timezone {
             fact("timezone", timezone.clone());
         }
-        if let Some(pending) = &self.firmware.pending {
-            let order = &pending.order;
-            fact("update", format!("update {} available, waiting for the update engine", order.version));
-            fact("update_module", order.module.clone());
+        if let Some((module, text)) = self.upgrades.shown() {
+            fact("update", text);
+            fact("update_module", module);
         }
         self.counter_facts(&mut fact);
         Status { phase, text, facts }

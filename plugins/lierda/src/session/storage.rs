@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::LierdaSession;
 use super::connection::Moved;
 use crate::auth::SessionMaterial;
-use crate::ota::Pending;
+use crate::ota::Order;
 
 /// What the platform has given the device.
 pub const ENROLMENT: &str = "enrolment";
@@ -20,8 +20,10 @@ pub const ENROLMENT: &str = "enrolment";
 pub const MESSAGE_ID_MARK: &str = "message_id_mark";
 /// The broker that the platform has moved the device to.
 pub const BROKER: &str = "broker";
-/// A firmware order that is not carried out yet.
+/// A firmware order that this host cannot carry out.
 pub const ORDER: &str = "order";
+/// Firmware orders that are over; see [`crate::ota::Settled`].
+pub const SETTLED: &str = "orders_over";
 
 #[derive(Deserialize)]
 struct StoredEnrolment {
@@ -83,7 +85,8 @@ impl LierdaSession {
             let broker = Endpoint::parse(&moved.broker).ok()?;
             Some(Moved { broker, proven: moved.proven, failures: 0 })
         });
-        self.firmware.pending = stored.get(ORDER).and_then(|bytes| Pending::restore(bytes, &self.settings.ota));
+        self.upgrades.left = stored.get(ORDER).and_then(|bytes| Order::restore(bytes, &self.settings.ota));
+        self.upgrades.settled = read(stored, SETTLED).unwrap_or_default();
     }
 
     /// By what a stored enrolment is recognised as this device's.

@@ -13,7 +13,7 @@ use polylink_plugin_sdk::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use steps::{CODES, Payload, SESSIONS, Step, TOPICS, any_setup, any_step};
+use steps::{CODES, Payload, SESSIONS, Step, TOPICS, any_setup, any_step, update};
 
 use crate::scenarios::stage::{BASE, Cloud, DEVICE_SECRET, below, encrypt, product, session_key, setup_of};
 
@@ -130,6 +130,7 @@ impl Run {
             Step::Script(which, how) => self.script(which, how),
             Step::Advance(ms) => self.advance(ms),
             Step::Clock(unix_ms, quality) => host.set_wall(unix_ms, ClockQuality(quality)),
+            Step::Updates(list) => host.updates_changed(list.into_iter().map(update).collect()),
             Step::Cut => {
                 if let Some((id, _)) = self.asked.connection.take() {
                     host.mqtt_closed(id, Reason::ConnectionLost);

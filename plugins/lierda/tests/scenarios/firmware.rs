@@ -1,4 +1,4 @@
-//! Versions that are told (8, 13), orders of other ones (9), and the platform's time (29).
+//! Versions that are told (8, 13), and the platform's time (29).
 
 use polylink_plugin_sdk::services::module;
 use polylink_plugin_sdk::{ClockQuality, WallTime};
@@ -8,7 +8,7 @@ use crate::scenarios::stage::{Cloud, online, setup};
 
 const DAY_MS: u64 = 86_400_000;
 
-fn facts(software: &str) -> module::Facts {
+pub fn facts(software: &str) -> module::Facts {
     module::Facts {
         mcu_software: software.into(),
         mcu_hardware: "hw1".into(),
@@ -117,143 +117,6 @@ fn a_changed_version_is_told_at_once_and_one_that_is_not_known_is_not() {
     assert_eq!(cloud.count("firmware_report"), 0);
     cloud.say_as("ask_firmware", &json!("q"), 13, json!({}));
     assert_eq!(cloud.expect_frame("firmware_report", 8).0, "q");
-}
-
-/// A usual order with these members changed; null removes one.
-fn order(changes: Value) -> Value {
-    let mut order = json!({
-        "Type": 2, "Url": "http://files/fw.bin", "SoftVer": "2.0", "SoftSize": 1000,
-        "MD5": "0CC175B9C0F1B6A831C399E269772661", "DownID": "33367341", "firmwareName": "固件.bin",
-    });
-    for (key, value) in changes.as_object().unwrap() {
-        match value {
-            Value::Null => drop(order.as_object_mut().unwrap().remove(key)),
-            value => order[key] = value.clone(),
-        }
-    }
-    order
-}
-
-/// The order is acknowledged by its DownID and its name.
-#[track_caller]
-fn say_order(cloud: &mut Cloud, order: Value) {
-    let down_id = order["DownID"].clone();
-    let id = cloud.say("ota_notify", 9, order);
-    assert_eq!(cloud.expect_frame("ota_notify_ack", 9), (id, json!({"DownID": down_id})));
-}
-
-#[test]
-fn an_order_is_acknowledged_and_kept_until_its_version_runs() {
-    let mut cloud = online(json!({}));
-    say_order(&mut cloud, order(json!({})));
-    cloud.host.expect_silence();
-    cloud.host.advance(1_000);
-    cloud.assert_fact("update", "2.0");
-    cloud.assert_fact("update_module", "default");
-    cloud.host.restart();
-    cloud.come_online();
-    cloud.assert_fact("update", "2.0");
-    cloud.answer_start();
-    cloud.host.facts_changed(facts("2.0"));
-    assert_eq!(cloud.expect_frame("firmware_report", 8).1["SoftVer"], "2.0");
-    assert_eq!((cloud.fact("update"), cloud.host.stored("order")), (None, None));
-}
-
-#[test]
-fn an_order_whose_version_runs_after_the_restart_is_done() {
-    let mut cloud = online(json!({}));
-    say_order(&mut cloud, order(json!({})));
-    cloud.host.setup().facts = facts("2.0");
-    cloud.host.restart();
-    cloud.come_online();
-    assert_eq!((cloud.fact("update"), cloud.host.stored("order")), (None, None));
-    assert_eq!(cloud.expect_frame("firmware_report", 8).1["SoftVer"], "2.0");
-}
-
-#[test]
-fn versions_are_equal_or_not_and_an_older_one_is_another_one() {
-    let check = |version: &str, wanted: bool| {
-        let mut cloud = online(json!({}));
-        say_order(&mut cloud, order(json!({"SoftVer": version})));
-        assert_eq!(cloud.count("firmware_report"), 0);
-        cloud.host.advance(1_000);
-        assert_eq!(cloud.fact("update").is_some(), wanted, "{version}");
-    };
-    check("1.0", false);
-    for version in ["0.9", "1.00", "1.0 ", "v1.0", "2.0"] {
-        check(version, true);
-    }
-}
-
-#[test]
-fn an_order_that_cannot_be_carried_out_is_acknowledged_and_answered_by_the_version_that_runs() {
-    let changes = json!({"ota_allowed_hosts": ["files"], "ota_max_bytes": 1_000});
-    for change in [
-        json!({"Type": 1}),
-        json!({"Type": null}),
-        json!({"Module": "unknown"}),
-        json!({"Module": 7}),
-        json!({"Url": "ftp://files/fw"}),
-        json!({"Url": "http://elsewhere/fw"}),
-        json!({"Url": null}),
-        json!({"Url": 7}),
-        json!({"SoftVer": null}),
-        json!({"SoftVer": ""}),
-        json!({"SoftSize": 0}),
-        json!({"SoftSize": -1}),
-        json!({"SoftSize": 1001}),
-        json!({"SoftSize": "many"}),
-        json!({"MD5": 1}),
-        json!({"MD5": null}),
-        json!({"MD5": "0CC1"}),
-    ] {
-        let mut cloud = online(changes.clone());
-        say_order(&mut cloud, order(change.clone()));
-        assert_eq!(cloud.expect_frame("firmware_report", 8).1["SoftVer"], "1.0", "{change}");
-        cloud.host.expect_silence();
-        cloud.host.advance(1_000);
-        assert_eq!((cloud.fact("update"), cloud.fact("orders_refused")), (None, Some("1")), "{change}");
-    }
-    let mut cloud = online(json!({"ota_require_md5": false}));
-    say_order(&mut cloud, order(json!({"MD5": 1})));
-    cloud.host.advance(1_000);
-    cloud.assert_fact("update", "2.0");
-}
-
-#[test]
-fn an_order_without_a_down_id_is_dropped_without_a_word() {
-    let mut cloud = online(json!({}));
-    let long = "x".repeat(10_000);
-    for order in [
-        order(json!({"DownID": null})),
-        order(json!({"DownID": 7})),
-        order(json!({"DownID": ""})),
-        json!("x"),
-        json!([]),
-    ] {
-        cloud.say("ota_notify", 9, order);
-    }
-    cloud.say("ota_notify", 9, order(json!({"DownID": long})));
-    cloud.say_bytes("ota_notify", r#"{"MessageId":1,"HeaderCtrl":9}"#);
-    cloud.host.expect_silence();
-    cloud.host.advance(1_000);
-    cloud.assert_fact("input_dropped", "7");
-}
-
-#[test]
-fn the_same_order_changes_nothing_and_another_one_takes_its_place() {
-    let mut cloud = online(json!({}));
-    say_order(&mut cloud, order(json!({})));
-    say_order(&mut cloud, order(json!({"SoftVer": "2.1"})));
-    cloud.host.advance(1_000);
-    cloud.assert_fact("update", "2.0");
-    say_order(&mut cloud, order(json!({"SoftVer": "3.0", "DownID": "other"})));
-    cloud.host.advance(1_000);
-    cloud.assert_fact("update", "3.0");
-    // The platform has changed its mind: what runs is right.
-    say_order(&mut cloud, order(json!({"SoftVer": "1.0", "DownID": "third"})));
-    cloud.host.advance(1_000);
-    assert_eq!((cloud.fact("update"), cloud.host.stored("order")), (None, None));
 }
 
 /// The device asks for the time, and this answer comes after so many milliseconds; what is offered to the host.

@@ -15,3 +15,4 @@ mod reports;
 mod session_keys;
 mod stage;
 mod starting;
+mod upgrades;

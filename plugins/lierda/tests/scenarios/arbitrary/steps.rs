@@ -1,6 +1,7 @@
 //! What may come: a grammar of steps, most of which make some sense.
 
 use polylink_plugin_sdk::services::Reason;
+use polylink_plugin_sdk::services::ota::{Failure, Phase, Update};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -37,6 +38,8 @@ pub enum Step {
     Refuse(u8),
     Module(u8),
     Network(bool),
+    /// The updates are now these: ids and phases.
+    Updates(Vec<(u8, u8)>),
     Restart,
     /// What usually happens next, so that much of it happens while the device is online.
     ComeOnline,
@@ -228,9 +231,24 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(4_u8), Just(5), Just(3), any::<u8>()].prop_map(Step::Refuse),
         1 => any::<u8>().prop_map(Step::Module),
         1 => any::<bool>().prop_map(Step::Network),
+        2 => prop::collection::vec(any::<(u8, u8)>(), 0..4).prop_map(Step::Updates),
         1 => Just(Step::Restart),
         4 => Just(Step::ComeOnline),
     ]
+}
+
+/// One of a few updates, in any phase.
+pub fn update((id, phase): (u8, u8)) -> Update {
+    let ids = ["default/n", "default/switch", "default/temp", "other/n", "nonsense"];
+    let phase = match phase % 8 {
+        0 => Phase::Waiting,
+        1 => Phase::Downloading,
+        2 => Phase::Installing,
+        3 => Phase::Failed(Failure::Download),
+        4 => Phase::Failed(Failure::Cancelled),
+        _ => Phase::Finished,
+    };
+    Update { id: ids[usize::from(id) % ids.len()].into(), version: "n".into(), phase, ..Update::default() }
 }
 
 /// Whether the device speaks raw, and the settings.
