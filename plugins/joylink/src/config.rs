@@ -96,6 +96,8 @@ pub struct Settings {
     pub async_queue: usize,
     /// Longest time without a report of an upgrade's progress.
     pub ota_report_ms: u64,
+    /// Whose firmware the cloud orders for the device itself.
+    pub ota_target: OtaTarget,
     /// What the cloud is asked for, if anything.
     pub information: Option<Information>,
     /// Changes at the device itself are told as results too (type 14), not only uploaded.
@@ -124,6 +126,19 @@ pub enum Rebind {
     Refuse,
     /// It belongs to the new owner.
     Allow,
+}
+
+/// Whose firmware the cloud orders for the device itself, of which it knows one number only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OtaTarget {
+    /// The MCU's if the MCU tells a version, else the module's.
+    #[default]
+    Auto,
+    /// The module's.
+    Module,
+    /// The MCU's.
+    Mcu,
 }
 
 /// What the cloud is asked for.
@@ -207,6 +222,7 @@ impl Settings {
             max_subdevs: keys.max_subdevs as usize,
             async_queue: keys.async_queue as usize,
             ota_report_ms: ms(keys.ota_report_s),
+            ota_target: keys.ota_target,
             panel_results: keys.panel_results,
         })
     }

@@ -1,13 +1,13 @@
 //! [`Upgrades`]: new firmware for the device or a sub-device, as the cloud orders it (7) and is told of it (8).
 //!
 //! There is one upgrade at a time. Whoever loads and installs images is the engine; it gets the [`Image`] of an order and
-//! says how far it is. It also decides after a restart whether it goes on ([`Upgrades::resumed`]).
+//! says how far it is. It keeps what it is at over restarts, and decides whether it goes on ([`Upgrades::resumed`]).
 //!
 //! The cloud is told of each change of status and at least every `report_s`, while the device is authenticated. Its
 //! answers have no number: they belong to the statuses in the order in which these were sent. The last status of an
 //! upgrade waits for its answer over restarts.
 //!
-//! Module map: `image` what an order must be, and a file · `stored` what survives a restart.
+//! Module map: `image` what an order must be · `stored` what survives a restart.
 
 mod image;
 mod stored;
@@ -18,7 +18,7 @@ use polylink_plugin_sdk::Timestamp;
 
 use crate::wire::{Code, FeedId, OtaAnswer, OtaOrder, OtaPhase, OtaStatus};
 
-pub use image::{Device, Image, Mismatch, Target, is_regular_name};
+pub use image::{Build, Device, Image, Target, is_regular_name};
 pub use stored::Damaged;
 
 /// What is upgraded, and what the cloud is still to be told of it.
@@ -50,15 +50,16 @@ pub enum Stage {
 /// What the engine says after a restart about an upgrade that was under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resumed {
-    /// It goes on with it, or takes [`Upgrades::image`] again.
+    /// It goes on with it.
     Continues,
-    /// It has nothing to do.
+    /// It knows nothing of it.
     Idle,
 }
 
 #[derive(Clone, Debug)]
 struct Upgrade {
-    image: Image,
+    build: Build,
+    productuuid: String,
     /// Number of the firmware that ran when it was ordered.
     from: Option<u16>,
     stage: Stage,
@@ -73,6 +74,7 @@ struct Upgrade {
 #[derive(Clone, Debug)]
 struct Outcome {
     number: u64,
+    build: Build,
     status: OtaStatus,
     due: Timestamp,
     n_sent: u32,
@@ -109,8 +111,20 @@ impl Upgrades {
 
     /// What is being installed.
     #[must_use]
-    pub fn image(&self) -> Option<&Image> {
-        self.current.as_ref().map(|current| &current.image)
+    pub fn current(&self) -> Option<Build> {
+        self.current.as_ref().map(|current| current.build)
+    }
+
+    /// How far that is, in percent of the stage.
+    #[must_use]
+    pub fn standing(&self) -> Option<(Build, Stage, u8)> {
+        self.current.as_ref().map(|current| (current.build, current.stage, current.percent))
+    }
+
+    /// Whether the cloud has still to hear of this one.
+    #[must_use]
+    pub fn is_telling(&self, build: &Build) -> bool {
+        self.current() == Some(*build) || self.outcomes.iter().any(|outcome| outcome.build == *build)
     }
 
     /// How many last statuses the cloud was never told, or never answered: those of upgrades before the last four, and
@@ -121,12 +135,12 @@ impl Upgrades {
     }
 
     /// Takes an order (7): what to answer, and what the engine is to do, if it is a new one. `devices` are those that may
-    /// be upgraded. Order and image are stored before the answer is sent.
+    /// be upgraded.
     ///
     /// Code 6 if it is for nobody of them, or unusable ([`Image`]), or not newer than what runs: the cloud orders what is
     /// newer than the heartbeats say, so anything else is a mistake. The version that runs is taken only if the last
     /// upgrade to it failed, as a repair. Code 22 while another upgrade is under way; the same order again is a success,
-    /// and nothing new.
+    /// and nothing new. What is ordered again after it had ended needs no word of that end any more.
     pub fn take_order<'a>(
         &mut self,
         now: Timestamp,
@@ -139,12 +153,14 @@ impl Upgrades {
         let image = device.as_ref().and_then(|device| Some((Image::of(firmware, device)?, device.version)));
         let Some((image, running)) = image else { return (answer(Code::UPGRADE_FAILED), None) };
         match &self.current {
-            Some(current) if current.image == image => return (answer(Code::SUCCESS), None),
+            Some(current) if current.build == image.build() => return (answer(Code::SUCCESS), None),
             _ if !self.is_wanted(&image, running) => return (answer(Code::UPGRADE_FAILED), None),
             Some(_) => return (answer(Code::DOWNLOADING), None),
             None => {}
         }
-        self.current = Some(Upgrade::new(image.clone(), running, Stage::Downloading, now));
+        let build = image.build();
+        self.outcomes.retain(|outcome| outcome.build != build);
+        self.current = Some(Upgrade::new(build, image.productuuid.clone(), running, now));
         self.changed = true;
         (answer(Code::SUCCESS), Some(image))
     }
@@ -163,52 +179,52 @@ impl Upgrades {
 
     /// The new firmware runs. Returns whether there was any.
     pub fn finished(&mut self, now: Timestamp) -> bool {
-        let Some(Upgrade { image, .. }) = self.current.take() else { return false };
-        self.failed.retain(|(feedid, _)| *feedid != image.target.feedid());
-        self.end(now, image, OtaPhase::Finished, "finished", 100);
+        let Some(current) = self.current.take() else { return false };
+        self.failed.retain(|(feedid, _)| *feedid != current.build.feedid);
+        self.end(now, Upgrade { percent: 100, ..current }, OtaPhase::Finished, "finished");
         true
     }
 
     /// The old firmware goes on, for this reason, which the cloud shows to people. Returns whether there was another.
     pub fn failed(&mut self, now: Timestamp, why: &str) -> bool {
-        let Some(Upgrade { image, percent, .. }) = self.current.take() else { return false };
-        let feedid = image.target.feedid();
+        let Some(current) = self.current.take() else { return false };
+        let Build { feedid, version, .. } = current.build;
         self.failed.retain(|(failed, _)| *failed != feedid);
         if self.failed.len() >= FAILED_MAX {
             self.failed.pop_front();
         }
-        self.failed.push_back((feedid, image.version));
-        self.end(now, image, OtaPhase::Failed, why, percent);
+        self.failed.push_back((feedid, version));
+        self.end(now, current, OtaPhase::Failed, why);
         true
     }
 
     /// After a restart: what the device to be upgraded runs now, if that is known, and what the engine says.
     ///
-    /// The ordered version runs: finished. Otherwise it failed, unless the engine goes on. If the ordered version ran
-    /// already when it was ordered, as a repair, that says nothing, and an engine that was installing and has nothing left
-    /// to do has finished.
+    /// An engine that goes on says how it ends. Of one that knows nothing of it: the ordered version runs, so it has
+    /// finished; otherwise it failed. If the ordered version ran already when it was ordered, as a repair, that says
+    /// nothing, and one that was installing has finished.
     pub fn resumed(&mut self, now: Timestamp, running: Option<u16>, engine: Resumed) {
         let Some(current) = &mut self.current else { return };
-        let runs = running == Some(current.image.version);
+        let runs = running == Some(current.build.version);
         match (engine, current.stage) {
-            _ if runs && current.from != running => self.finished(now),
             (Resumed::Continues, _) => {
                 current.new_since = Some(now);
                 false
             }
+            _ if runs && current.from != running => self.finished(now),
             (Resumed::Idle, Stage::Installing) if runs => self.finished(now),
             (Resumed::Idle, Stage::Installing) => self.failed(now, "the new version did not start"),
             (Resumed::Idle, Stage::Downloading) => self.failed(now, "the download was broken off by a restart"),
         };
     }
 
-    /// This one is no longer bound: nothing of it is told any more. Returns whether the engine is to stop.
-    pub fn forget(&mut self, feedid: FeedId) -> bool {
+    /// This one is no longer bound: nothing of it is told any more. Returns what the engine is to stop.
+    pub fn forget(&mut self, feedid: FeedId) -> Option<Build> {
         let n_outcomes = self.outcomes.len() + self.failed.len();
         self.outcomes.retain(|outcome| outcome.status.feedid != feedid);
         self.failed.retain(|(failed, _)| *failed != feedid);
-        let stops = self.current.take_if(|current| current.image.target.feedid() == feedid).is_some();
-        self.changed |= stops || self.outcomes.len() + self.failed.len() != n_outcomes;
+        let stops = self.current.take_if(|current| current.build.feedid == feedid).map(|current| current.build);
+        self.changed |= stops.is_some() || self.outcomes.len() + self.failed.len() != n_outcomes;
         stops
     }
 
@@ -290,15 +306,15 @@ impl Upgrades {
         running.is_none_or(|running| image.version > running || image.version == running && is_repair())
     }
 
-    fn end(&mut self, now: Timestamp, image: Image, status: OtaPhase, why: &str, progress: u8) {
+    fn end(&mut self, now: Timestamp, ended: Upgrade, status: OtaPhase, why: &str) {
         if self.outcomes.len() >= OUTCOMES_MAX {
             self.outcomes.pop_front();
             self.n_lost += 1;
         }
         self.n_outcomes += 1;
-        let (feedid, productuuid) = (image.target.feedid(), image.productuuid);
-        let status = OtaStatus { feedid, productuuid, status, status_desc: described(why), progress };
-        self.outcomes.push_back(Outcome::new(self.n_outcomes, status, now));
+        let Upgrade { build, productuuid, percent: progress, .. } = ended;
+        let status = OtaStatus { feedid: build.feedid, productuuid, status, status_desc: described(why), progress };
+        self.outcomes.push_back(Outcome::new(self.n_outcomes, build, status, now));
         self.changed = true;
     }
 
@@ -309,8 +325,9 @@ impl Upgrades {
 }
 
 impl Upgrade {
-    const fn new(image: Image, from: Option<u16>, stage: Stage, now: Timestamp) -> Self {
-        Self { image, from, stage, percent: 0, new_since: Some(now), sent_at: now, n_unanswered: 0 }
+    const fn new(build: Build, productuuid: String, from: Option<u16>, now: Timestamp) -> Self {
+        let stage = Stage::Downloading;
+        Self { build, productuuid, from, stage, percent: 0, new_since: Some(now), sent_at: now, n_unanswered: 0 }
     }
 
     fn due(&self, report_ms: u64) -> Timestamp {
@@ -323,15 +340,14 @@ impl Upgrade {
             Stage::Downloading => (OtaPhase::Downloading, "downloading"),
             Stage::Installing => (OtaPhase::Installing, "installing"),
         };
-        let Image { target, productuuid, .. } = &self.image;
-        let (feedid, productuuid) = (target.feedid(), productuuid.clone());
+        let (feedid, productuuid) = (self.build.feedid, self.productuuid.clone());
         OtaStatus { feedid, productuuid, status, status_desc: why.to_owned(), progress: self.percent }
     }
 }
 
 impl Outcome {
-    const fn new(number: u64, status: OtaStatus, due: Timestamp) -> Self {
-        Self { number, status, due, n_sent: 0 }
+    const fn new(number: u64, build: Build, status: OtaStatus, due: Timestamp) -> Self {
+        Self { number, build, status, due, n_sent: 0 }
     }
 }
 

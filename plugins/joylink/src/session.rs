@@ -4,8 +4,8 @@
 //! answered the upload it led to; a bond counts when it is on the disk. Submodules by idea: `identity` who the device is ·
 //! `local` apps · `remote` the cloud's connection · `jobs` requests that the MCU carries out · `converter` the product's
 //! script · `reports` what goes up · `schedules` timers · `gateway` subdevices · `showing` what the
-//! cloud is shown of them · `services` firmware, recipes, information,
-//! video · `storage` what survives a restart · `status` what operators see.
+//! cloud is shown of them · `services` recipes, information, video ·
+//! `upgrade` firmware · `storage` what survives a restart · `status` what operators see.
 
 mod converter;
 mod gateway;
@@ -19,6 +19,7 @@ mod services;
 mod showing;
 mod status;
 mod storage;
+mod upgrade;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -54,6 +55,7 @@ use schedules::Executions;
 use showing::Showing;
 use status::Counters;
 use storage::Storing;
+use upgrade::Updates;
 
 /// One device or gateway at the JoyLink cloud.
 pub struct JoylinkSession {
@@ -99,6 +101,9 @@ pub struct JoylinkSession {
     gateway: Gateway,
     showing: Showing,
     upgrades: Upgrades,
+    updates: Updates,
+    /// Number of the firmware that an upgrade of this device brought, not below the one in the settings.
+    installed: Option<u16>,
     recipes: Runs,
     /// A step of a recipe is being carried out.
     is_cooking: bool,
@@ -127,6 +132,8 @@ pub struct JoylinkSession {
 enum Timer {
     /// The MCU is asked for the product type again.
     ProductUuid,
+    /// The host has not shown what it was offered.
+    Offer,
 }
 
 impl Session for JoylinkSession {
@@ -159,6 +166,8 @@ impl Session for JoylinkSession {
             gateway: Gateway::new(settings.max_subdevs),
             showing: Showing::default(),
             upgrades: Upgrades::new((settings.ota_report_ms / 1_000) as u32),
+            updates: Updates::of(&context),
+            installed: storage::installed(&context.stored),
             recipes: Runs::new(settings.timezone_offset_s, random.below(1 << 31) as u32),
             information: Fetch::new(kinds, every_s, random.below(1 << 31) as u32),
             settings,
@@ -223,8 +232,9 @@ impl Session for JoylinkSession {
             Input::Network(network::Event::Changed(interfaces)) => self.take_interfaces(now, interfaces),
             Input::Module(event) => self.take_module(now, &event),
             Input::Subdevices(event) => self.take_subdevices(now, event),
+            Input::Ota(event) => self.take_updates(now, event),
             Input::Stop => self.stop(),
-            Input::Network(_) | Input::Mqtt(_) | Input::Http(..) | Input::Ota(_) | Input::LogsSent(..) => {}
+            Input::Network(_) | Input::Mqtt(_) | Input::Http(..) | Input::LogsSent(..) => {}
         }
         let something_was_due = self.run_timers(now);
         self.work(now);
@@ -250,6 +260,7 @@ impl JoylinkSession {
         }
         let subdevices = self.subdevices.clone();
         self.take_subdevices(now, subdevices::Event::Changed(subdevices));
+        self.resume_upgrade(now);
         self.load_script();
         self.lan.start();
         self.open_cloud(now);
@@ -276,6 +287,7 @@ impl JoylinkSession {
         for timer in due {
             match timer {
                 Timer::ProductUuid => self.ask_product_uuid(now),
+                Timer::Offer => self.offer_was_lost(now),
             }
         }
         if self.lan.next_timeout().is_some_and(|due| due <= now.monotonic) {
@@ -298,6 +310,7 @@ impl JoylinkSession {
             self.send_uploads(now);
             self.work_schedules(now);
             self.work_services(now);
+            self.acknowledge_updates();
             self.show_subdevices(now);
             self.send_uploads(now);
             self.send_results(now);
@@ -334,6 +347,7 @@ impl JoylinkSession {
     fn take_module(&mut self, now: Now, event: &module::Event) {
         match event {
             module::Event::Changed(facts) => {
+                self.updates.facts_changed(facts);
                 // An MCU that was away may know its product type now.
                 if facts.mcu_online && self.timers.clear(&Timer::ProductUuid) {
                     self.ask_product_uuid(now);

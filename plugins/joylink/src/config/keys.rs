@@ -3,7 +3,7 @@
 use polylink_plugin_sdk::secret::Secret;
 use serde::Deserialize;
 
-use super::Rebind;
+use super::{OtaTarget, Rebind};
 use crate::packet::ReplayRule;
 use crate::timers::period::WeekIndex0;
 
@@ -42,6 +42,7 @@ pub struct Keys {
     pub max_subdevs: u32,
     pub async_queue: u32,
     pub ota_report_s: u32,
+    pub ota_target: OtaTarget,
     pub information: Vec<String>,
     pub information_every_s: u32,
     pub information_property: String,
@@ -98,6 +99,7 @@ impl Default for Keys {
             async_queue: 16,
             // Not documented; chosen by us: far below the ten minutes after which the cloud gives up.
             ota_report_s: 30,
+            ota_target: OtaTarget::default(),
             information: Vec::new(),
             // Not documented; chosen by us: forecasts change slowly.
             information_every_s: 3600,

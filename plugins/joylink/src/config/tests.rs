@@ -63,7 +63,7 @@ fn the_schema_takes_the_values_that_the_code_takes() {
         }
         parse(settings)
     };
-    assert_eq!(schema::takes_what_the_code_takes(SCHEMA, &[], changed), 6);
+    assert_eq!(schema::takes_what_the_code_takes(SCHEMA, &[], changed), 7);
 }
 
 #[test]
@@ -110,6 +110,7 @@ fn a_value_that_does_not_fit_names_its_key() {
     check("reconnect_max_s", json!(1), "not less than reconnect_min_s");
     check("timezone_offset_s", json!(50_401), "-43200 to 50400");
     check("rebind", json!("ask"), "`allow`");
+    check("ota_target", json!("both"), "`mcu`");
     check("lan_replay", json!("none"), "`not_equal`");
 }
 

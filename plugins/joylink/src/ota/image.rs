@@ -1,12 +1,11 @@
-//! [`Image`]: firmware that an order offers, checked; and whether a file is it.
+//! [`Image`]: firmware that an order offers, checked; and [`Build`], what tells it from others.
 
 use polylink_plugin_sdk::calendar::days_in_month;
 use polylink_plugin_sdk::url::http_host;
 use serde::{Deserialize, Serialize};
 
-use crate::crypto::Crc32;
+use crate::wire::FeedId;
 use crate::wire::ota::Firmware;
-use crate::wire::{Code, FeedId};
 
 /// Whose firmware.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,30 +54,33 @@ pub struct Image {
     pub versionname: String,
 }
 
-/// Why a file is not the image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Mismatch {
-    /// Nothing came.
-    #[error("the image is empty")]
-    Empty,
-    /// Not as long as the server said. The check sum alone would not notice zeros in front of it.
-    #[error("the image has {got} bytes instead of {expected}")]
-    Length {
-        /// Bytes that came.
-        got: u64,
-        /// Bytes that the server said.
-        expected: u64,
-    },
-    /// Another check sum than ordered.
-    #[error("the image has another check sum than ordered")]
-    CheckSum,
+/// Which firmware, and for whom: what tells one order from another. The address does not, as servers sign theirs anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    /// Whose.
+    pub feedid: FeedId,
+    /// Its number.
+    pub version: u16,
+    /// Its check sum.
+    pub crc32: u32,
 }
 
-impl Mismatch {
-    /// The code for it.
+impl Build {
+    /// What the engine calls it.
     #[must_use]
-    pub const fn code(self) -> Code {
-        Code::FILE_DAMAGED
+    pub fn id(&self) -> String {
+        format!("{}/{}/{:08x}", self.feedid.as_str(), self.version, self.crc32)
+    }
+
+    /// Reads [`Self::id`]; `None`: that is none.
+    #[must_use]
+    pub fn of_id(id: &str) -> Option<Self> {
+        let mut parts = id.rsplitn(3, '/');
+        let (crc32, version, feedid) = (parts.next()?, parts.next()?, parts.next()?);
+        let crc32 = u32::from_str_radix(crc32, 16).ok()?;
+        let build = Self { feedid: FeedId::new(feedid)?, version: version.parse().ok()?, crc32 };
+        // One spelling each.
+        (build.id() == id).then_some(build)
     }
 }
 
@@ -100,7 +102,7 @@ impl Image {
         (image.is_usable() && image.productuuid == device.productuuid).then_some(image)
     }
 
-    pub(super) fn is_usable(&self) -> bool {
+    fn is_usable(&self) -> bool {
         let fits = |text: &str, most| text.len() <= most && !text.contains(char::is_control);
         !self.target.feedid().is_empty()
             && http_host(&self.url, URL_MAX).is_some()
@@ -108,18 +110,10 @@ impl Image {
             && fits(&self.versionname, NAME_MAX)
     }
 
-    /// Whether a file of this length and check sum is the image; `content_length` is what the server said, if it did. To
-    /// be asked after the download, and again for what was copied to flash (JoyLink V1.79, OTA).
-    ///
-    /// # Errors
-    /// Why it is not.
-    pub fn matches(&self, length: u64, content_length: Option<u64>, crc: Crc32) -> Result<(), Mismatch> {
-        match content_length {
-            Some(expected) if expected != length => Err(Mismatch::Length { got: length, expected }),
-            _ if length == 0 => Err(Mismatch::Empty),
-            _ if crc.value() != self.crc32 => Err(Mismatch::CheckSum),
-            _ => Ok(()),
-        }
+    /// Which firmware, and for whom.
+    #[must_use]
+    pub const fn build(&self) -> Build {
+        Build { feedid: self.target.feedid(), version: self.version, crc32: self.crc32 }
     }
 }
 
@@ -175,25 +169,20 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(image: &[u8], content_length: Option<u64>, crc32: u32, expected: Result<(), Mismatch>) {
-        let feedid = FeedId::new("1").unwrap();
-        let (productuuid, url, versionname) = ("P".into(), "http://h".into(), String::new());
-        let order = Image { target: Target::Own(feedid), productuuid, url, crc32, version: 1, versionname };
-        let mut crc = Crc32::new();
-        crc.update(image);
-        assert_eq!(order.matches(image.len() as u64, content_length, crc), expected);
+    fn check(id: &str, expected: Option<(&str, u16, u32)>) {
+        let build = Build::of_id(id);
+        assert_eq!(build.as_ref().map(|build| (build.feedid.as_str(), build.version, build.crc32)), expected, "{id}");
+        assert!(build.is_none_or(|build| build.id() == id));
     }
 
     #[test]
-    fn a_file_is_the_image_by_length_and_check_sum() {
-        check(b"123456789", Some(9), 0x2DFD_2D88, Ok(()));
-        check(b"123456789", None, 0x2DFD_2D88, Ok(()));
-        // As zlib would have it.
-        check(b"123456789", Some(9), 0xCBF4_3926, Err(Mismatch::CheckSum));
-        check(b"12345678", Some(9), 0x2DFD_2D88, Err(Mismatch::Length { got: 8, expected: 9 }));
-        check(b"\x00123456789", Some(9), 0x2DFD_2D88, Err(Mismatch::Length { got: 10, expected: 9 }));
-        check(b"", Some(0), 0, Err(Mismatch::Empty));
-        check(b"", None, 0, Err(Mismatch::Empty));
-        assert_eq!(Mismatch::CheckSum.code(), Code::FILE_DAMAGED);
+    fn an_engine_gets_an_id_from_which_the_order_can_be_read() {
+        check("1001/6/2dfd2d88", Some(("1001", 6, 0x2DFD_2D88)));
+        check("a/b/65535/00000001", Some(("a/b", 65_535, 1)));
+        for id in ["", "6/2dfd2d88", "1001/6/", "1001/65536/2dfd2d88", "1001/6/2DFD2D88", "1001/06/2dfd2d88", "1/6/1"] {
+            check(id, None);
+        }
+        let longest = Build { feedid: FeedId::new(&"9".repeat(32)).unwrap(), version: u16::MAX, crc32: u32::MAX };
+        assert!(longest.id().len() <= polylink_plugin_sdk::services::ota::ID_MAX);
     }
 }

@@ -1,11 +1,11 @@
-//! What of upgrades survives a restart: the one that is under way, and what the cloud has still to be told. JSON behind a
-//! check sum.
+//! What of upgrades survives a restart: which one is under way, and what the cloud has still to be told. Address, name and
+//! progress are the engine's to keep. JSON behind a check sum.
 
 use polylink_plugin_sdk::Timestamp;
 use polylink_plugin_sdk::bytes::{Reader, Truncated, Writer};
 use serde::{Deserialize, Serialize};
 
-use super::{FAILED_MAX, Image, OUTCOMES_MAX, Outcome, Stage, Upgrade, Upgrades, described};
+use super::{Build, FAILED_MAX, OUTCOMES_MAX, Outcome, Stage, Upgrade, Upgrades, described};
 use crate::crypto::crc16;
 use crate::wire::{FeedId, OtaPhase, OtaStatus};
 
@@ -29,14 +29,15 @@ struct Stored {
 
 #[derive(Serialize, Deserialize)]
 struct StoredUpgrade {
-    image: Image,
+    build: Build,
+    productuuid: String,
     from: Option<u16>,
     installing: bool,
 }
 
 #[derive(Serialize, Deserialize)]
 struct StoredOutcome {
-    feedid: FeedId,
+    build: Build,
     productuuid: String,
     status: OtaPhase,
     status_desc: String,
@@ -49,11 +50,12 @@ impl Upgrades {
     pub fn stored(&self) -> Vec<u8> {
         let stored = Stored {
             current: self.current.as_ref().map(|current| StoredUpgrade {
-                image: current.image.clone(),
+                build: current.build,
+                productuuid: current.productuuid.clone(),
                 from: current.from,
                 installing: current.stage == Stage::Installing,
             }),
-            outcomes: self.outcomes.iter().map(|outcome| StoredOutcome::of(&outcome.status)).collect(),
+            outcomes: self.outcomes.iter().map(StoredOutcome::of).collect(),
             failed: self.failed.iter().copied().collect(),
         };
         let json = serde_json::to_vec(&stored).expect("structures with text keys always become JSON");
@@ -75,17 +77,16 @@ impl Upgrades {
             return Err(Damaged);
         }
         let Stored { current, outcomes, failed } = serde_json::from_slice(json).map_err(|_| Damaged)?;
-        let is_usable = current.as_ref().is_none_or(|current| current.image.is_usable());
-        if !is_usable || outcomes.len() > OUTCOMES_MAX || failed.len() > FAILED_MAX {
+        if outcomes.len() > OUTCOMES_MAX || failed.len() > FAILED_MAX {
             return Err(Damaged);
         }
-        self.current = current.map(|StoredUpgrade { image, from, installing }| {
+        self.current = current.map(|StoredUpgrade { build, productuuid, from, installing }| {
             let stage = if installing { Stage::Installing } else { Stage::Downloading };
-            Upgrade::new(image, from, stage, Timestamp(0))
+            Upgrade { stage, ..Upgrade::new(build, productuuid, from, Timestamp(0)) }
         });
         for outcome in outcomes {
             self.n_outcomes += 1;
-            self.outcomes.push_back(Outcome::new(self.n_outcomes, outcome.into_status(), Timestamp(0)));
+            self.outcomes.push_back(outcome.into_outcome(self.n_outcomes));
         }
         self.failed = failed.into();
         self.changed = false;
@@ -94,16 +95,18 @@ impl Upgrades {
 }
 
 impl StoredOutcome {
-    fn of(status: &OtaStatus) -> Self {
-        let OtaStatus { feedid, productuuid, status, status_desc, progress } = status.clone();
-        Self { feedid, productuuid, status, status_desc, progress }
+    fn of(outcome: &Outcome) -> Self {
+        let OtaStatus { productuuid, status, status_desc, progress, .. } = outcome.status.clone();
+        Self { build: outcome.build, productuuid, status, status_desc, progress }
     }
 
-    fn into_status(self) -> OtaStatus {
-        let Self { feedid, productuuid, status, status_desc, progress } = self;
-        OtaStatus { feedid, productuuid, status, status_desc: described(&status_desc), progress: progress.min(100) }
+    fn into_outcome(self, number: u64) -> Outcome {
+        let Self { build, productuuid, status, status_desc, progress } = self;
+        let (feedid, status_desc) = (build.feedid, described(&status_desc));
+        let status = OtaStatus { feedid, productuuid, status, status_desc, progress: progress.min(100) };
+        Outcome::new(number, build, status, Timestamp(0))
     }
 }
 
 /// The first byte of what is stored. Another one is another form.
-const FORM: u8 = 1;
+const FORM: u8 = 2;

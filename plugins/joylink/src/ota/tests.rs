@@ -111,7 +111,7 @@ fn an_upgrade_with_a_reboot_is_told_from_the_order_to_the_new_version() {
     unit.progress(Stage::Installing, 250);
     assert_eq!(unit.until(60_000), [(50_000, Installing, 100)]);
     unit.restart(6, Resumed::Idle);
-    assert_eq!(unit.upgrades.image(), None);
+    assert_eq!(unit.upgrades.current(), None);
     assert_eq!(unit.until(1_000_000), [(5_000, Finished, 100)]);
     assert!(unit.upgrades.take_changed());
     assert_eq!(unit.order(firmware(6)).0, 6);
@@ -136,12 +136,15 @@ fn after_a_restart_the_engine_decides_whether_it_goes_on() {
     let mut unit = Unit::new();
     unit.order(firmware(6));
     unit.restart(5, Resumed::Continues);
-    assert_eq!(unit.upgrades.image().unwrap().version, 6);
+    assert_eq!(unit.upgrades.current().unwrap().version, 6);
     assert_eq!(unit.until(6_000), [(5_000, Downloading, 0)]);
     assert_eq!(unit.order(firmware(7)), (22, None));
     unit.progress(Stage::Installing, 0);
+    // That the new version runs does not prove that it works.
     unit.restart(6, Resumed::Continues);
-    assert_eq!(unit.until(6_000), [(5_000, Finished, 100)]);
+    assert_eq!(unit.until(6_000), [(5_000, Installing, 0)]);
+    assert!(unit.upgrades.finished(Timestamp(6_000)));
+    assert_eq!(unit.until(6_000), [(6_000, Finished, 100)]);
 
     let mut unit = Unit::new();
     unit.order(firmware(6));
@@ -200,6 +203,8 @@ fn the_same_order_again_is_a_success_without_a_second_upgrade_and_another_one_ha
     let mut unit = Unit::new();
     assert!(unit.order(firmware(6)).1.is_some());
     assert_eq!(unit.order(firmware(6)), (0, None));
+    let elsewhere = Firmware { url: "https://mirror.example/6.bin?signature=2".into(), ..firmware(6) };
+    assert_eq!(unit.order(elsewhere), (0, None));
     assert_eq!(unit.order(firmware(7)), (22, None));
     assert_eq!(unit.order(Firmware { crc32: 1, ..firmware(6) }), (22, None));
     assert_eq!(unit.order(firmware(4)), (6, None));
@@ -218,11 +223,11 @@ fn the_version_that_runs_is_taken_only_as_a_repair() {
     unit.progress(Stage::Installing, 0);
     // That version 6 runs says nothing here.
     unit.restart(6, Resumed::Continues);
-    assert!(unit.upgrades.image().is_some());
+    assert!(unit.upgrades.current().is_some());
     unit.progress(Stage::Downloading, 0);
     unit.progress(Stage::Installing, 0);
     unit.restart(6, Resumed::Idle);
-    assert_eq!(unit.upgrades.image(), None);
+    assert_eq!(unit.upgrades.current(), None);
     assert_eq!(unit.order(firmware(6)).0, 6);
 }
 
@@ -292,9 +297,24 @@ fn who_is_unbound_is_not_told_of_any_more() {
     unit.order(firmware(6));
     unit.upgrades.failed(Timestamp(0), "no");
     unit.order(firmware(7));
-    assert!(!unit.upgrades.forget(feed(SUB)));
-    assert!(unit.upgrades.forget(feed(OWN)) && !unit.upgrades.forget(feed(OWN)));
+    assert_eq!(unit.upgrades.forget(feed(SUB)), None);
+    assert_eq!(unit.upgrades.forget(feed(OWN)).map(|build| build.version), Some(7));
+    assert_eq!(unit.upgrades.forget(feed(OWN)), None);
     assert_eq!(unit.until(100_000), []);
+}
+
+#[test]
+fn of_an_end_nothing_is_told_once_the_same_is_ordered_again() {
+    let mut unit = Unit::new();
+    let build = unit.order(firmware(6)).1.unwrap().build();
+    unit.upgrades.failed(Timestamp(0), "no room");
+    assert!(unit.upgrades.is_telling(&build));
+    assert!(unit.order(firmware(6)).1.is_some());
+    assert_eq!(unit.until(10), [(0, Downloading, 0)]);
+    unit.upgrades.finished(Timestamp(10));
+    assert!(unit.upgrades.is_telling(&build));
+    assert_eq!(unit.until(20), [(10, Finished, 100)]);
+    assert!(!unit.upgrades.is_telling(&build));
 }
 
 #[test]
@@ -320,7 +340,7 @@ fn damaged_bytes_count_as_nothing() {
         for bytes in [&flipped[..], &stored[..at]] {
             let mut upgrades = Upgrades::new(REPORT_S);
             assert_eq!(upgrades.restore(bytes), Err(Damaged));
-            assert!(upgrades.take_changed() && upgrades.image().is_none());
+            assert!(upgrades.take_changed() && upgrades.current().is_none());
         }
     }
 }

@@ -51,7 +51,7 @@ impl JoylinkSession {
         let devices: Vec<u32> = self.gateway.records().filter_map(Record::device).collect();
         let requests = self.gateway.forget_all();
         for feedid in feedids {
-            self.upgrades.forget(feedid);
+            self.forget_upgrade(feedid);
         }
         self.forget_devices(&devices);
         self.ask_host(requests);
@@ -113,7 +113,7 @@ impl JoylinkSession {
         let mut devices: Vec<u32> = self.gateway.records().filter_map(Record::device).collect();
         let (answer, requests) = self.gateway.unbind(request);
         for sub in &request.subs {
-            self.upgrades.forget(sub.feedid);
+            self.forget_upgrade(sub.feedid);
         }
         devices.retain(|device| self.gateway.by_device(*device).is_none());
         self.forget_devices(&devices);

@@ -110,7 +110,7 @@ impl JoylinkSession {
         self.is_cooking = false;
         self.forget_subdevices();
         if let Some(before) = before {
-            self.upgrades.forget(before);
+            self.forget_upgrade(before);
             // What was said in the house of the one is not the other's business.
             self.owner_since = self.clock.unix_ms(now);
             let said = self.uploads.clear();

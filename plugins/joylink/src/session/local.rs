@@ -32,10 +32,7 @@ impl JoylinkSession {
             devtype: self.settings.device_type,
             feedid: bond.map_or(FeedId::EMPTY, |bond| bond.feedid),
             lancon: bond.and_then(|bond| bond.lancon).is_none_or(|lancon| lancon.0),
-            debug: Some(Debugging {
-                ver: i64::from(self.settings.firmware_number),
-                rssi: i64::from(self.signal_percent()),
-            }),
+            debug: Some(Debugging { ver: i64::from(self.firmware_number()), rssi: i64::from(self.signal_percent()) }),
             opt: bond.and_then(|bond| bond.opt.clone()).unwrap_or_else(Json::empty_object),
             subdevices: self.gateway.discovery(self.settings.trantype),
         }

@@ -8,7 +8,7 @@ use super::jobs::ReplyTo;
 use super::schedules::Client;
 use crate::cloud::{Account, CloudOutput};
 use crate::packet::{Kind, Opened};
-use crate::wire::{Answer, Code, Heartbeat, OtaOrder, Script, SubHeartbeat, SubScript, Unbind, biz};
+use crate::wire::{Answer, Code, Heartbeat, Script, SubHeartbeat, SubScript, Unbind, biz};
 
 impl JoylinkSession {
     /// Connects, if the device is bound; hangs up if it is not.
@@ -132,7 +132,7 @@ impl JoylinkSession {
     }
 
     fn beat(&mut self, now: Now) {
-        let (version, rssi) = (self.settings.firmware_number, u16::from(self.signal_percent()));
+        let (version, rssi) = (self.firmware_number(), u16::from(self.signal_percent()));
         let subs = self.gateway.beats();
         if subs.is_empty() {
             self.cloud.beat(now, Kind::Heartbeat, &Heartbeat { version, rssi }.encode());
@@ -167,19 +167,5 @@ impl JoylinkSession {
     pub(super) fn drop_input(&mut self, why: &str) {
         self.told.counters.dropped_input += 1;
         self.log(polylink_plugin_sdk::session::Level::Debug, format!("a message was dropped: {why}"));
-    }
-
-    /// A firmware order that cannot be read is answered where it has a number.
-    fn take_order(&mut self, now: Now, body: &[u8]) {
-        match OtaOrder::decode(body) {
-            Ok(order) => self.take_firmware_order(now, &order),
-            Err(why) => {
-                self.drop_input(&format!("a firmware order: {why}"));
-                if let Some(serial) = OtaOrder::serial_of(body) {
-                    let answer = crate::wire::OtaAnswer::of(Code::UPGRADE_FAILED, serial);
-                    self.tell_cloud(now, Kind::OtaOrder, &answer.encode());
-                }
-            }
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! What the cloud offers beside control: firmware (7, 8), recipes (16), the weather and the like (15), where a video goes
+//! What the cloud offers beside control: recipes (16), the weather and the like (15), where a video goes
 //! (200, 201).
 
 use polylink_plugin_sdk::secret::Secret;
@@ -12,48 +12,12 @@ use super::converter::Purpose;
 use super::jobs::ReplyTo;
 use crate::config::Form;
 use crate::datapoints;
-use crate::ota::{Device, Target, is_regular_name};
 use crate::packet::Kind;
 use crate::wire::recipe::Recipe;
 use crate::wire::video::{VideoAnswer, VideoRequest};
-use crate::wire::{Answer, Code, Information, OtaOrder, Script, SerialAnswer, biz};
+use crate::wire::{Answer, Code, Information, Script, SerialAnswer, biz};
 
 impl JoylinkSession {
-    /// An order to load firmware (7). There is nothing in the host yet that could, so the order ends at once and says so.
-    pub(super) fn take_firmware_order(&mut self, now: Now, order: &OtaOrder) {
-        let productuuid = self.product_uuid().unwrap_or_default().to_owned();
-        let Some(feedid) = self.bond().map(|bond| bond.feedid) else { return };
-        let version = Some(self.settings.firmware_number);
-        let own = Device { target: Target::Own(feedid), productuuid: &productuuid, version };
-        let subs = self.gateway.records().map(|record| Device {
-            target: Target::Sub(record.feedid()),
-            productuuid: record.productuuid(),
-            version: record.version(),
-        });
-        let (answer, image) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
-        self.tell_cloud(now, Kind::OtaOrder, &answer.encode());
-        if let Some(image) = image {
-            let note = if is_regular_name(&image.versionname) { "" } else { ", an unusual name" };
-            self.warn(format!(
-                "firmware {} ({}{note}) was ordered and is refused: {NO_ENGINE}",
-                image.version, image.versionname
-            ));
-            self.upgrades.failed(now.monotonic, NO_ENGINE);
-        } else if !answer.code.is_success() {
-            self.info(format!("an order for firmware {} was refused: {}", order.firmware.version, answer.code.text()));
-        }
-        self.shows = true;
-    }
-
-    /// An answer to what the cloud was told of an upgrade (8).
-    pub(super) fn take_upgrade_answer(&mut self, now: Now, body: &[u8]) {
-        match Answer::decode(body) {
-            Ok(_) if self.upgrades.answered(now.monotonic) => {}
-            Ok(_) => self.told.counters.unmatched += 1,
-            Err(why) => self.drop_input(&format!("an answer about firmware: {why}")),
-        }
-    }
-
     /// A recipe (11), already as JSON. It is answered at once, and its progress is told later (16).
     pub(super) fn take_recipe(&mut self, now: Now, content: &[u8], to: ReplyTo) {
         let unix_ms = self.clock.unix_ms(now).unwrap_or_default();
@@ -186,7 +150,5 @@ impl JoylinkSession {
     }
 }
 
-/// Said to people by the cloud.
-const NO_ENGINE: &str = "this device cannot install firmware yet";
 /// Heights of pictures in the document (JoyLink V1.79, video); which of them a product has, nobody tells us.
 const RESOLUTIONS: [u32; 3] = [240, 360, 480];

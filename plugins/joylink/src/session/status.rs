@@ -94,8 +94,8 @@ impl JoylinkSession {
                 fact("subdevices_waiting", self.gateway.n_waiting().to_string());
             }
         }
-        if let Some(image) = self.upgrades.image() {
-            fact("firmware_order", image.version.to_string());
+        if let Some(standing) = self.upgrade_standing() {
+            fact("firmware_order", standing);
         }
         let counters = self.told.shown();
         let own = [

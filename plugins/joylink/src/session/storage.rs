@@ -25,6 +25,9 @@ pub const SUBDEVICES: &str = "subdevices";
 /// A firmware order that is not done with.
 pub const UPGRADE: &str = "upgrade";
 
+/// Number of the firmware that an upgrade of this device brought.
+pub const INSTALLED: &str = "firmware_number";
+
 /// Who waits for something to be on the disk.
 #[derive(Debug)]
 pub enum Storing {
@@ -50,6 +53,11 @@ pub fn product_uuid(stored: &BTreeMap<String, Vec<u8>>) -> Option<String> {
     datapoints::uuid_ok(&uuid).then_some(uuid)
 }
 
+/// Number of the firmware that an upgrade brought, if one did.
+pub fn installed(stored: &BTreeMap<String, Vec<u8>>) -> Option<u16> {
+    std::str::from_utf8(stored.get(INSTALLED)?).ok()?.parse().ok()
+}
+
 impl JoylinkSession {
     /// Schedules, subdevices and orders; what of them is damaged is told.
     pub(super) fn restore(&mut self, stored: &BTreeMap<String, Vec<u8>>) {
@@ -66,6 +74,10 @@ impl JoylinkSession {
         }
         if let Some(bytes) = stored.get(UPGRADE) {
             problems.extend(self.upgrades.restore(bytes).err().map(|damage| damage.to_string()));
+        }
+        // Whoever sets a higher number has brought other firmware to the device.
+        if self.installed.take_if(|installed| *installed < self.settings.firmware_number).is_some() {
+            self.remove(INSTALLED);
         }
         for problem in problems {
             self.warn(problem);
@@ -87,6 +99,10 @@ impl JoylinkSession {
             let uuid = uuid.clone().into_bytes();
             self.put(PRODUCT_UUID, uuid);
         }
+    }
+
+    pub(super) fn store_installed(&mut self, number: u16) {
+        self.put(INSTALLED, number.to_string().into_bytes());
     }
 
     pub(super) fn store_schedules(&mut self) {

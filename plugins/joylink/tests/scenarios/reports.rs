@@ -1,6 +1,6 @@
 //! Reports on their way up: each is an upload that shows all of the device, and is settled when the cloud has answered it.
 
-use polylink_plugin_sdk::services::tcp;
+use polylink_plugin_sdk::services::{ota, tcp};
 use polylink_plugin_sdk::{Cause, DatapointId, Output, ReportBody, Value as Datum};
 use serde_json::{Value, json};
 
@@ -88,12 +88,18 @@ fn a_firmware_status_that_is_answered_as_an_upload_settles_none_and_is_not_told_
         "crc32": 1, "url": "http://live.example/image",
     });
     stage.send(Kind::OtaOrder, json!({"cmd": "ota", "serial": 1, "data": firmware}).to_string().as_bytes());
+    let ota::Request::Offer(offer) = stage.host.expect_ota() else { panic!("no offer") };
     stage.expect(Kind::OtaOrder);
+    // So says JD's device SDK 2.0.7 where it is the cloud.
+    let answer = br#"{"code":0, "msg":"sucess"}"#;
+    stage.expect(Kind::OtaStatus);
+    stage.send(Kind::Upload, answer);
+    stage.host.updates_changed(vec![ota::Update { id: offer.id, phase: ota::Phase::Finished, ..Default::default() }]);
     stage.expect(Kind::OtaStatus);
     let seq = stage.host.report([n(2)]);
     stage.expect_upload();
-    // So says JD's device SDK 2.0.7 where it is the cloud.
-    stage.send(Kind::Upload, br#"{"code":0, "msg":"sucess"}"#);
+    stage.send(Kind::Upload, answer);
+    assert!(matches!(stage.host.expect_ota(), ota::Request::Acknowledge(_)));
     stage.host.expect_silence();
     stage.assert_count("answers_unmatched", 0);
     stage.accept_upload();

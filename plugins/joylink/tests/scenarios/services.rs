@@ -3,4 +3,5 @@
 mod firmware;
 mod information;
 mod recipes;
+mod upgrade;
 mod video;

@@ -257,6 +257,17 @@ impl Stage {
         sent.collect()
     }
 
+    /// What all packets of this type said under the session key that were not expected yet; everything else is forgotten.
+    pub fn take_bodies(&mut self, kind: Kind) -> Vec<Vec<u8>> {
+        let key = self.session_key().cipher_key();
+        let sent = self.host.take_outputs().into_iter().filter_map(|output| match output {
+            Output::Tcp(tcp::Request::Send(_, bytes)) => Some(one_packet(&bytes)),
+            _ => None,
+        });
+        let sent = sent.filter(|packet| packet.kind == kind);
+        sent.map(|packet| packet.open(&key).expect("under the session key").body().to_vec()).collect()
+    }
+
     /// The next packet is an upload; what it says.
     #[track_caller]
     pub fn expect_upload(&mut self) -> Vec<u8> {

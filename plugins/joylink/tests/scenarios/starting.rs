@@ -153,7 +153,7 @@ fn a_damaged_bond_is_none() {
 fn other_damaged_values_count_as_absent() {
     for value in [&b""[..], b"\xFF\x00{", b"{}", b"-7", b"[[]]", &[1; 4_096]] {
         let mut with = bound(json!({"device_type": 1, "product_uuid": "", "product_uuid_property": "note"}));
-        for key in ["timers", "subdevices", "upgrade", "product_uuid"] {
+        for key in ["timers", "subdevices", "upgrade", "product_uuid", "firmware_number"] {
             with.stored.insert(key.to_owned(), value.to_vec());
         }
         let mut stage = Stage::started(with);

@@ -151,15 +151,19 @@ pub fn expect_beat(stage: &mut Stage) -> Vec<(String, u8, u16)> {
 /// The cloud unbinds these (113); their states in the answer.
 #[track_caller]
 pub fn unbind(stage: &mut Stage, macs: &[&str]) -> Vec<u8> {
+    stage.send(Kind::SubUnbind, &unbinding(macs));
+    let answer = Unbind::decode(&stage.expect(Kind::SubUnbind)).expect("an answer");
+    assert_eq!((answer.biz_code, answer.serial), (160, 5));
+    answer.subs.iter().map(|sub| sub.state.0).collect()
+}
+
+/// What [`unbind`] says.
+pub fn unbinding(macs: &[&str]) -> Vec<u8> {
     let sub = |mac: &&str| SubBeat {
         version: 0,
         rssi: SubBeat::NO_RSSI,
         feedid: feedid(&feedid_of(mac)),
         state: crate::wire::SubState::ONLINE,
     };
-    let order = Unbind { biz_code: 1060, serial: 5, subs: macs.iter().map(sub).collect() };
-    stage.send(Kind::SubUnbind, &order.encode());
-    let answer = Unbind::decode(&stage.expect(Kind::SubUnbind)).expect("an answer");
-    assert_eq!((answer.biz_code, answer.serial), (160, 5));
-    answer.subs.iter().map(|sub| sub.state.0).collect()
+    Unbind { biz_code: 1060, serial: 5, subs: macs.iter().map(sub).collect() }.encode()
 }

@@ -1,20 +1,27 @@
-//! Firmware (7, 8). There is no engine in the host yet, so each order ends with the status that it failed.
+//! Firmware (7, 8) on a host that installs none: each order ends with the status that it failed. And what is refused
+//! anywhere.
 
+use polylink_plugin_sdk::Output;
+use polylink_plugin_sdk::services::{id, module};
 use polylink_plugin_sdk::testing::Setup;
 use serde_json::{Value, json};
 
 use crate::packet::Kind;
-use crate::scenarios::gateway::talk::{PRODUCT, feedid_of, unbind, with_bound};
 use crate::scenarios::stage::{FEEDID, PRODUCT_UUID, Stage, bound, with};
 use crate::wire::{Answer, Code};
 
-/// A bound oven with firmware 5.
+/// A bound oven with firmware 5, whose host can load none.
 fn oven() -> Setup {
-    bound(json!({"firmware_number": 5}))
+    without_engine(bound(json!({"firmware_number": 5})))
+}
+
+fn without_engine(mut setup: Setup) -> Setup {
+    setup.services.retain(|service| *service != id::OTA);
+    setup
 }
 
 /// An order of firmware 6, with these changes.
-fn order(changes: Value) -> Value {
+pub fn order(changes: Value) -> Value {
     let data = json!({
         "feedid": FEEDID, "productuuid": PRODUCT_UUID, "version": 6, "versionname": "001.002.003.20240301_release",
         "crc32": 3_210_000_000_u32, "url": "http://firmware.example/6.bin",
@@ -24,7 +31,7 @@ fn order(changes: Value) -> Value {
 
 /// The cloud orders; code and number of the answer.
 #[track_caller]
-fn give(stage: &mut Stage, order: &Value) -> (i64, i64) {
+pub fn give(stage: &mut Stage, order: &Value) -> (i64, i64) {
     stage.send(Kind::OtaOrder, order.to_string().as_bytes());
     let answer: Value = serde_json::from_slice(&stage.expect(Kind::OtaOrder)).expect("JSON");
     (answer["code"].as_i64().expect("a code"), answer["serial"].as_i64().expect("a number"))
@@ -39,7 +46,7 @@ fn expect_status(stage: &mut Stage, feedid: &str) {
 }
 
 #[track_caller]
-fn take_status(stage: &mut Stage) {
+pub fn take_status(stage: &mut Stage) {
     stage.send(Kind::OtaStatus, &Answer::of(Code::SUCCESS).encode());
 }
 
@@ -99,15 +106,12 @@ fn orders_that_cannot_be_used_are_refused_with_their_number() {
 }
 
 #[test]
-fn an_order_for_a_subdevice_is_told_for_it_until_it_is_unbound() {
-    let (mut stage, _) = with_bound(&["a1"]);
-    let of_sub = order(json!({"feedid": feedid_of("a1"), "productuuid": PRODUCT}));
-    assert_eq!(give(&mut stage, &of_sub), (0, 12));
-    expect_status(&mut stage, &feedid_of("a1"));
-    unbind(&mut stage, &["a1"]);
-    stage.settle_down();
-    stage.host.advance(50_000);
-    assert!(!stage.take_kinds().contains(&Kind::OtaStatus));
+fn nothing_is_asked_of_a_host_that_installs_none() {
+    let mut stage = Stage::working(oven());
+    give(&mut stage, &order(json!({})));
+    expect_status(&mut stage, FEEDID);
+    stage.host.module_event(module::Event::Reset);
+    assert!(!stage.host.take_outputs().iter().any(|output| matches!(output, Output::Ota(_))));
 }
 
 #[test]
