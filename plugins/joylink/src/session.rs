@@ -309,6 +309,7 @@ impl JoylinkSession {
             // What the device looks like goes before all that it has to tell, and what is done now shows after that.
             self.send_uploads(now);
             self.work_schedules(now);
+            self.offer_firmware(now);
             self.work_services(now);
             self.acknowledge_updates();
             self.show_subdevices(now);

@@ -21,6 +21,8 @@ pub struct Updates {
     mcu_tells_version: bool,
     /// Those that it has, without the ones acknowledged since.
     list: Vec<Update>,
+    /// Taken, and not offered before the cloud was answered: "at once, then download" (JoyLink V1.79, OTA).
+    taken: Option<Box<Offer>>,
 }
 
 impl Updates {
@@ -30,6 +32,7 @@ impl Updates {
             can_install: context.services.contains(&id::OTA),
             mcu_tells_version: !context.facts.mcu_software.is_empty(),
             list: context.updates.clone(),
+            taken: None,
         }
     }
 
@@ -98,7 +101,7 @@ impl JoylinkSession {
             match self.whose(image.target) {
                 Ok(whose) => {
                     self.info(text);
-                    self.offer(now, image, whose);
+                    self.updates.taken = Some(Box::new(offer_of(image, whose)));
                 }
                 Err(why) => {
                     self.warn(format!("{text} and is refused: {why}"));
@@ -127,17 +130,13 @@ impl JoylinkSession {
         }
     }
 
-    fn offer(&mut self, now: Now, image: Image, target: Whose) {
-        let id = image.build().id();
+    /// The cloud was answered: the host may begin.
+    pub(super) fn offer_firmware(&mut self, now: Now) {
+        let Some(offer) = self.updates.taken.take() else { return };
         // An offer changes nothing while the host still has the one that ended.
-        let former = self.updates.take_over(|update| update.id == id);
+        let former = self.updates.take_over(|update| update.id == offer.id);
         self.outputs.extend(former);
-        // The host compares it with what runs: a subdevice's is a number here.
-        let is_name = !matches!(target, Whose::Subdevice(_)) && is_regular_name(&image.versionname);
-        let version = if is_name { image.versionname } else { image.version.to_string() };
-        let digests = vec![Digest::Crc32Plain(image.crc32)];
-        let offer = Offer { id, target, version, url: image.url, digests, ..Offer::default() };
-        self.outputs.push(Output::Ota(Request::Offer(Box::new(offer))));
+        self.outputs.push(Output::Ota(Request::Offer(offer)));
         self.timers.set(Timer::Offer, now.monotonic.after(OFFER_MS));
     }
 
@@ -220,6 +219,7 @@ impl JoylinkSession {
     /// This one is no longer bound.
     pub(super) fn forget_upgrade(&mut self, feedid: FeedId) {
         if let Some(build) = self.upgrades.forget(feedid).filter(|_| self.updates.can_install) {
+            self.updates.taken = None;
             self.outputs.push(Output::Ota(Request::Cancel(build.id())));
         }
     }
@@ -231,6 +231,15 @@ impl JoylinkSession {
         let done = self.updates.take_over(is_told);
         self.outputs.extend(done);
     }
+}
+
+fn offer_of(image: Image, target: Whose) -> Offer {
+    let id = image.build().id();
+    // The host compares it with what runs: a subdevice's is a number here.
+    let is_name = !matches!(target, Whose::Subdevice(_)) && is_regular_name(&image.versionname);
+    let version = if is_name { image.versionname } else { image.version.to_string() };
+    let digests = vec![Digest::Crc32Plain(image.crc32)];
+    Offer { id, target, version, url: image.url, digests, ..Offer::default() }
 }
 
 /// Why it failed, in the cloud's words and with its code for them, and in the host's.

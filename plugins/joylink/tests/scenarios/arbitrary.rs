@@ -1,12 +1,12 @@
 //! Whatever comes, in whatever order: the session never panics, never loops, asks for a bounded number of things, settles
 //! each report at most once, and speaks to the cloud only as it may. When all is well again, nothing is stuck: each report of
-//! the device is settled.
+//! the device is settled, and no update is left with the host.
 
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use polylink_plugin_sdk::services::{Reason, module, script, subdevices, tcp, udp};
+use polylink_plugin_sdk::services::{Reason, module, ota, script, subdevices, tcp, udp};
 use polylink_plugin_sdk::{Cause, ClockQuality, Input, Outcome, OutcomeResult, Output, Report, ReportBody, RequestId};
 use proptest::prelude::*;
 use serde_json::json;
@@ -16,7 +16,7 @@ use steps::{Body, Step, any_setup, any_step};
 use crate::crypto::CipherKey;
 use crate::packet::{Kind, Network, Packet, Route, Splitter, enctype, fragments};
 use crate::scenarios::stage::{App, Stage, accesskey, bond, control, interfaces};
-use crate::wire::{AuthAnswer, Code, CodeAnswer, FeedId, SubUpload, SubUploadAnswer};
+use crate::wire::{Answer, AuthAnswer, Code, CodeAnswer, FeedId, SubUpload, SubUploadAnswer};
 
 /// What the session asked for lately, for answers that fit.
 #[derive(Default)]
@@ -33,10 +33,15 @@ struct Asked {
     said_who: bool,
     let_in: bool,
     n_uploads: usize,
+    /// Statuses of upgrades.
+    n_statuses: usize,
+    n_beats: usize,
     /// Subdevices of uploads.
     sub_uploads: Vec<FeedId>,
     /// Reports that were given to the session; true: settled.
     reports: BTreeMap<u64, bool>,
+    /// Updates that the host has.
+    updates: Vec<ota::Update>,
 }
 
 struct Run {
@@ -58,7 +63,7 @@ impl Asked {
                 Output::Tcp(tcp::Request::Open { id, .. }) => {
                     assert_eq!(self.stream, None, "one connection at a time");
                     (self.stream, self.said_who, self.let_in) = (Some((id, false)), false, false);
-                    self.n_uploads = 0;
+                    (self.n_uploads, self.n_statuses, self.n_beats) = (0, 0, 0);
                     self.sub_uploads.clear();
                 }
                 Output::Tcp(tcp::Request::Close(id)) => {
@@ -83,6 +88,7 @@ impl Asked {
                         assert!(!std::mem::replace(settled, true), "{seq} is settled twice");
                     }
                 }
+                Output::Ota(request) => self.ota(request),
                 Output::Script(script::Request::Load { script, .. }) => self.scripts.push(script),
                 Output::Script(script::Request::Call { id, function, .. }) => {
                     self.calls.push(id);
@@ -99,6 +105,29 @@ impl Asked {
         }
     }
 
+    /// As a host does.
+    fn ota(&mut self, request: ota::Request) {
+        use ota::{Failure, Phase, Request};
+        match request {
+            Request::Offer(offer) if self.updates.iter().all(|update| update.id != offer.id) => {
+                let ota::Offer { id, target, version, .. } = *offer;
+                self.updates.push(ota::Update { id, target, version, ..ota::Update::default() });
+                assert!(self.updates.len() <= ota::UPDATES_MAX);
+            }
+            Request::Offer(_) => {}
+            Request::Cancel(id) => {
+                let begun = |phase: Phase| phase.is_over() || phase == Phase::Installing;
+                if let Some(update) = self.updates.iter_mut().find(|update| update.id == id && !begun(update.phase)) {
+                    update.phase = Phase::Failed(Failure::Cancelled);
+                }
+            }
+            Request::Acknowledge(id) => {
+                let is_done = |update: &mut ota::Update| update.id == id && update.phase.is_over();
+                assert_eq!(self.updates.extract_if(.., is_done).count(), 1, "{id} is not over");
+            }
+        }
+    }
+
     fn sent(&mut self, bytes: &[u8], key: &CipherKey) {
         let mut splitter = Splitter::new(Route::DeviceToCloud);
         splitter.push(bytes);
@@ -110,6 +139,8 @@ impl Asked {
                 assert!(self.let_in, "{kind:?} before the device was let in");
                 let opened = packet.open(key).expect("under the session key");
                 self.n_uploads += usize::from(kind == Kind::Upload);
+                self.n_statuses += usize::from(kind == Kind::OtaStatus);
+                self.n_beats += usize::from(matches!(kind, Kind::Heartbeat | Kind::SubHeartbeat));
                 if kind == Kind::SubUpload {
                     self.sub_uploads.push(SubUpload::decode(opened.body()).expect("an upload").feedid);
                 }
@@ -238,11 +269,24 @@ impl Run {
         let own = (0..std::mem::take(&mut self.asked.n_uploads)).map(|_| (Kind::Upload, CodeAnswer(code).encode()));
         let subs = std::mem::take(&mut self.asked.sub_uploads);
         let subs = subs.into_iter().map(|feedid| (Kind::SubUpload, SubUploadAnswer { feedid, code }.encode()));
-        for (kind, body) in own.chain(subs) {
+        let statuses = std::mem::take(&mut self.asked.n_statuses);
+        let statuses = (0..statuses).map(|_| (Kind::OtaStatus, Answer::of(code).encode()));
+        // Any packet is a sign of life.
+        let beats = std::mem::take(&mut self.asked.n_beats);
+        let beats = (0..beats).map(|_| (Kind::Heartbeat, CodeAnswer(code).encode()));
+        for (kind, body) in own.chain(subs).chain(statuses).chain(beats) {
             if let Some(bytes) = self.sealed(kind, &body) {
                 self.receive(&bytes);
             }
         }
+    }
+
+    /// The oldest update that is not over is so far now.
+    fn update(&mut self, phase: ota::Phase) {
+        if let Some(update) = self.asked.updates.iter_mut().find(|update| !update.phase.is_over()) {
+            update.phase = phase;
+        }
+        self.stage.host.updates_changed(self.asked.updates.clone());
     }
 
     /// Everybody does what is asked of them from now on.
@@ -274,9 +318,11 @@ impl Run {
                 self.step(Step::ComeIn);
             }
             self.step(Step::Full(false));
+            self.update(ota::Phase::Finished);
             self.answer();
             self.advance(1_000);
         }
+        assert_eq!(self.asked.updates, [], "never acknowledged");
         if is_bound(self) {
             let left: Vec<_> = self.asked.reports.iter().filter(|(_, settled)| !**settled).collect();
             assert!(left.is_empty(), "never settled: {left:?}");
@@ -380,6 +426,13 @@ impl Run {
                 let list = (1..=u32::from(which % 3)).map(one).collect();
                 self.stage.host.subdevices_changed(list);
             }
+            Step::Update(which) => self.update(match which {
+                0 => ota::Phase::Finished,
+                1 => ota::Phase::Failed(ota::Failure::Digest),
+                2 | 3 => ota::Phase::Downloading,
+                4 | 5 => ota::Phase::Installing,
+                _ => ota::Phase::Waiting,
+            }),
             Step::StoreFails(fails) => self.stage.host.fail_store(fails),
             Step::Clock(unix_ms, quality) => {
                 let quality = if quality == 0 { ClockQuality::UNSET } else { ClockQuality::SYNCED };
@@ -387,7 +440,9 @@ impl Run {
             }
             Step::Advance(ms) => self.advance(ms),
             Step::Restart => {
-                self.asked = Asked::default();
+                let updates = std::mem::take(&mut self.asked.updates);
+                self.stage.host.setup().updates.clone_from(&updates);
+                self.asked = Asked { updates, ..Asked::default() };
                 self.stage.host.restart();
             }
             Step::ComeIn => {

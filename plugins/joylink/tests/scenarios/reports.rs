@@ -88,8 +88,8 @@ fn a_firmware_status_that_is_answered_as_an_upload_settles_none_and_is_not_told_
         "crc32": 1, "url": "http://live.example/image",
     });
     stage.send(Kind::OtaOrder, json!({"cmd": "ota", "serial": 1, "data": firmware}).to_string().as_bytes());
-    let ota::Request::Offer(offer) = stage.host.expect_ota() else { panic!("no offer") };
     stage.expect(Kind::OtaOrder);
+    let ota::Request::Offer(offer) = stage.host.expect_ota() else { panic!("no offer") };
     // So says JD's device SDK 2.0.7 where it is the cloud.
     let answer = br#"{"code":0, "msg":"sucess"}"#;
     stage.expect(Kind::OtaStatus);

@@ -37,6 +37,8 @@ pub enum Step {
     Module(u8),
     Network(bool),
     Subdevices(u8),
+    /// The host's oldest update that is not over.
+    Update(u8),
     StoreFails(bool),
     Clock(i64, u8),
     Advance(u64),
@@ -143,8 +145,10 @@ fn any_timers() -> impl Strategy<Value = Vec<u8>> {
 /// Something that this type usually carries.
 fn any_message() -> impl Strategy<Value = (Kind, Vec<u8>)> {
     let code = |code: i32| CodeAnswer(Code(code)).encode();
-    let order = json!({"cmd": "ota", "serial": 1, "data": {"feedid": FEEDID, "productuuid": "XDFSSD", "version": 9,
-        "versionname": "x", "crc32": 1, "url": "http://image.example/1"}});
+    let order = |version: i32| {
+        json!({"cmd": "ota", "serial": 1, "data": {"feedid": FEEDID, "productuuid": "XDFSSD", "version": version,
+            "versionname": "x", "crc32": 1, "url": "http://image.example/1"}})
+    };
     let video = json!({"feed_id": 1, "control": [{"stream_id": "push_stream", "current_value": "{}"}]});
     let video = Script { biz_code: biz::CONTROL, serial: 1, content: video.to_string().into_bytes() };
     prop_oneof![
@@ -155,7 +159,7 @@ fn any_message() -> impl Strategy<Value = (Kind, Vec<u8>)> {
         3 => any_timers().prop_map(|body| (Kind::Timers, body)),
         3 => (-1..2).prop_map(move |value| (Kind::Upload, code(value))),
         1 => (-1..2).prop_map(move |value| (Kind::Heartbeat, code(value))),
-        1 => Just((Kind::OtaOrder, order.to_string().into_bytes())),
+        2 => (1..12).prop_map(move |version| (Kind::OtaOrder, order(version).to_string().into_bytes())),
         1 => Just((Kind::OtaStatus, OtaAnswer::of(Code::SUCCESS, 1).encode())),
         1 => Just((Kind::VideoAddress, video.encode())),
         2 => any_content().prop_map(|content| (Kind::Json, [b"{\"cmd\":5,\"data\":", &content[..], b"}"].concat())),
@@ -207,6 +211,7 @@ pub fn any_step() -> impl Strategy<Value = Step> {
         1 => (0_u8..6).prop_map(Step::Module),
         1 => any::<bool>().prop_map(Step::Network),
         1 => (0_u8..8).prop_map(Step::Subdevices),
+        2 => (0_u8..7).prop_map(Step::Update),
         1 => any::<bool>().prop_map(Step::StoreFails),
         1 => (any::<i64>(), 0_u8..4).prop_map(|(unix_ms, quality)| Step::Clock(unix_ms, quality)),
         6 => ms.prop_map(Step::Advance),

@@ -50,11 +50,9 @@ fn becomes(stage: &mut Stage, offer: &Offer, phase: Phase, percent: u8) {
 #[track_caller]
 fn ordered(setup: Setup) -> (Stage, Offer) {
     let mut stage = Stage::working(setup);
-    // The offer is there before the answer.
-    stage.send(Kind::OtaOrder, order(json!({})).to_string().as_bytes());
+    // The answer, then the download.
+    assert_eq!(give(&mut stage, &order(json!({}))), (0, 12));
     let offer = expect_offer(&mut stage);
-    let answer: Value = serde_json::from_slice(&stage.expect(Kind::OtaOrder)).unwrap();
-    assert_eq!((&answer["code"], &answer["serial"]), (&json!(0), &json!(12)));
     expect_status(&mut stage, DOWNLOADING, 0, "downloading");
     take_status(&mut stage);
     becomes(&mut stage, &offer, Phase::Waiting, 0);
@@ -121,7 +119,7 @@ fn an_order_becomes_an_offer() {
 #[test]
 fn an_irregular_name_is_not_shown_to_the_host_which_gets_the_number() {
     let mut stage = Stage::working(oven(json!({})));
-    stage.send(Kind::OtaOrder, order(json!({"versionname": "newest!"})).to_string().as_bytes());
+    assert_eq!(give(&mut stage, &order(json!({"versionname": "newest!"}))), (0, 12));
     assert_eq!(expect_offer(&mut stage).version, "6");
 }
 
@@ -146,7 +144,7 @@ fn the_firmware_is_that_of_the_mcu_if_it_tells_a_version_unless_the_settings_say
         };
         stage.host.facts_changed(facts);
     }
-    stage.send(Kind::OtaOrder, order(json!({})).to_string().as_bytes());
+    assert_eq!(give(&mut stage, &order(json!({}))), (0, 12));
     assert_eq!(expect_offer(&mut stage).target, Target::Mcu, "an MCU that is away keeps its firmware");
 }
 
@@ -278,7 +276,8 @@ fn an_upgrade_that_the_host_has_lost_has_failed() {
 #[test]
 fn an_offer_that_the_host_does_not_take_has_failed_after_a_minute() {
     let mut stage = Stage::working(oven(json!({"ota_report_s": 300})));
-    assert_eq!(give_and_drop_offer(&mut stage, json!({})), 0);
+    assert_eq!(give(&mut stage, &order(json!({}))), (0, 12));
+    expect_offer(&mut stage);
     expect_status(&mut stage, DOWNLOADING, 0, "downloading");
     take_status(&mut stage);
     stage.host.advance(59_999);
@@ -286,14 +285,6 @@ fn an_offer_that_the_host_does_not_take_has_failed_after_a_minute() {
     stage.host.expect_silence();
     stage.host.advance(1);
     expect_status(&mut stage, FAILED, 0, "this device does not take it");
-}
-
-#[track_caller]
-fn give_and_drop_offer(stage: &mut Stage, changes: Value) -> i64 {
-    stage.send(Kind::OtaOrder, order(changes).to_string().as_bytes());
-    expect_offer(stage);
-    let answer: Value = serde_json::from_slice(&stage.expect(Kind::OtaOrder)).unwrap();
-    answer["code"].as_i64().unwrap()
 }
 
 #[test]
@@ -312,10 +303,9 @@ fn what_failed_and_is_ordered_again_is_offered_anew_when_the_host_has_let_go_of_
     let (mut stage, offer) = ordered(oven(json!({})));
     becomes(&mut stage, &offer, Phase::Failed(Failure::Download), 0);
     expect_status(&mut stage, FAILED, 0, "cannot reach server (1): because");
-    stage.send(Kind::OtaOrder, order(json!({})).to_string().as_bytes());
+    assert_eq!(give(&mut stage, &order(json!({}))), (0, 12));
     expect_acknowledged(&mut stage, &id());
     assert_eq!(expect_offer(&mut stage), offer);
-    stage.expect(Kind::OtaOrder);
     expect_status(&mut stage, DOWNLOADING, 0, "downloading");
     becomes(&mut stage, &offer, Phase::Downloading, 10);
     // The first answer is for the former end.
@@ -359,9 +349,8 @@ fn firmware_that_was_being_installed_when_the_owner_went_still_counts() {
 fn sub_ordered() -> (Stage, Offer) {
     let (mut stage, _) = with_bound(&["a1"]);
     let of_sub = json!({"feedid": feedid_of("a1"), "productuuid": PRODUCT, "version": 4});
-    stage.send(Kind::OtaOrder, order(of_sub).to_string().as_bytes());
+    assert_eq!(give(&mut stage, &order(of_sub)), (0, 12));
     let offer = expect_offer(&mut stage);
-    stage.expect(Kind::OtaOrder);
     (stage, offer)
 }
 
