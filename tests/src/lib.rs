@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod broker;
+mod changes;
 pub mod clouds;
 pub mod demo;
 pub mod faulty_net;

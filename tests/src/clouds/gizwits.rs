@@ -22,6 +22,7 @@ pub use self::platform::{ApiCall, ApiRequest, ClientAnswer, Registration, Seen};
 use super::SimCloud;
 use super::ledger::Ledger;
 use crate::broker::Broker;
+use crate::changes;
 use crate::demo::product;
 use crate::http::HttpServer;
 use crate::lan::udp::{Announce, Ear};
@@ -74,15 +75,7 @@ impl Gizwits {
 
     /// Waits until what it has seen fulfils a condition.
     pub async fn until(&self, condition: impl Fn(&Seen) -> bool) {
-        let mut changes = self.platform.changes.subscribe();
-        loop {
-            changes.borrow_and_update();
-            if condition(&self.platform.lock().seen) {
-                return;
-            }
-            // The sender lives in the platform, so waiting ends only with a change.
-            let _ = changes.changed().await;
-        }
+        changes::until(&self.platform.changes, || condition(&self.platform.lock().seen)).await;
     }
 
     /// DID and passcode of the device that is connected and has subscribed.

@@ -32,6 +32,7 @@ use self::timers::Operation;
 pub use self::upgrades::Image;
 use super::SimCloud;
 use super::ledger::Ledger;
+use crate::changes;
 use crate::http::HttpServer;
 use crate::joylink_wire::timers::Task;
 
@@ -93,15 +94,7 @@ impl JoyLink {
 
     /// Waits until what it has seen fulfils a condition.
     pub async fn until(&self, condition: impl Fn(&Seen) -> bool) {
-        let mut changes = self.platform.changes.subscribe();
-        loop {
-            changes.borrow_and_update();
-            if condition(&self.platform.lock().seen) {
-                return;
-            }
-            // The sender lives in the platform, so waiting ends only with a change.
-            let _ = changes.changed().await;
-        }
+        changes::until(&self.platform.changes, || condition(&self.platform.lock().seen)).await;
     }
 
     /// The device's answer to a question of this id.

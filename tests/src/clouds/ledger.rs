@@ -9,6 +9,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::changes;
+
 /// Shared between the cloud that writes it and those who judge the run.
 pub struct Ledger {
     entries: Mutex<Entries>,
@@ -133,15 +135,7 @@ impl Ledger {
 
     /// Waits until the entries fulfil a condition.
     pub async fn until(&self, condition: impl Fn(&Entries) -> bool) {
-        let mut changes = self.changes.subscribe();
-        loop {
-            changes.borrow_and_update();
-            if self.with(&condition) {
-                return;
-            }
-            // The sender lives in `self`, so waiting ends only with a change.
-            let _ = changes.changed().await;
-        }
+        changes::until(&self.changes, || self.with(&condition)).await;
     }
 
     fn change(&self, change: impl FnOnce(&mut Entries)) {

@@ -32,6 +32,7 @@ use self::product::{Kind, Product, Properties};
 use super::SimCloud;
 use super::ledger::Ledger;
 use crate::broker::Broker;
+use crate::changes;
 use crate::http::HttpServer;
 
 /// A running Lierda platform with one device.
@@ -101,15 +102,7 @@ impl Lierda {
 
     /// Waits until what it has seen fulfils a condition.
     pub async fn until(&self, condition: impl Fn(&Seen) -> bool) {
-        let mut changes = self.platform.changes.subscribe();
-        loop {
-            changes.borrow_and_update();
-            if condition(&self.platform.lock().seen) {
-                return;
-            }
-            // The sender lives in the platform, so waiting ends only with a change.
-            let _ = changes.changed().await;
-        }
+        changes::until(&self.platform.changes, || condition(&self.platform.lock().seen)).await;
     }
 
     /// Client id of the working connection, which has a time in it.

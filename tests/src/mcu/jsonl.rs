@@ -20,6 +20,8 @@ use tokio::time::Instant;
 
 use subdevices::Subdevices;
 
+use crate::changes;
+
 /// A running MCU; dropping it ends it and removes its socket.
 #[derive(Debug)]
 pub struct JsonMcu {
@@ -171,15 +173,7 @@ impl JsonMcu {
 
     /// Waits until the log fulfils a condition.
     pub async fn until(&self, condition: impl Fn(&JsonLog) -> bool) {
-        let mut turns = self.shared.turns.subscribe();
-        loop {
-            turns.borrow_and_update();
-            if condition(&self.shared.lock().log) {
-                return;
-            }
-            // The sender lives in `self`, so waiting ends only with a turn.
-            let _ = turns.changed().await;
-        }
+        changes::until(&self.shared.turns, || condition(&self.shared.lock().log)).await;
     }
 }
 

@@ -18,6 +18,7 @@ use super::frame::{
 use super::log::{AckedReport, McuLog, ReceivedCommand};
 use super::p0::{Raw, Schema};
 use super::pty::Pty;
+use crate::changes;
 
 /// How the MCU behaves.
 #[derive(Debug, Clone)]
@@ -147,15 +148,7 @@ impl McuSim {
     }
 
     async fn until_state(&self, condition: impl Fn(&State) -> bool) {
-        let mut turns = self.shared.turns.subscribe();
-        loop {
-            turns.borrow_and_update();
-            if condition(&self.shared.lock()) {
-                return;
-            }
-            // The sender lives in `self`, so waiting ends only with a turn.
-            let _ = turns.changed().await;
-        }
+        changes::until(&self.shared.turns, || condition(&self.shared.lock())).await;
     }
 
     /// What goes wrong on the line from now on.
