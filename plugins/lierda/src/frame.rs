@@ -86,11 +86,6 @@ impl Frame {
     pub fn answer_id(&self) -> MessageId {
         self.id.clone().unwrap_or(MessageId::MISSING)
     }
-
-    /// The payload as a structure with optional members; `None` if it is absent, no object, or does not fit.
-    pub fn payload_as<'a, T: Deserialize<'a>>(&'a self) -> Option<T> {
-        self.payload.as_deref().and_then(object)
-    }
 }
 
 /// A message of the device: compact JSON in UTF-8.
