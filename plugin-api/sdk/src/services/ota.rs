@@ -129,6 +129,23 @@ pub enum Failure {
     TooLate,
 }
 
+impl Failure {
+    /// The same for people, where the host does not say more.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Unsupported => "this device cannot install it",
+            Self::Policy => "the owner's rules forbid it",
+            Self::Download => "it could not be loaded",
+            Self::Digest => "it is not what was promised",
+            Self::Space => "it is too large",
+            Self::Install => "it could not be installed",
+            Self::TooLate => "its time was over",
+            Self::Cancelled | Self::Other => "it failed",
+        }
+    }
+}
+
 impl Phase {
     /// True if nothing will change any more.
     #[must_use]

@@ -281,16 +281,7 @@ impl DeliSession {
 
 /// Why it failed, for the platform's people.
 fn said_of(update: &Update, failure: Failure) -> String {
-    let kind = match failure {
-        Failure::Unsupported => "this device cannot install it",
-        Failure::Policy => "the owner's rules forbid it",
-        Failure::Download => "it could not be loaded",
-        Failure::Digest => "it is not what was promised",
-        Failure::Space => "it is too large",
-        Failure::Install => "it could not be installed",
-        Failure::TooLate => "its time was over",
-        Failure::Cancelled | Failure::Other => "it failed",
-    };
+    let kind = failure.text();
     let Update { version, reason, .. } = update;
     let message = if reason.is_empty() { format!("{version}: {kind}") } else { format!("{version}: {kind}: {reason}") };
     message.chars().take(LONGEST_REASON).collect()

@@ -282,7 +282,7 @@ impl LierdaSession {
         let module = module_of(id).unwrap_or_default();
         match phase {
             UpdatePhase::Failed(failure) => {
-                let why = if reason.is_empty() { words(*failure) } else { reason };
+                let why = if reason.is_empty() { failure.text() } else { reason };
                 self.warn(format!("update {version} of module `{module}` failed, the old firmware goes on: {why}"));
             }
             _ => self.info(format!("update {version} of module `{module}` is installed")),
@@ -317,20 +317,6 @@ impl LierdaSession {
     fn store_settled(&mut self) {
         let settled = self.upgrades.settled.clone();
         self.put(storage::SETTLED, &settled);
-    }
-}
-
-/// Why it failed, where the host does not say more.
-const fn words(failure: Failure) -> &'static str {
-    match failure {
-        Failure::Unsupported => "this device cannot install it",
-        Failure::Policy => "the owner's rules forbid it",
-        Failure::Download => "it could not be loaded",
-        Failure::Digest => "it is not what was promised",
-        Failure::Space => "it is too large",
-        Failure::Install => "it could not be installed",
-        Failure::TooLate => "its time was over",
-        Failure::Cancelled | Failure::Other => "it failed",
     }
 }
 
