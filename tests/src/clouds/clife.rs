@@ -161,6 +161,11 @@ impl Clife {
         self.platform.order_upgrade(product, images, window)
     }
 
+    /// 2019: the same for files that are elsewhere, each at its address.
+    pub fn order_upgrade_at(&self, product: i64, images: &[Image], urls: &[&str]) -> Result<i64, String> {
+        self.file_operation(&files::upgrade(product, images, urls, None))
+    }
+
     /// 2019: orders the download of a file that is no firmware, such as a `PROFILE`.
     pub fn order_download(&self, file_type: &str, body: &[u8], window: Option<(i64, i64)>) -> Result<i64, String> {
         self.platform.order_download(file_type, body, window)

@@ -65,20 +65,10 @@ impl Platform {
 
     /// Orders an upgrade to all of these, as one operation; its msgId.
     pub fn order_upgrade(&self, product: i64, images: &[Image], window: Option<(i64, i64)>) -> Result<i64, String> {
-        let mut files = Vec::new();
-        for image in images {
-            let mut file = json!({
-                "fileType": if image.dev_num.is_some() { "SUBFIRM" } else { "FIRM" },
-                "software": image.software, "hardware": image.hardware, "url": self.put_file(&image.body)?,
-                "md5": hex(&Md5::digest(&image.body)), "checkSum": check_sum(&image.body),
-            });
-            if let Some(number) = image.dev_num {
-                file["devNum"] = json!(number);
-            }
-            files.push(file);
-        }
-        let request = json!({"fileMode": "DOWN", "productVer": product, "fileInfo": files});
-        self.ask(commands::FILES, &with_window(request, window))
+        let urls: Result<Vec<String>, String> = images.iter().map(|image| self.put_file(&image.body)).collect();
+        let urls = urls?;
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        self.ask(commands::FILES, &upgrade(product, images, &urls, window))
     }
 
     /// Orders the download of a file that is no firmware; its msgId.
@@ -91,6 +81,18 @@ impl Platform {
     pub fn order_upload(&self, file_type: &str, window: Option<(i64, i64)>) -> Result<i64, String> {
         let file = json!({"fileType": file_type, "url": self.url(UPLOADS)?});
         self.ask(commands::FILES, &with_window(json!({"fileMode": "UP", "fileInfo": [file]}), window))
+    }
+
+    /// The first file of a request that the device says to have, although this server never gave it out.
+    pub fn never_fetched(&self, state: &State, request: &Json) -> Option<String> {
+        let prefix = self.url("").ok()?;
+        let files = request["fileInfo"].as_array().filter(|_| request["fileMode"] == "DOWN")?;
+        let mut paths = files.iter().filter_map(|file| file["url"].as_str()?.strip_prefix(&prefix));
+        let was_sent = |path: &str| {
+            let mut downloads = state.seen.downloads.iter();
+            downloads.any(|download| download.path == path && matches!(download.status, 200 | 206))
+        };
+        paths.find(|path| !was_sent(path)).map(str::to_owned)
     }
 
     fn url(&self, path: &str) -> Result<String, String> {
@@ -162,6 +164,20 @@ impl State {
         }
         answer
     }
+}
+
+/// Body of an order to install these files, each of which is at its address, within a time window in seconds from now.
+pub fn upgrade(product: i64, images: &[Image], urls: &[&str], window: Option<(i64, i64)>) -> Json {
+    let files = images.iter().zip(urls).map(|(image, url)| {
+        json!({
+            "fileType": if image.dev_num.is_some() { "SUBFIRM" } else { "FIRM" },
+            // Number 0 is the communication module; the sample of the document names it (Clife protocol, 8.1).
+            "devNum": image.dev_num.unwrap_or(0), "software": image.software, "hardware": image.hardware, "url": url,
+            "md5": hex(&Md5::digest(&image.body)), "checkSum": check_sum(&image.body),
+        })
+    });
+    let files: Vec<Json> = files.collect();
+    with_window(json!({"fileMode": "DOWN", "productVer": product, "fileInfo": files}), window)
 }
 
 /// Sum of all bytes, modulo 2^32 (Clife protocol, 8.4).

@@ -46,6 +46,8 @@ pub(super) struct State {
     pub asked: HashMap<i64, Asked>,
     /// Files on the server by their paths.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// productVer of the last upgrade that was told to its end.
+    pub product_ver: Option<i64>,
     n_ids: i64,
 }
 
@@ -151,6 +153,7 @@ impl Platform {
                 own_ids: OwnIds::default(),
                 asked: HashMap::new(),
                 files: BTreeMap::new(),
+                product_ver: None,
                 n_ids: 0,
             }),
         })

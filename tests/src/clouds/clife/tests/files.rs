@@ -36,7 +36,7 @@ fn an_upgrade_request_says_all_that_the_document_asks_for() {
         assert_eq!((&request["cmd"], &request["msgId"]), (&json!(2019), &json!(id)));
         let expected = json!({"fileMode": "DOWN", "productVer": 2, "startTime": 0, "stopTime": 600, "fileInfo": [
             // Sums and digests computed by other means: od and md5sum.
-            {"fileType": "FIRM", "software": "1.0.2.0", "hardware": "1.0", "checkSum": 861,
+            {"fileType": "FIRM", "devNum": 0, "software": "1.0.2.0", "hardware": "1.0", "checkSum": 861,
              "md5": "74b5b5e9570efc5c0553bb327cd41940", "url": clife.http().url("/files/0.bin")},
             {"fileType": "SUBFIRM", "devNum": 1, "software": "1.0.2.0", "hardware": "1.0", "checkSum": 330,
              "md5": "8a68dc3e925eacf92633be230722a140", "url": clife.http().url("/files/1.bin")},
@@ -74,6 +74,7 @@ fn an_upgrade_that_fails_has_the_reason_in_the_ledger() {
     run(Product::default(), async |clife| {
         let mut device = Device::online(clife).await;
         let id = clife.order_upgrade(2, &[image(None, b"firmware")], None).unwrap();
+        get(clife, "/files/0.bin", "").await;
         for (code, text) in [(1, "1"), (1, "100"), (-1, "2")] {
             device.answer(2018, id, &event(code, text)).await;
         }
@@ -108,6 +109,39 @@ fn events_that_break_a_rule_are_breaches() {
 }
 
 #[test]
+fn nothing_is_through_that_was_never_fetched() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(2, &[image(None, b"firmware"), image(Some(1), b"sub")], None).unwrap();
+        get(clife, "/files/0.bin", "").await;
+        clife.change(|behaviour| behaviour.downloads.missing = 1);
+        get(clife, "/files/1.bin", "").await;
+        device.answer(2018, id, &event(1, "1")).await;
+        device.answer(2018, id, &event(1, "100")).await;
+        breach(clife, "/files/1.bin was never fetched").await;
+    });
+}
+
+#[test]
+fn after_an_upgrade_the_product_has_the_version_that_was_ordered() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(3, &[image(None, b"firmware")], None).unwrap();
+        get(clife, "/files/0.bin", "").await;
+        for (code, text) in [(1, "1"), (1, "100"), (0, "1"), (0, "100")] {
+            device.answer(2018, id, &event(code, text)).await;
+        }
+        let mut right = versions();
+        right["productVer"] = json!(3);
+        device.say(2018, &right).await;
+        clife.until(|seen| seen.versions.len() == 1).await;
+        no_breach(clife);
+        device.say(2018, &versions()).await;
+        breach(clife, "productVer 2 after the upgrade to 3").await;
+    });
+}
+
+#[test]
 fn an_order_that_comes_again_has_no_more_events_and_a_query_one_more() {
     run(Product::default(), async |clife| {
         let mut device = Device::online(clife).await;
@@ -138,6 +172,7 @@ fn an_event_that_the_transport_repeats_counts_once() {
         device.publish(Publish { dup: true, ..message(&again) }).await;
         device.bye().await;
         let mut device = Device::online(clife).await;
+        get(clife, "/files/0.bin", "").await;
         for (code, text) in [(1, "1"), (1, "100")] {
             device.answer(2018, id, &event(code, text)).await;
         }
