@@ -1,8 +1,9 @@
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
-use super::super::frame::{CONTROL, GET_INFO, HEARTBEAT, RESET};
+use super::super::frame::{CONTROL, Found, Frame, GET_INFO, HEARTBEAT, REPORT, RESET, Splitter};
 use super::*;
 
 const ACK: u8 = REPORT + 1;
