@@ -12,6 +12,7 @@ use tokio::sync::{Notify, watch};
 
 use self::program::Program;
 use super::faults::Faults;
+use super::firmware::FirmwareManners;
 use super::frame::{OPEN_BINDING, RESET};
 use super::log::McuLog;
 use super::p0::{Raw, Schema};
@@ -62,6 +63,10 @@ struct State {
     under_way: bool,
     /// Bindable time in seconds; 0: always.
     bindable_s: u16,
+    /// How it takes firmware.
+    firmware: FirmwareManners,
+    /// Software version that it runs.
+    software: String,
 }
 
 impl McuSim {
@@ -81,6 +86,8 @@ impl McuSim {
             presses: VecDeque::new(),
             under_way: false,
             bindable_s: 0,
+            firmware: FirmwareManners::default(),
+            software: FIRST_SOFTWARE.to_owned(),
         };
         let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new(), turns: watch::channel(0).0 });
         let program = Program::new(options, counter, Arc::clone(&shared));
@@ -155,6 +162,17 @@ impl McuSim {
         self.shared.changed.notify_one();
     }
 
+    /// Changes how it takes firmware; what it kept waiting because of a trouble that is gone goes on.
+    pub fn change_firmware(&self, change: impl FnOnce(&mut FirmwareManners)) {
+        change(&mut self.shared.lock().firmware);
+        self.shared.changed.notify_one();
+    }
+
+    /// The software version that it runs; the module knows it after the next handshake.
+    pub fn software(&self) -> String {
+        self.shared.lock().software.clone()
+    }
+
     /// Changes a value that the next report will carry, as a slow sensor would.
     pub fn drift(&self, name: &str, value: Raw, schema: &Schema) {
         if let Some(at) = schema.attributes.iter().position(|attribute| attribute.name == name) {
@@ -185,6 +203,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
+
+/// Software version that the MCU is made with.
+pub const FIRST_SOFTWARE: &str = "POLYSW01";
 
 #[cfg(test)]
 mod tests;

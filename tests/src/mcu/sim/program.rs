@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{McuOptions, Shared};
-use crate::mcu::faults::{Dice, spoil};
+use crate::mcu::faults::{Dice, Faults, spoil};
+use crate::mcu::firmware::{Ask, Receiver, Step};
 use crate::mcu::frame::{
-    CONTROL, Found, Frame, GET_INFO, HEARTBEAT, ILLEGAL, OPEN_BINDING, REPORT, RESET, RESTART, STATUS, Splitter,
+    BIG_DATA, CONTROL, Found, Frame, GET_INFO, HEARTBEAT, ILLEGAL, OPEN_BINDING, PIECE, READY, RECEIVER_ABORTS, REPORT,
+    RESET, RESTART, SENDER_ABORTS, STATUS, Splitter,
 };
 use crate::mcu::log::{AckedReport, ReceivedCommand};
 use crate::mcu::p0::Raw;
@@ -33,6 +35,18 @@ pub(super) struct Program {
     /// Frames spoiled in a row, by command.
     spoiled: [u8; 256],
     out: VecDeque<Segment>,
+    receiver: Receiver,
+    rest: Rest,
+}
+
+/// Whether the program runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Rest {
+    Runs,
+    /// It restarts when what it has said is on the line, into this version or the one that it had.
+    Ends(Option<String>),
+    /// It runs again from then on.
+    Until(Instant),
 }
 
 struct UnderWay {
@@ -67,6 +81,8 @@ impl Program {
             ack_credit: [0; 256],
             spoiled: [0; 256],
             out: VecDeque::new(),
+            receiver: Receiver::default(),
+            rest: Rest::Runs,
         }
     }
 
@@ -119,6 +135,11 @@ impl Program {
     fn due(&self) -> Instant {
         let state = self.shared.lock();
         let idle = Instant::now() + Duration::from_secs(3600);
+        match self.rest {
+            Rest::Until(at) => return at,
+            Rest::Ends(_) => return idle,
+            Rest::Runs => {}
+        }
         match &self.under_way {
             Some(under_way) => under_way.repeat_at,
             None if self.greeted && state.rate > 0 => self.next_report,
@@ -127,6 +148,9 @@ impl Program {
     }
 
     fn tick(&mut self, now: Instant) {
+        if !self.is_running(now) {
+            return;
+        }
         if let Some(under_way) = &mut self.under_way {
             if now < under_way.repeat_at {
                 return;
@@ -144,13 +168,17 @@ impl Program {
             let log = &mut self.shared.lock().log;
             *(if is_report { &mut log.reports_given_up } else { &mut log.presses_given_up }) += 1;
         }
+        let manners = self.shared.lock().firmware.clone();
+        if let Some(Ask { cmd, flags, payload }) = self.receiver.ask(&manners) {
+            return self.begin(now, (cmd, flags), &payload, None);
+        }
         let shared = Arc::clone(&self.shared);
         let mut state = shared.lock();
         if self.greeted
             && let Some(command) = state.presses.pop_front()
         {
             drop(state);
-            return self.begin(now, command, &[], None);
+            return self.begin(now, (command, 0), &[], None);
         }
         let by_itself = state.rate > 0 && now >= self.next_report;
         if !self.greeted || !(by_itself || state.report_wanted) {
@@ -166,21 +194,54 @@ impl Program {
         state.log.reports_sent += 1;
         let payload = self.options.schema.status(P0_REPORT, &state.values);
         drop(state);
-        self.begin(now, REPORT, &payload, Some(self.count));
+        self.begin(now, (REPORT, 0), &payload, Some(self.count));
+    }
+
+    /// Ends and begins anew where that is due; false: nothing can be done now.
+    fn is_running(&mut self, now: Instant) -> bool {
+        match &self.rest {
+            Rest::Runs => return true,
+            Rest::Ends(_) if !self.out.is_empty() => {}
+            Rest::Ends(version) => {
+                let mut state = self.shared.lock();
+                if let Some(version) = version.clone() {
+                    state.log.firmware.runs.push(version.clone());
+                    state.software = version;
+                }
+                // The sequence number goes on, as in memory that a warm start keeps: one that began anew within a second
+                // would be taken for a repeat.
+                if let Some(under_way) = self.under_way.take() {
+                    let log = &mut state.log;
+                    *(if under_way.counter.is_some() {
+                        &mut log.reports_given_up
+                    } else {
+                        &mut log.presses_given_up
+                    }) += 1;
+                }
+                self.last_control = None;
+                self.rest = Rest::Until(now + RESTART_TAKES);
+            }
+            Rest::Until(at) if now < *at => {}
+            Rest::Until(_) => {
+                self.rest = Rest::Runs;
+                return true;
+            }
+        }
+        false
     }
 
     /// Sends a request of its own for the first time.
-    fn begin(&mut self, now: Instant, command: u8, payload: &[u8], counter: Option<u32>) {
+    fn begin(&mut self, now: Instant, (command, flags): (u8, u16), payload: &[u8], counter: Option<u32>) {
         self.sn = self.sn.wrapping_add(1);
         self.ack_credit[usize::from(self.sn)] = 0;
-        let frame = Frame::new(command, self.sn, payload);
+        let frame = Frame { flags, ..Frame::new(command, self.sn, payload) };
         self.under_way =
             Some(UnderWay { frame: frame.clone(), counter, sends: 1, repeat_at: now + ACK_WAIT, left: None });
         self.send(&frame, counter);
     }
 
     fn send(&mut self, frame: &Frame, report: Option<u32>) {
-        let faults = self.shared.lock().faults;
+        let (faults, silent) = self.silence();
         let clean = frame.encode();
         let spoiled = &mut self.spoiled[usize::from(frame.cmd)];
         // A line that spoils every repetition loses commands by the protocol's own rules, and nobody could be blamed.
@@ -189,12 +250,12 @@ impl Program {
         } else {
             clean.clone()
         };
-        if faults.silent || self.out.len() >= MAX_SEGMENTS {
+        if silent || self.out.len() >= MAX_SEGMENTS {
             return;
         }
         let copies = bytes.windows(clean.len()).filter(|window| *window == clean).count();
         *spoiled = if copies == 0 { spoiled.saturating_add(1) } else { 0 };
-        if matches!(frame.cmd, REPORT | RESET | OPEN_BINDING) {
+        if matches!(frame.cmd, REPORT | RESET | OPEN_BINDING | READY | RECEIVER_ABORTS) {
             let credit = &mut self.ack_credit[usize::from(frame.sn)];
             *credit = credit.saturating_add(u8::try_from(copies).unwrap_or(u8::MAX));
         }
@@ -221,14 +282,18 @@ impl Program {
         }
     }
 
+    /// What goes wrong on the line, and whether nothing is heard and said.
+    fn silence(&self) -> (Faults, bool) {
+        let state = self.shared.lock();
+        (state.faults, state.faults.silent || self.receiver.is_silent(&state.firmware))
+    }
+
     fn heard(&mut self, splitter: &mut Splitter, bytes: &[u8]) {
-        if self.shared.lock().faults.silent {
-            return;
-        }
         let mut found = Vec::new();
         splitter.feed(bytes, &mut found);
         for found in found {
             match found {
+                Found::Frame(_) if self.rest != Rest::Runs || self.silence().1 => {}
                 Found::Frame(frame) => self.frame(frame),
                 Found::Violation(text) => self.shared.lock().log.violation(text),
             }
@@ -237,10 +302,10 @@ impl Program {
 
     fn frame(&mut self, frame: Frame) {
         let empty = frame.payload.is_empty();
-        if frame.flags != 0 {
+        if frame.flags != 0 && frame.cmd != PIECE {
             self.violation(format!("flags are not zero: {frame:?}"));
         }
-        if !self.greeted && matches!(frame.cmd, CONTROL | HEARTBEAT | STATUS) {
+        if !self.greeted && matches!(frame.cmd, CONTROL | HEARTBEAT | STATUS | BIG_DATA | PIECE) {
             self.violation(format!("before the handshake was answered: {frame:?}"));
         }
         match frame.cmd {
@@ -263,19 +328,31 @@ impl Program {
             }
             ILLEGAL if frame.payload.len() == 1 => {
                 self.shared.lock().log.note(|log| &mut log.notices, frame.payload[0]);
+                self.refused(&frame);
                 self.answer(&frame, &[]);
             }
             CONTROL => self.p0(&frame),
-            ACK_OF_REPORT | ACK_OF_RESET | ACK_OF_BINDING if empty => self.acknowledged(&frame),
+            BIG_DATA | PIECE | SENDER_ABORTS => self.firmware(&frame),
+            ACK_OF_REPORT | ACK_OF_RESET | ACK_OF_BINDING | ACK_OF_READY | ACK_OF_ABORT if empty => {
+                self.acknowledged(&frame);
+            }
             _ => self.violation(format!("not a frame of a module: {frame:?}")),
         }
     }
 
     fn greet(&mut self, frame: &Frame) {
-        let mut info = b"0000000400000004POLYHW01POLYSW01".to_vec();
+        let (software, bindable_s) = {
+            let state = self.shared.lock();
+            (state.software.clone(), state.bindable_s)
+        };
+        let mut info = b"0000000400000004POLYHW01".to_vec();
+        info.extend_from_slice(software.as_bytes());
         info.extend_from_slice(self.options.schema.product_key.as_bytes());
-        info.extend_from_slice(&self.shared.lock().bindable_s.to_be_bytes());
+        info.extend_from_slice(&bindable_s.to_be_bytes());
         self.answer(frame, &info);
+        // Whoever asks who this is knows nothing of a transfer.
+        self.receiver.forget();
+        self.under_way.take_if(|under_way| is_about_firmware(under_way.frame.cmd));
         let now = Instant::now();
         if !self.greeted {
             self.greeted = true;
@@ -284,6 +361,40 @@ impl Program {
         let mut state = self.shared.lock();
         state.log.handshakes += 1;
         state.log.last_handshake = Some(now);
+        state.log.told_version = Some(software);
+    }
+
+    fn firmware(&mut self, frame: &Frame) {
+        let step = {
+            let mut state = self.shared.lock();
+            let manners = state.firmware.clone();
+            self.receiver.take(frame, &manners, &mut state.log.firmware)
+        };
+        match step {
+            Ok(Step::Ignored) => return,
+            Ok(Step::Acknowledged) => {}
+            Ok(Step::Restarts) => self.rest = Rest::Ends(None),
+            Ok(Step::Whole(version)) => self.rest = Rest::Ends(version),
+            Err(breach) => return self.violation(breach),
+        }
+        if frame.cmd != PIECE {
+            // It says no more of what it said of another transfer.
+            self.under_way.take_if(|under_way| is_about_firmware(under_way.frame.cmd));
+        }
+        self.answer(frame, &[]);
+    }
+
+    /// The module refuses what was said about firmware: it knows of none, or has another kind of file.
+    fn refused(&mut self, notice: &Frame) {
+        let is_it = |under_way: &mut UnderWay| {
+            under_way.frame.sn == notice.sn
+                && is_about_firmware(under_way.frame.cmd)
+                && notice.payload != [BAD_CHECKSUM]
+        };
+        if self.under_way.take_if(is_it).is_some() {
+            self.receiver.forget();
+            self.shared.lock().log.firmware.refusals.extend_from_slice(&notice.payload);
+        }
     }
 
     fn p0(&mut self, frame: &Frame) {
@@ -328,12 +439,16 @@ impl Program {
         if done.frame.cmd + 1 != answer.cmd {
             self.violation(format!("{:?} was answered by {answer:?}", done.frame));
         }
+        if done.frame.cmd == READY {
+            self.receiver.ready_acknowledged();
+        }
         let log = &mut self.shared.lock().log;
         match done.counter {
             Some(counter) => {
                 let report = AckedReport { counter, sent: done.left.unwrap_or_else(Instant::now) };
                 log.note(|log| &mut log.acknowledged, report);
             }
+            None if is_about_firmware(done.frame.cmd) => {}
             None => log.note(|log| &mut log.pressed, done.frame.cmd),
         }
     }
@@ -347,10 +462,19 @@ impl Program {
     }
 }
 
+/// Whether a request of the MCU belongs to a transfer.
+fn is_about_firmware(command: u8) -> bool {
+    matches!(command, READY | RECEIVER_ABORTS)
+}
+
 /// Answers to what the MCU sends by itself (Gizwits serial protocol 2.3).
 const ACK_OF_REPORT: u8 = REPORT + 1;
 const ACK_OF_RESET: u8 = RESET + 1;
 const ACK_OF_BINDING: u8 = OPEN_BINDING + 1;
+const ACK_OF_READY: u8 = READY + 1;
+const ACK_OF_ABORT: u8 = RECEIVER_ABORTS + 1;
+/// Error of a notice that a frame came spoiled, after which it is repeated (2.3.3).
+const BAD_CHECKSUM: u8 = 1;
 /// First P0 bytes of the fixed-length form (Gizwits P0 3.1).
 const P0_CONTROL: u8 = 0x01;
 const P0_READ: u8 = 0x02;
@@ -361,6 +485,8 @@ const STATUS_RESERVED: u16 = 0xE0C0;
 /// Wait for an acknowledgement, and sendings in total (2.2).
 const ACK_WAIT: Duration = Duration::from_millis(200);
 const SENDS: u32 = 3;
+/// Not documented; chosen by us: long enough for a module to notice, and far shorter than a real one's.
+const RESTART_TAKES: Duration = Duration::from_millis(100);
 /// Not documented; chosen by us: what the MCU makes up for after a line that stood still.
 const BURST: Duration = Duration::from_millis(100);
 /// Not documented; chosen by us: bytes written at once on a paced line.
