@@ -136,8 +136,9 @@ impl Platform {
             state.used.pop_first();
         }
         // What is sent again under its mid was judged before.
-        let fits = if before.is_none() { state.judge(message) } else { Ok(()) };
-        if state.behaviour.silent_requests > 0 {
+        let is_silent = state.behaviour.silent_requests > 0;
+        let fits = if before.is_none() { state.judge(message, !is_silent) } else { Ok(()) };
+        if is_silent {
             state.behaviour.silent_requests -= 1;
             return fits;
         }
@@ -262,12 +263,12 @@ impl Hooks for Platform {
 
 impl State {
     /// What a request of the device says of the firmware that was ordered.
-    fn judge(&mut self, message: &Message) -> Result<(), String> {
+    fn judge(&mut self, message: &Message, is_answered: bool) -> Result<(), String> {
         let text = |name: &str| message.data.get(name).and_then(Json::as_str).unwrap_or_default();
         match message.action {
             101 => self.upgrades.runs(text("product_version")),
             105 if message.data.get("code").and_then(Json::as_i64) == Some(UPGRADE_FAILED) => {
-                self.upgrades.failed(text("msg"))
+                self.upgrades.failed(text("msg"), is_answered)
             }
             _ => Ok(()),
         }

@@ -14,7 +14,7 @@ pub struct Upgrade {
     pub asked: u32,
     /// Told by 101 with its version, or by the text of the alarm.
     pub outcome: Option<Result<(), String>>,
-    /// It was asked for after it had failed, and so may be tried again.
+    /// Its end may be told once more: it was asked for again, or its alarm had no answer.
     again: bool,
 }
 
@@ -63,7 +63,8 @@ impl Upgrades {
     }
 
     /// 105 with code 200: an upgrade failed. It can only be the last one, since an order takes the place of the one before.
-    pub fn failed(&mut self, reason: &str) -> Result<(), String> {
+    /// Without an answer the device may say so again, under another mid after a restart.
+    pub fn failed(&mut self, reason: &str, is_answered: bool) -> Result<(), String> {
         let Some(upgrade) = self.list.last_mut() else {
             return Err(format!("alarm {UPGRADE_FAILED} without an order: {reason}"));
         };
@@ -71,7 +72,7 @@ impl Upgrades {
             return Err(format!("alarm {UPGRADE_FAILED} after {before:?}: {reason}"));
         }
         upgrade.outcome = Some(Err(reason.to_owned()));
-        upgrade.again = false;
+        upgrade.again = !is_answered;
         Ok(())
     }
 }
@@ -103,7 +104,7 @@ mod tests {
         let mut failed = upgrades.clone();
         upgrades.runs("1.1").unwrap();
         assert_eq!(upgrades.list[0].outcome, Some(Ok(())));
-        failed.failed("too large").unwrap();
+        failed.failed("too large", true).unwrap();
         assert_eq!(failed.list[0].outcome, Some(Err("too large".to_owned())));
         // Computed by md5sum.
         assert_eq!(upgrades.list[0].firmware.checksum, "74b5b5e9570efc5c0553bb327cd41940");
@@ -117,24 +118,32 @@ mod tests {
     #[test]
     fn an_order_ends_once() {
         let mut upgrades = ordered("1.1");
-        upgrades.failed("first").unwrap();
-        assert!(upgrades.failed("second").unwrap_err().contains("after Err(\"first\")"));
+        upgrades.failed("first", true).unwrap();
+        assert!(upgrades.failed("second", true).unwrap_err().contains("after Err(\"first\")"));
         assert!(upgrades.runs("1.1").unwrap_err().contains("failed: first"));
         let mut upgrades = ordered("1.1");
         upgrades.runs("1.1").unwrap();
-        assert!(upgrades.failed("late").unwrap_err().contains("after Ok"));
-        assert!(Upgrades::default().failed("none").unwrap_err().contains("without an order"));
+        assert!(upgrades.failed("late", true).unwrap_err().contains("after Ok"));
+        assert!(Upgrades::default().failed("none", true).unwrap_err().contains("without an order"));
+    }
+
+    #[test]
+    fn an_alarm_that_had_no_answer_may_come_again() {
+        let mut upgrades = ordered("1.1");
+        upgrades.failed("first", false).unwrap();
+        upgrades.failed("first", true).unwrap();
+        assert!(upgrades.failed("first", true).is_err());
     }
 
     #[test]
     fn what_is_asked_for_again_may_end_again_and_another_order_takes_its_place() {
         let mut upgrades = ordered("1.1");
-        upgrades.failed("first").unwrap();
+        upgrades.failed("first", true).unwrap();
         upgrades.ordered(&firmware("1.1"));
         assert_eq!(upgrades.list[0].asked, 2);
         upgrades.runs("1.1").unwrap();
         upgrades.ordered(&firmware("1.2"));
-        upgrades.failed("second").unwrap();
+        upgrades.failed("second", true).unwrap();
         assert_eq!(upgrades.list[1].outcome, Some(Err("second".to_owned())));
     }
 }
