@@ -128,7 +128,7 @@ impl Platform {
             return Err(format!("productVer {} after the upgrade to {product}", versions.product));
         }
         let asked = state.asked.get(&frame.id).filter(|_| event.is_transferred());
-        let missing = asked.and_then(|asked| self.never_fetched(state, &asked.body));
+        let missing = asked.and_then(|asked| self.never_fetched(&asked.body));
         let Some(asked) = state.asked.get_mut(&frame.id) else {
             state.own_ids.take(frame.id, frame.cmd, &frame.body)?;
             match event {
