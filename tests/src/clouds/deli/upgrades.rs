@@ -68,7 +68,9 @@ impl Upgrades {
         let Some(upgrade) = self.list.last_mut() else {
             return Err(format!("alarm {UPGRADE_FAILED} without an order: {reason}"));
         };
-        if let (Some(before), false) = (&upgrade.outcome, upgrade.again) {
+        // A new version may run on trial, and be left again.
+        let has_left = upgrade.outcome == Some(Ok(())) && self.running.as_ref() != Some(&upgrade.firmware.version);
+        if let (Some(before), false) = (&upgrade.outcome, upgrade.again || has_left) {
             return Err(format!("alarm {UPGRADE_FAILED} after {before:?}: {reason}"));
         }
         upgrade.outcome = Some(Err(reason.to_owned()));
@@ -125,6 +127,15 @@ mod tests {
         upgrades.runs("1.1").unwrap();
         assert!(upgrades.failed("late", true).unwrap_err().contains("after Ok"));
         assert!(Upgrades::default().failed("none", true).unwrap_err().contains("without an order"));
+    }
+
+    #[test]
+    fn a_version_that_was_left_again_has_failed() {
+        let mut upgrades = ordered("1.1");
+        upgrades.runs("1.1").unwrap();
+        upgrades.runs("1.0").unwrap();
+        upgrades.failed("it did not come up", true).unwrap();
+        assert!(upgrades.runs("1.1").is_err());
     }
 
     #[test]
