@@ -3,10 +3,10 @@
 //! Invariants: what only exists while connected lives in the phase that says so; a report is settled when the broker has
 //! acknowledged it; an answer carries the id of its request. Submodules by idea: `registration` becoming one of the
 //! platform's devices · `connection` from the broker to being online · `incoming` hands messages to who knows them ·
-//! `reports` what goes up · `commands` what comes down · `operations` files, with `upgrade`, `log_upload`
-//! and `events` · `storage` what survives a restart · `status`
-//! what operators see.
+//! `reports` what goes up · `commands` what comes down · `operations` files, with `upgrade`, `log_upload`,
+//! `asking` and `events` · `storage` what survives a restart · `status` what operators see.
 
+mod asking;
 mod commands;
 mod connection;
 mod events;
@@ -110,6 +110,8 @@ enum Timer {
     Deadline,
     /// The host does not show an update that it was offered.
     Offer,
+    /// The platform may be asked for an upgrade again.
+    Ask,
 }
 
 impl Session for ClifeSession {
@@ -234,6 +236,7 @@ impl ClifeSession {
                 Timer::Begin => self.begin_waiting(),
                 Timer::Deadline => self.end_transfer(now),
                 Timer::Offer => self.offer_lost(now),
+                Timer::Ask => self.consider_asking(now),
             }
         }
         any_due |= self.told.timeout(now.monotonic);
@@ -242,7 +245,7 @@ impl ClifeSession {
 
     /// Carries out what has become possible, after every input.
     fn work(&mut self, now: Now) {
-        self.end_operation();
+        self.end_operation(now);
         self.send_events(now);
         self.send_reports();
         if !self.settled.is_empty() {

@@ -37,6 +37,8 @@ pub struct Files {
     pub product_ver: Option<i64>,
     /// What the platform was told to run without having asked.
     pub reported: Option<Installed>,
+    /// When the platform was asked for an upgrade, Unix milliseconds.
+    pub asked_ms: Option<i64>,
 }
 
 /// An operation that is not over, or not told to its end.
@@ -247,7 +249,7 @@ impl ClifeSession {
     }
 
     /// An operation that is over and told to its end is forgotten.
-    pub(super) fn end_operation(&mut self) {
+    pub(super) fn end_operation(&mut self, now: Now) {
         let Some(running) = self.files.running.take_if(|running| {
             let is_told = self.files.told.iter().all(|told| told.id != running.order.id);
             running.operation.is_over() && is_told
@@ -265,6 +267,7 @@ impl ClifeSession {
         }
         let what = if running.order.request.is_upgrade() { "upgrade" } else { "upload" };
         self.info(format!("the {what} that the platform ordered is over"));
+        self.consider_asking(now);
     }
 
     /// What runs.
