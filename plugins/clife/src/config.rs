@@ -75,6 +75,8 @@ pub struct Settings {
     pub upload_method: Method,
     /// What the device asks the platform to upgrade, if anything.
     pub ask_upgrade: Option<UpgradeOf>,
+    /// The property that takes profiles, by its name in the product.
+    pub profile_property: Option<String>,
 }
 
 /// How the device is known to the platform.
@@ -235,6 +237,7 @@ impl Settings {
             },
             upload_method: keys.upload_method.method(),
             ask_upgrade: keys.ota_ask.what(),
+            profile_property: filled(keys.profile_property),
         })
     }
 }
@@ -414,6 +417,8 @@ struct Keys {
     ota_random_delay_s: u32,
     #[serde(default)]
     ota_ask: Ask,
+    #[serde(default)]
+    profile_property: Option<String>,
     #[serde(default)]
     upload_method: UploadMethod,
 }

@@ -11,6 +11,7 @@ mod files;
 mod greeting;
 mod in_the_end;
 mod log_uploads;
+mod profiles;
 mod registration;
 mod reports;
 mod stage;
