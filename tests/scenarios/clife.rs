@@ -6,6 +6,7 @@ mod hostile;
 mod life;
 mod profiles;
 mod traffic;
+mod updates;
 
 use std::ops::{Deref, DerefMut};
 

@@ -34,7 +34,7 @@ impl Storehouse {
         let change = |files: &mut Files| {
             // The section of the cloud is the last one, and its settings the last table there.
             files.product.push_str(settings);
-            files.overlay = format!("[update]\nkeys = [\"{}\"]\n", owner.public_key());
+            files.overlay = format!("[update]\nkeys = [\"{}\"]\nretry_s = 1\n", owner.public_key());
         };
         let stage = Stage::set_with(change).await?;
         Ok(Self { stage, files: FileServer::start().map_err(failed)?, owner })
