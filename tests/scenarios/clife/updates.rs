@@ -196,7 +196,7 @@ fn an_operation_goes_on_after_a_crash_and_tells_nothing_twice() {
         shop.stored("file_operation").await?;
         shop.rig.kill().await?;
         shop.rig.start()?;
-        shop.shows("upgrade to version 2: under way").await?;
+        shop.cloud("the device to be back", |entries| entries.online && entries.sessions == 2).await?;
         // The platform repeats its order too, since the broker does.
         shop.said(shop.clife.repeat(id))?;
         shop.clife.files().release(FILE);

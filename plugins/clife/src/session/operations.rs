@@ -240,7 +240,7 @@ impl ClifeSession {
         } else if self.is_at_profile() {
             self.load_profile();
         } else {
-            self.follow_updates(now);
+            self.resume_update(now);
         }
     }
 
