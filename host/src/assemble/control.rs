@@ -19,6 +19,7 @@ use crate::admin::{
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
+use crate::log::KeptLog;
 use crate::mcu::subdevices::radio_name;
 use crate::plugins::{InstanceStatus, Phase};
 use crate::spool::SpoolUsage;
@@ -29,6 +30,7 @@ pub struct HostControl {
     module: Arc<ModuleSide>,
     subdevices: Arc<SubdeviceSide>,
     clouds: Arc<Clouds>,
+    log: KeptLog,
     link: &'static str,
     port: String,
     started: Timestamp,
@@ -41,13 +43,14 @@ impl HostControl {
         module: Arc<ModuleSide>,
         subdevices: Arc<SubdeviceSide>,
         clouds: Arc<Clouds>,
+        log: KeptLog,
     ) -> Self {
         let link = match config.mcu.link {
             LinkKind::GizwitsUart => "gizwits-uart",
             LinkKind::Jsonl => "jsonl",
         };
         let started = hub.now().monotonic;
-        Self { hub, module, subdevices, clouds, link, port: super::port_address(config).to_string(), started }
+        Self { hub, module, subdevices, clouds, log, link, port: super::port_address(config).to_string(), started }
     }
 
     fn cloud(&self, status: InstanceStatus) -> CloudStatus {
@@ -238,6 +241,10 @@ impl Control for HostControl {
                 ..PluginReport::default()
             })
             .collect()
+    }
+
+    fn log(&self) -> String {
+        self.log.text(self.hub.now(), i64::MIN, i64::MAX)
     }
 }
 

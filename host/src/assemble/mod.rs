@@ -29,6 +29,7 @@ use crate::bus::{ArbiterSettings, Bus, JournalLimits, LinkCommand, Policy};
 use crate::config::{CommandPolicy, HostConfig, LinkKind, Zone};
 use crate::disk::{Directory, Disk};
 use crate::hub::Hub;
+use crate::log::KeptLog;
 use crate::mcu::gizwits_uart::GizwitsUart;
 use crate::mcu::jsonl::JsonLines;
 use crate::mcu::port::{self, McuHandler, PortMessage, PortSettings};
@@ -44,7 +45,8 @@ use subdevices::SubdeviceSide;
 
 /// Runs the host until it is told to stop.
 pub fn run(config: HostConfig) -> ExitCode {
-    if let Err(error) = crate::log::start(config.log.level, config.log.format) {
+    let log = KeptLog::new(config.log.keep_bytes);
+    if let Err(error) = crate::log::start(config.log.level, config.log.format, &log, clock::monotonic) {
         eprintln!("polylink: logging does not start: {error}");
         return ExitCode::FAILURE;
     }
@@ -61,7 +63,7 @@ pub fn run(config: HostConfig) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let exit = runtime.block_on(host(config));
+    let exit = runtime.block_on(host(config, log));
     // A look-up that hangs must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
@@ -74,7 +76,7 @@ enum News {
     User(UserEvent),
 }
 
-async fn host(config: HostConfig) -> ExitCode {
+async fn host(config: HostConfig, log: KeptLog) -> ExitCode {
     let socket = match ControlSocket::bind(&config.control.socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -130,7 +132,8 @@ async fn host(config: HostConfig) -> ExitCode {
         Arc::clone(&subdevices),
         to_port,
     );
-    let control = HostControl::new(&config, Arc::clone(&hub), Arc::clone(&module), subdevices, Arc::clone(&clouds));
+    let control =
+        HostControl::new(&config, Arc::clone(&hub), Arc::clone(&module), subdevices, Arc::clone(&clouds), log);
     tokio::spawn(async move { socket.serve(Arc::new(control)).await });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "polylink runs");
     clouds.start_with_set_key().await;
