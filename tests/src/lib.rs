@@ -8,6 +8,7 @@ mod changes;
 pub mod clouds;
 pub mod demo;
 pub mod faulty_net;
+pub mod ftp_server;
 pub mod http;
 pub mod joylink_app;
 pub mod joylink_wire;
