@@ -98,6 +98,7 @@ async fn host(config: HostConfig, log: KeptLog) -> ExitCode {
         runtime: tokio::runtime::Handle::current(),
         clock: clock.clone(),
         scripts: config.script.limits(),
+        log: log.clone(),
     });
     let network_changed = Arc::new(Notify::new());
     let watched = Arc::clone(&network_changed);

@@ -9,6 +9,7 @@
 pub mod clock;
 mod dial;
 mod http;
+mod logs;
 mod module;
 mod mqtt;
 mod network;
@@ -34,13 +35,14 @@ use std::time::Duration;
 use polylink_plugin_api::services::Script;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::subdevices::Subdevice;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
 
 use self::clock::Clock;
 use self::dial::Dialer;
 use self::registry::{Instance, locked};
 use self::store::Storage;
+use crate::log::KeptLog;
 
 pub use self::network::{hardware_address, has_radio, interfaces};
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
@@ -127,6 +129,8 @@ pub struct ServiceOptions {
     pub clock: Clock,
     /// What each script may use.
     pub scripts: ScriptLimits,
+    /// What clouds are sent that ask for the log.
+    pub log: KeptLog,
 }
 
 /// What a script may use (`polylink.script/1`).
@@ -196,6 +200,7 @@ impl Services {
         #[cfg(feature = "script")]
         Script::ID,
         Subdevices::ID,
+        Logs::ID,
     ];
 
     /// Services that work on this runtime.
@@ -230,7 +235,9 @@ impl Services {
         let storage = self.storage(&setup);
         let runtime = self.shared.options.runtime.clone();
         let id = registry::insert(|id| {
-            let instance = Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage);
+            let options = &self.shared.options;
+            let instance = Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage)
+                .with_log(options.log.clone(), options.clock.clone());
             #[cfg(feature = "script")]
             let instance = instance.with_workers(Arc::clone(&self.shared.workers));
             instance
@@ -273,6 +280,7 @@ impl Services {
             #[cfg(feature = "script")]
             Script::ID => ExtensionRef::new(&script::TABLE),
             Subdevices::ID => ExtensionRef::new(&subdevices::TABLE),
+            Logs::ID => ExtensionRef::new(&logs::TABLE),
             _ => return None,
         })
     }

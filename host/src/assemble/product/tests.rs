@@ -6,6 +6,7 @@ use std::pin::Pin;
 use super::super::make_hub;
 use super::*;
 use crate::config::{Config, Overrides};
+use crate::log::KeptLog;
 use crate::mcu::Identity;
 use crate::services::clock::{Clock, Zone};
 use crate::services::{ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions};
@@ -125,6 +126,7 @@ fn host(place: &Place) -> (Arc<Clouds>, Arc<ModuleSide>, mpsc::Receiver<PortMess
         runtime: Runtime::current(),
         clock: clock.clone(),
         scripts: ScriptLimits::default(),
+        log: KeptLog::default(),
     });
     let module = Arc::new(ModuleSide::new(&config, clock));
     let subdevices = Arc::new(SubdeviceSide::new(false, to_port.clone()));
