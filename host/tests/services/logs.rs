@@ -189,3 +189,17 @@ async fn a_server_that_is_not_there_is_told_after_three_attempts() {
     drop(listener);
     plugin.expect(Logs::ID, FAILED, call, HostRefusal::CONNECTION_REFUSED).await;
 }
+
+/// Time passes as soon as everybody waits.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_given_up_in_time() {
+    for scheme in ["ftp", "http"] {
+        let mut plugin = Plugin::new("logs-silent", true);
+        let (_silent, port) = peer().await;
+        let begun = tokio::time::Instant::now();
+        let call = send(&plugin, upload(format!("{scheme}://127.0.0.1:{port}/")));
+        let event = plugin.events.recv().await.expect("the inbox lives as long as the instance");
+        assert_eq!((event.kind, event.token, event.code), (FAILED, call, HostRefusal::TIMEOUT), "{}", event.text);
+        assert!(begun.elapsed() <= Duration::from_secs(3 * 120 + 5), "{scheme}: {:?}", begun.elapsed());
+    }
+}
