@@ -207,6 +207,28 @@ fn an_operation_goes_on_after_a_crash_and_tells_nothing_twice() {
 }
 
 #[test]
+fn an_installation_that_a_crash_interrupts_is_done_again_and_told_once() {
+    check(async || {
+        let mut shop = Workshop::online("").await?;
+        shop.mcu.change_firmware(|manners| manners.trouble = Some(Trouble::NeverReady));
+        let order = shop.order_of_mcu()?;
+        let id = shop.said(shop.clife.file_operation(&order))?;
+        let installs = |seen: &Seen| {
+            seen.operations.get(&id).is_some_and(|operation| operation.events.contains(&(0, "1".to_owned())))
+        };
+        shop.seen("the installation to begin", installs).await?;
+        shop.device("the announcement", |log| !log.firmware.announced.is_empty()).await?;
+        shop.rig.kill().await?;
+        shop.mcu.change_firmware(|manners| manners.trouble = None);
+        shop.rig.start()?;
+        assert_eq!(shop.over(id).await?, events(&ALL));
+        shop.runs(2, 1, MCU_VERSION).await?;
+        assert_eq!((shop.fetched(), shop.mcu.with_log(|log| log.firmware.received.len())), (1, 1));
+        shop.finish().await
+    });
+}
+
+#[test]
 fn md5_and_sum_are_both_compared() {
     for (member, value) in [("md5", json!("0cc175b9c0f1b6a831c399e269772661")), ("checkSum", json!(4711))] {
         check(async || {

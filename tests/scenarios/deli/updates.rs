@@ -158,7 +158,7 @@ fn a_forced_upgrade_of_the_mcu_holds_messages_until_the_new_version_is_told() {
         assert_eq!((verdict.lost, verdict.out_of_order), (0, 0));
         house.mcu.with_log(|log| {
             assert_eq!(log.firmware.runs, [MCU_VERSION]);
-            assert_eq!(log.firmware.received, [file.clone()], "the manifest is not for the MCU");
+            assert_eq!(log.firmware.received, std::slice::from_ref(&file), "the manifest is not for the MCU");
         });
         house.is_acknowledged().await?;
         assert_eq!((house.files.requests(MCU).len(), house.deli.upgrades().len()), (1, 1));
