@@ -10,7 +10,7 @@ use super::super::frame::Frame;
 use super::super::requests::Purpose;
 use super::super::transfer::{Answer, Transfer};
 use super::{GizwitsUart, Phase, RESTART_MS};
-use crate::mcu::transfer::{FirmwareInput, FirmwareOutput, Image, TransferEnd};
+use crate::mcu::transfer::{FirmwareInput, FirmwareOutput, Image, NOT_THERE, TransferEnd};
 use crate::mcu::{Identity, LinkOutput};
 
 impl GizwitsUart {
@@ -98,7 +98,7 @@ impl GizwitsUart {
 
     fn may_begin(&self, image: &Image) -> Result<(), &'static str> {
         if !matches!(self.phase, Phase::Online(_)) {
-            return Err("the MCU does not answer");
+            return Err(NOT_THERE);
         }
         if self.transfer.is_some() {
             return Err("a transfer to the MCU is under way");
