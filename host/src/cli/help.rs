@@ -200,8 +200,8 @@ Example:
         "ota sign",
         "Usage: polylink ota sign FILE OUT key=FILE product=KEY target=TARGET version=TEXT counter=NUMBER
 
-Writes to OUT the image FILE with a signed manifest behind it. TARGET is module, mcu or subdevice. A device refuses an
-image whose counter is smaller than one that it has confirmed.
+Writes to OUT the image FILE with a signed manifest behind it. TARGET is module, mcu, subdevice or plugin. A device
+refuses an image whose counter is smaller than one that it has confirmed; plugins are counted each for itself.
 
 Example:
   polylink ota sign image.tar image.signed key=owner.pem product=lamp-1 target=module version=1.4.2 counter=17

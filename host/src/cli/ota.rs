@@ -127,7 +127,7 @@ fn sign(file: &Path, out: &Path, values: &[(String, String)]) -> Done {
     };
     let key = keys::read(Path::new(value("key")?))?;
     let product = ProductKey::parse(value("product")?).ok_or_else(|| format!("product: {}", ProductKey::EXPECTED))?;
-    let target = Target::parse(value("target")?).ok_or("target: module, mcu or subdevice")?;
+    let target = Target::parse(value("target")?).ok_or("target: module, mcu, subdevice or plugin")?;
     let version = Version::parse(value("version")?).ok_or("version: 1 to 64 visible ASCII characters")?;
     let counter = value("counter")?.parse().map_err(|_| "counter: a whole number".to_owned())?;
     let mut image = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
