@@ -142,6 +142,12 @@ pub fn slots_directory(state_dir: &Path) -> PathBuf {
     directory(state_dir).join("slots")
 }
 
+/// Where installed plugins are, beside `update`: they are code that runs, not something on its way.
+#[must_use]
+pub fn plugins_directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("plugins")
+}
+
 fn keys(node: &Node) -> Result<Vec<PublicKey>, Expected> {
     let found = texts(node).ok().filter(|keys| keys.len() <= KEYS_MAX);
     let keys: Option<Vec<_>> = found.and_then(|keys| keys.iter().map(|key| PublicKey::parse(key)).collect());

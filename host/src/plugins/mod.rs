@@ -10,6 +10,7 @@
 pub mod discover;
 mod face;
 pub mod inbox;
+pub mod installed;
 mod instance;
 pub mod lifecycle;
 pub mod loader;
