@@ -125,7 +125,7 @@ fn event_line(event: &WatchEvent) -> String {
     }
 }
 
-fn connect(options: &Options) -> Result<Client, ClientError> {
+pub(super) fn connect(options: &Options) -> Result<Client, ClientError> {
     let socket = match &options.socket {
         Some(socket) => socket.clone(),
         // Even a wrong configuration names a socket, and the host may be running on an older one.
@@ -138,7 +138,7 @@ fn ask(options: &Options, request: &Request) -> Result<Answer, ClientError> {
     connect(options)?.ask(request)
 }
 
-fn sorry(answer: Result<Answer, ClientError>, err: &mut dyn Write) -> io::Result<Exit> {
+pub(super) fn sorry(answer: Result<Answer, ClientError>, err: &mut dyn Write) -> io::Result<Exit> {
     let (exit, sentence) = match answer {
         Err(error @ ClientError::Refused(_)) => (Exit::Failed, error.to_string()),
         Err(error) => (Exit::NoHost, error.to_string()),

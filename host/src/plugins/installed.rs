@@ -10,6 +10,7 @@
 //!
 //! Nothing gets here without [`Verified`], and every byte is hashed again on its way.
 
+pub mod candidate;
 pub mod directory;
 pub mod state;
 
@@ -17,7 +18,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use self::state::{Entry, PluginName, Release, Source, State, Trial, is_name};
+use self::state::{Entry, PluginName, Release, State, Trial, is_name};
 use crate::disk::Disk;
 use crate::update::digest::Digests;
 use crate::update::manifest::{Facts, Verified, hex};
@@ -85,18 +86,13 @@ impl Installed {
     /// # Errors
     /// It is there and cannot be read.
     pub fn open(disk: Arc<dyn Disk>) -> io::Result<Self> {
-        let (state, damaged) = match disk.read(RECORD, RECORD_MAX) {
-            Ok(bytes) => match std::str::from_utf8(&bytes).ok().and_then(State::decode) {
-                Some(state) => (state, false),
-                None => {
-                    let file = disk.shown(RECORD);
-                    tracing::error!(%file, "the record of installed plugins is damaged; the built-in ones are used");
-                    (State::default(), true)
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (State::default(), false),
-            Err(error) => return Err(error),
-        };
+        let state = read_record(&*disk)?;
+        let damaged = state.is_none();
+        if damaged {
+            let file = disk.shown(RECORD);
+            tracing::error!(%file, "the record of installed plugins is damaged; the built-in ones are used");
+        }
+        let state = state.unwrap_or_default();
         let installed = Self { disk, state, damaged, counted: BTreeSet::new() };
         installed.sweep();
         Ok(installed)
@@ -346,6 +342,15 @@ impl Installed {
         if let Err(error) = swept {
             tracing::warn!(%error, "plugin files that nobody needs cannot be removed");
         }
+    }
+}
+
+/// None: it is damaged.
+fn read_record(disk: &dyn Disk) -> io::Result<Option<State>> {
+    match disk.read(RECORD, RECORD_MAX) {
+        Ok(bytes) => Ok(std::str::from_utf8(&bytes).ok().and_then(State::decode)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(State::default())),
+        Err(error) => Err(error),
     }
 }
 

@@ -40,6 +40,14 @@ impl Control for Lamp {
     fn plugins(&self) -> Vec<PluginReport> {
         Vec::new()
     }
+
+    async fn change_plugin(&self, change: PluginChange, steps: mpsc::Sender<String>) -> Result<String, String> {
+        let _ = steps.try_send("verified: it is a lamp".to_owned());
+        match change {
+            PluginChange::Install { file } => Ok(format!("healthy: {}", file.display())),
+            PluginChange::RollBack { plugin } => Err(format!("there is no plugin `{plugin}` to go back to")),
+        }
+    }
 }
 
 /// Runs `clients` against a served socket, on a thread of its own.

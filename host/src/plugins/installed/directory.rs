@@ -1,14 +1,15 @@
 //! Installed plugins on a real file system, one process at a time.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::state::Release;
-use super::{Installed, file_name};
+use super::state::{Release, State};
+use super::{BUFFER, Installed, file_name, read_record};
 use crate::disk::Directory;
+use crate::update::digest::Digests;
 
 /// The installed plugins of a directory, while nobody else has them.
 pub struct OpenInstalled {
@@ -60,6 +61,30 @@ impl Drop for OpenInstalled {
     /// Closing the file is not enough: a child that is just being started has it too, until it is another program.
     fn drop(&mut self) {
         let _ = self.lock.unlock();
+    }
+}
+
+/// What is remembered in a directory, for who changes nothing; empty where nothing is installed.
+///
+/// # Errors
+/// It is there and cannot be read.
+pub fn peek(directory: &Path) -> io::Result<State> {
+    let state = read_record(&Directory::new(directory))?;
+    state.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the record of installed plugins is damaged"))
+}
+
+/// SHA-256 of a file, by which a built-in one is known; none: it cannot be read.
+#[must_use]
+pub fn sha256_of(file: &Path) -> Option<[u8; 32]> {
+    let (mut file, mut digests) = (File::open(file).ok()?, Digests::new(&[]));
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Some(digests.sha256()),
+            Ok(n) => digests.update(&buffer[..n]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
     }
 }
 

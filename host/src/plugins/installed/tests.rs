@@ -2,6 +2,7 @@
 
 use std::io::Cursor;
 
+use super::state::Source;
 use super::*;
 use crate::disk::simulated::{Call, Simulated};
 use crate::update::manifest::Version;
