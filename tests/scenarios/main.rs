@@ -15,6 +15,7 @@ mod life;
 mod misbehaviour;
 mod network;
 mod outage;
+mod plugin_install;
 mod reports;
 mod set;
 mod stage;
