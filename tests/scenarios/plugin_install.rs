@@ -2,6 +2,7 @@
 //! stops, what does not work is taken back, and nothing is lost.
 
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use polylink_testbed::broker::Faults;
@@ -21,11 +22,16 @@ struct Bench {
 impl Bench {
     /// Nothing runs yet. The cloud `other` has these settings.
     async fn set(settings: &str) -> Result<Self, RigError> {
+        Self::set_with(settings, &format!("[update]\nkeys = [\"{OWNER}\"]\nhealth_s = 10\n")).await
+    }
+
+    /// The same with another policy.
+    async fn set_with(settings: &str, policy: &str) -> Result<Self, RigError> {
         let section = format!("\n[cloud.other]\nplugin = \"fixture-misbehaving\"\nsettings = {settings}\n");
         let stage = Stage::set_with(|files| {
             files.plugins.push(MISBEHAVING.to_owned());
             files.product += &section;
-            files.overlay = format!("[update]\nkeys = [\"{OWNER}\"]\nhealth_s = 10\n");
+            files.overlay = policy.to_owned();
             files.others.push(("owner.pem".to_owned(), OWNER_KEY.to_owned()));
         });
         Ok(Self { stage: stage.await? })
@@ -173,6 +179,9 @@ fn a_plugin_that_does_not_come_online_is_stepped_back() {
         let built_in = bench.rig.dir().join("plugins/libpolylink_deli.so").display().to_string();
         assert_eq!(named(&status, "deli")["file"], json!(built_in));
         assert_eq!(plugin_files(&bench), 0, "nobody needs the file any more");
+        // Its library is in memory still; that must not hinder a second attempt.
+        bench.install(&file, 0, &["swapped: deli runs", "healthy: "]).await?;
+        bench.nothing_is_lost().await?;
         bench.stage.finish().await
     });
 }
@@ -203,6 +212,38 @@ fn what_may_not_be_installed_is_refused_before_anything_stops() {
         bench.install(&file, 1, &["is not signed by any of the keys"]).await?;
         bench.untouched().await?;
         assert_eq!(plugin_files(&bench), 0, "what was refused is not kept");
+        bench.stage.finish().await
+    });
+}
+
+#[test]
+fn libraries_that_cannot_leave_memory_are_counted() {
+    check(async || {
+        let bench = Bench::online("{}").await?;
+        let file = bench.signed(TEMPLATE, 5, "").await?;
+        for _ in 0..8 {
+            bench.install(&file, 1, &["no cloud of this product uses the plugin"]).await?;
+        }
+        bench.install(&file, 1, &["8 plugins were installed since the start of the host", "restart it"]).await?;
+        bench.untouched().await?;
+        bench.stage.finish().await
+    });
+}
+
+#[test]
+fn where_no_manifest_is_required_a_bare_library_of_the_owner_is_taken() {
+    check(async || {
+        let mut bench = Bench::set_with("{}", "[update]\nrequire_manifest = false\n").await?;
+        bench.start().await?;
+        let file = bench.rig.dir().join("new.so");
+        std::fs::copy(binaries(&[])?.plugin(MISBEHAVING_NEWER)?, &file).expect("writable");
+        let allow = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("ours");
+        allow(0o666);
+        bench.install(&file, 1, &["is writable for everybody"]).await?;
+        bench.untouched().await?;
+        allow(0o600);
+        bench.install(&file, 0, &["no manifest, and none is required", "healthy: "]).await?;
+        bench.runs("9.0.0").await?;
         bench.stage.finish().await
     });
 }

@@ -70,13 +70,18 @@ pub(super) fn run(
         OtaCommand::Keygen { file } => keygen(file),
         OtaCommand::Sign { file, out, values } => sign(file, out, values),
         OtaCommand::Verify { file, product } => with_config(options, err, |config| {
-            let (_, proof) = device::verify(config, file, product.as_deref())?;
+            let plugin = device::verify_plugin(config, file, product.as_deref())?;
+            let counted = if plugin.is_some() { "; its counter is looked at when it is installed" } else { "" };
+            let proof = match plugin {
+                Some(proof) => proof,
+                None => device::verify(config, file, product.as_deref())?.1,
+            };
             let facts = proof.facts();
             let by = proof.manifest().map_or_else(
                 || "no manifest, and none is required".to_owned(),
                 |manifest| format!("version {}, counter {}, signed", manifest.version, manifest.counter),
             );
-            Ok(format!("good: {} bytes, sha256 {}, {by}", facts.size, hex(&facts.sha256)))
+            Ok(format!("good: {} bytes, sha256 {}, {by}{counted}", facts.size, hex(&facts.sha256)))
         })?,
         OtaCommand::Install { file, product } => {
             with_config(options, err, |config| device::install(config, file, product.as_deref()))?

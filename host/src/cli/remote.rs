@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use crate::admin::server::tests::check as with_host;
     use crate::cli::arguments::{Command, Invocation};
+    use crate::cli::plugin_change::PluginCommand;
     use crate::cli::plugin_files::tests::OnePlugin;
 
     #[track_caller]
@@ -192,6 +193,18 @@ mod tests {
             check(socket, get("colour"), Exit::Failed, "", "polylink: there is no such datapoint\n");
             check(socket, set("power", "on"), Exit::Done, "DATAPOINT  OUTCOME\npower      done\n", "");
             check(socket, set("power", "no"), Exit::Failed, "DATAPOINT  OUTCOME\npower      no\n", "");
+        });
+    }
+
+    #[test]
+    fn the_steps_of_a_change_are_shown_and_the_exit_status_says_how_it_ended() {
+        with_host(|socket, _| {
+            let install = PluginCommand::Install { file: "/x.so".into(), product: None };
+            let steps = "verified: it is a lamp\n";
+            let command = Command::PluginChange(install);
+            check(socket, command, Exit::Done, &format!("{steps}healthy: /x.so\n"), "");
+            let command = Command::PluginChange(PluginCommand::RollBack { plugin: "deli".into() });
+            check(socket, command, Exit::Failed, steps, "polylink: there is no plugin `deli` to go back to\n");
         });
     }
 

@@ -309,7 +309,8 @@ impl Installed {
     }
 
     /// Whether the file has the content that it is named for: flash forgets, and this is code.
-    fn is_whole(&self, facts: &Facts) -> bool {
+    #[must_use]
+    pub fn is_whole(&self, facts: &Facts) -> bool {
         let name = file_name(facts);
         let mut digests = Digests::new(&[]);
         let mut buffer = vec![0; BUFFER];

@@ -93,6 +93,20 @@ fn requests_are_answered_one_after_another() {
 }
 
 #[test]
+fn steps_come_before_the_last_word() {
+    check(|path, _| {
+        let mut client = Client::connect(path).expect("it listens");
+        let step = Answer::Step("verified: it is a lamp".to_owned());
+        let install = Request::PluginInstall { file: "/x.so".into() };
+        assert_eq!(client.ask(&install).expect("a step"), step);
+        assert_eq!(client.next().expect("an end"), Answer::Done("healthy: /x.so".to_owned()));
+        let back = Request::PluginRollback { plugin: "deli".to_owned() };
+        assert_eq!(client.ask(&back).expect("a step"), step);
+        assert!(matches!(client.next(), Err(ClientError::Refused(why)) if why.contains("`deli` to go back to")));
+    });
+}
+
+#[test]
 fn nonsense_is_answered_and_the_connection_goes_on() {
     check(|path, _| {
         let mut stream = StdStream::connect(path).expect("it listens");

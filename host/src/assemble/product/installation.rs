@@ -3,10 +3,10 @@
 //! Everything that can refuse a file does so before anything is stopped. From the swap on, the record on the disk says that
 //! the file is on trial; so whatever ends this process, the next one knows.
 
+mod choice;
 mod gate;
 mod look;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,7 +18,7 @@ use self::look::look;
 use super::{Clouds, STOP_MARGIN};
 use crate::admin::PluginChange;
 use crate::config::update::plugins_directory;
-use crate::config::{CloudError, CloudInstance, HostConfig, PluginChoice, ProductKey};
+use crate::config::{CloudInstance, HostConfig, ProductKey};
 use crate::plugins::discover::discover;
 use crate::plugins::installed::candidate::{Candidate, described};
 use crate::plugins::installed::directory::{OpenInstalled, sha256_of};
@@ -56,9 +56,6 @@ struct Fitting {
     release: Release,
     built_in: Option<[u8; 32]>,
 }
-
-/// A cloud section as it was read.
-type Section = Result<Arc<CloudInstance>, CloudError>;
 
 impl Installation {
     pub fn new(config: &HostConfig) -> Self {
@@ -98,37 +95,6 @@ impl Installation {
 }
 
 impl Clouds {
-    /// Which installed files go before the built-in ones, for a product that is about to run. Blocks, and loads them.
-    pub(super) fn choose_installed(
-        &self,
-        clouds: &[Section],
-        directories: &[PathBuf],
-        files: &BTreeMap<String, PathBuf>,
-    ) -> BTreeMap<String, PathBuf> {
-        let clouds: Vec<_> = clouds.iter().flatten().filter(|cloud| cloud.enabled).cloned().collect();
-        let names: BTreeSet<String> = clouds.iter().filter_map(|cloud| named(cloud)).map(str::to_owned).collect();
-        {
-            let mut current = self.installation.current();
-            current.directories = directories.to_vec();
-            current.clouds = clouds;
-            current.trials.clear();
-        }
-        let chosen = names.into_iter().filter_map(|name| {
-            let is_known = self.installation.with(false, |open| open.installed.entry(&name).is_some());
-            match is_known {
-                Ok(known) => known.filter(|known| *known)?,
-                Err(error) => {
-                    tracing::error!(%error, "installed plugins cannot be read; the built-in ones are used");
-                    return None;
-                }
-            };
-            let built_in = self.built_in(&name, files);
-            let sha256 = built_in.as_deref().and_then(sha256_of);
-            self.choose(&name, sha256).map(|loaded| (name, loaded.path))
-        });
-        chosen.collect()
-    }
-
     /// Watches over the plugins on trial that run since the start of the product.
     pub(super) fn watch_trials(self: &Arc<Self>) {
         let trials = std::mem::take(&mut self.installation.current().trials);
@@ -336,83 +302,6 @@ impl Clouds {
         Ok(Fitting { loaded, release, built_in })
     }
 
-    /// Whether the settings of its clouds are ones that it takes.
-    fn suits(&self, loaded: &Loaded) -> Result<(), String> {
-        let clouds = self.installation.current().clouds.clone();
-        let users = clouds.iter().filter(|cloud| named(cloud) == Some(loaded.descriptor.name.as_str()));
-        users.into_iter().try_for_each(|cloud| {
-            cloud.check_settings(&loaded.descriptor.settings_schema).map_err(|errors| errors.to_string())
-        })
-    }
-
-    /// The installed file that counts for this plugin, loaded; none: the built-in one does. A trial that cannot even be
-    /// loaded is over.
-    fn choose(&self, plugin: &str, built_in: Option<[u8; 32]>) -> Option<Loaded> {
-        let chosen = self.installation.with(false, |open| {
-            let chosen = open.installed.choose(plugin, built_in)?;
-            Some((open.path(&chosen.release), chosen))
-        });
-        let (path, chosen) = chosen.ok().flatten().flatten()?;
-        let loaded = self.loader.load(&path, Services::OFFERED).map_err(|error| error.to_string());
-        let fits = loaded.and_then(|loaded| {
-            let is_itself = loaded.descriptor.name == *plugin;
-            let why = || format!("it calls itself `{}`", loaded.descriptor.name);
-            if chosen.trial.is_none() { Ok(()) } else { self.suits(&loaded) }?;
-            if is_itself { Ok(loaded) } else { Err(why()) }
-        });
-        match (fits, chosen.trial) {
-            (Ok(loaded), trial) => {
-                let on_trial = trial.map(|must_be_online| (plugin.to_owned(), must_be_online));
-                self.installation.current().trials.extend(on_trial);
-                Some(loaded)
-            }
-            (Err(why), None) => {
-                tracing::error!(plugin, "the installed plugin does not fit, the built-in one is used: {why}");
-                None
-            }
-            (Err(why), Some(_)) => {
-                tracing::error!(plugin, "the plugin on trial does not fit, the one before is used: {why}");
-                let back = self.installation.change(|open| open.installed.step_back(plugin));
-                // Where the end of the trial cannot be written down, the built-in file is the one without doubt.
-                back.ok().and_then(|()| self.choose(plugin, built_in))
-            }
-        }
-    }
-
-    /// What is good for this plugin.
-    fn good(&self, plugin: &str) -> Result<Loaded, String> {
-        let files = discover(&self.installation.current().directories).files;
-        let built_in = self.built_in(plugin, &files);
-        if let Some(loaded) = self.choose(plugin, built_in.as_deref().and_then(sha256_of)) {
-            return Ok(loaded);
-        }
-        let file = built_in.ok_or_else(|| format!("there is no built-in plugin `{plugin}`"))?;
-        self.loader.load(&file, Services::OFFERED).map_err(|error| error.to_string())
-    }
-
-    /// What a rollback would lead to; it suits the clouds.
-    fn former(&self, plugin: &str) -> Result<Loaded, String> {
-        let files = discover(&self.installation.current().directories).files;
-        let built_in = self.built_in(plugin, &files);
-        let sha256 = built_in.as_deref().and_then(sha256_of);
-        let source = self.installation.with(false, |open| {
-            let mut entry = open.installed.entry(plugin).filter(|entry| entry.built_in == sha256)?.clone();
-            (entry.step_back() || entry.go_back()).then_some(entry.good)
-        });
-        let source = source.map_err(|error| error.to_string())?.flatten();
-        let file = match source.ok_or_else(|| format!("there is no plugin `{plugin}` to go back to"))? {
-            Source::Installed(release) => self.installation.change(|open| Ok::<_, String>(open.path(&release)))?,
-            Source::BuiltIn => built_in.ok_or_else(|| format!("there is no built-in plugin `{plugin}`"))?,
-        };
-        let loaded = self.loader.load(&file, Services::OFFERED).map_err(|error| error.to_string())?;
-        self.suits(&loaded).map(|()| loaded)
-    }
-
-    /// The file that this plugin was delivered with. Its name says so mostly; nothing is loaded then.
-    fn built_in(&self, plugin: &str, files: &BTreeMap<String, PathBuf>) -> Option<PathBuf> {
-        files.get(plugin).map(PathBuf::as_path).or_else(|| self.loader.find(files, plugin)).map(Path::to_owned)
-    }
-
     fn running_plugins(&self) -> Result<Arc<Plugins>, String> {
         let running = self.lock();
         running.plugins.clone().ok_or_else(|| format!("no plugins run: {}", running.state))
@@ -426,13 +315,6 @@ impl Clouds {
 
 fn watched(users: &[User]) -> Vec<Watched> {
     users.iter().map(|user| Watched { cloud: user.cloud.clone(), must_be_online: user.online }).collect()
-}
-
-fn named(cloud: &CloudInstance) -> Option<&str> {
-    match &cloud.plugin {
-        PluginChoice::Name(name) => Some(name),
-        PluginChoice::File(_) => None,
-    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::file_name;
 use crate::config::ProductKey;
+use crate::plugins::discover::{check_parent, check_trust};
 use crate::update::manifest::{Device, Policy, Rejected, Target, Verified};
 use crate::update::trailer::{self, Contents};
 
@@ -50,7 +51,19 @@ impl Candidate {
     pub fn verify(&self, policy: &Policy, product: &ProductKey, floor: u64) -> Result<Verified, String> {
         let device = Device { product, target: Target::Plugin, floor };
         let verified = policy.verify(&device, self.contents.manifest.as_deref(), &self.contents.image);
-        verified.map_err(|why: Rejected| format!("{}: {why}", self.path.display()))
+        let verified = verified.map_err(|why: Rejected| format!("{}: {why}", self.path.display()))?;
+        if verified.manifest().is_none() {
+            // Nobody has signed for what is in it, so where it lies must say who can have written it.
+            check_trust(&self.path).and_then(|()| check_parent(&self.path)).map_err(|error| error.to_string())?;
+        }
+        Ok(verified)
+    }
+
+    /// What the owner signed it for; none: no owner did.
+    #[must_use]
+    pub fn target(&self, policy: &Policy) -> Option<Target> {
+        let manifest = self.contents.manifest.as_deref()?;
+        policy.authentic(manifest).ok().map(|manifest| manifest.target)
     }
 
     /// What it will be called.
@@ -67,5 +80,45 @@ pub fn described(proof: &Verified) -> String {
     match proof.manifest() {
         Some(manifest) => format!("{size} bytes, version {}, counter {}, signed", manifest.version, manifest.counter),
         None => format!("{size} bytes, no manifest, and none is required"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &Path, max_bytes: u64, expected: Result<&str, &str>) {
+        let policy = Policy { require_manifest: false, keys: Vec::new(), allow_downgrade: false };
+        let product = ProductKey::parse("lamp").expect("a key");
+        let found = Candidate::open(path, max_bytes).and_then(|candidate| candidate.verify(&policy, &product, 0));
+        let found = found.map(|proof| described(&proof));
+        let text = found.as_ref().unwrap_or_else(|why| why);
+        assert!(found.is_ok() == expected.is_ok() && text.contains(expected.unwrap_or_else(|why| why)), "{text}");
+    }
+
+    #[test]
+    fn a_file_that_nobody_signed_must_be_one_that_nobody_else_can_have_written() {
+        let directory = std::env::temp_dir().join(format!("polylink-candidate-{}", std::process::id()));
+        let file = directory.join("libx.so");
+        let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("ours");
+        fs::create_dir_all(&directory).expect("writable");
+        allow(&directory, 0o755);
+        fs::write(&file, b"image").expect("writable");
+        allow(&file, 0o644);
+        check(&file, 5, Ok("5 bytes, no manifest"));
+        check(&file, 4, Err("it has 5 bytes, [update] max_bytes is 4"));
+        allow(&file, 0o666);
+        check(&file, 5, Err("is writable for everybody"));
+        allow(&file, 0o644);
+        allow(&directory, 0o777);
+        check(&file, 5, Err("is writable for everybody"));
+        check(&directory, 5, Err("it is no file"));
+        check(Path::new("/dev/zero"), 5, Err("it is no file"));
+        check(&directory.join("gone"), 5, Err("No such file"));
+        fs::remove_dir_all(&directory).expect("ours");
     }
 }

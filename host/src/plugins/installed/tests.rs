@@ -212,15 +212,25 @@ fn the_power_may_go_at_every_step() {
     let disk = Simulated::new();
     let mut host = open(&disk);
     let mut moments = vec![(0, host.state().clone())];
-    let steps: [fn(&mut Installed); 8] = [
-        |host| install(host, b"one", 1).expect("fits"),
-        |host| host.confirm("deli").expect("on trial"),
-        |host| install(host, b"two", 2).expect("fits"),
-        |host| host.step_back("deli").expect("on trial"),
-        |host| install(host, b"three", 3).expect("fits"),
-        |host| host.confirm("deli").expect("on trial"),
-        |host| host.roll_back("deli").expect("there is a former one"),
-        |host| install(host, b"three", 3).expect("fits"),
+    let restart = |host: &mut Installed| {
+        host.counted.clear();
+        host.choose("deli", BUILT_IN);
+    };
+    let steps: [&dyn Fn(&mut Installed); 13] = [
+        &|host| install(host, b"one", 1).expect("fits"),
+        &restart,
+        &|host| host.confirm("deli").expect("on trial"),
+        &|host| install(host, b"two", 2).expect("fits"),
+        &|host| host.step_back("deli").expect("on trial"),
+        &|host| install(host, b"three", 3).expect("fits"),
+        &restart,
+        &restart,
+        // It was not confirmed in three tries.
+        &restart,
+        &|host| install(host, b"three", 3).expect("fits"),
+        &|host| host.confirm("deli").expect("on trial"),
+        &|host| host.roll_back("deli").expect("there is a former one"),
+        &|host| install(host, b"three", 3).expect("fits"),
     ];
     for step in steps {
         step(&mut host);
