@@ -217,6 +217,26 @@ fn what_may_not_be_installed_is_refused_before_anything_stops() {
 }
 
 #[test]
+fn a_plugin_that_does_not_take_the_settings_of_its_cloud_is_not_even_tried() {
+    check(async || {
+        let mut bench = Bench::online("{ n = 2000000 }").await?;
+        let file = bench.signed(MISBEHAVING_NEWER, 5, "").await?;
+        bench.install(&file, 1, &["verified: ", "cloud.other.settings.n: found 2000000, expected"]).await?;
+        bench.untouched().await?;
+        bench.stage.rig.stop().await?;
+        // Who installs while nothing runs does not look at the product; the next start does.
+        let product = product::schema().product_key;
+        bench.plugin(&format!("install {} --product {product}", file.display()), 0, &["on trial"]).await?;
+        assert_eq!(bench.rig.command_line("check").await?.status.code(), Some(1));
+        bench.start().await?;
+        bench.rig.said("the plugin on trial does not fit, the one before is used").await?;
+        bench.runs(OLDER).await?;
+        assert_eq!(plugin_files(&bench), 0);
+        bench.stage.finish().await
+    });
+}
+
+#[test]
 fn libraries_that_cannot_leave_memory_are_counted() {
     check(async || {
         let bench = Bench::online("{}").await?;
