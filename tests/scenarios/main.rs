@@ -20,3 +20,4 @@ mod reports;
 mod set;
 mod stage;
 mod subdevices;
+mod updates;
