@@ -64,4 +64,7 @@ pub trait Control: Send + Sync {
     /// # Errors
     /// For a person: why it was not done, or was taken back.
     async fn change_plugin(&self, change: PluginChange, steps: mpsc::Sender<String>) -> Result<String, String>;
+
+    /// The last lines of the log, each with its end.
+    fn log(&self) -> String;
 }

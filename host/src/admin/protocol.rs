@@ -37,6 +37,8 @@ pub enum Request {
         /// Its name.
         plugin: String,
     },
+    /// What was logged lately?
+    Log,
 }
 
 /// A line from the host.
@@ -61,6 +63,8 @@ pub enum Answer {
     Step(String),
     /// To the same, at last: all is done.
     Done(String),
+    /// To [`Request::Log`]: lines with their ends, the oldest first.
+    Log(String),
     /// The request was not understood or cannot be fulfilled.
     Error(String),
 }

@@ -145,6 +145,7 @@ async fn client(stream: UnixStream, control: &dyn Control) -> io::Result<()> {
             Ok(Request::PluginRollback { plugin }) => {
                 change_plugin(&mut write, control, PluginChange::RollBack { plugin }).await?
             }
+            Ok(Request::Log) => Answer::Log(control.log()),
             Ok(Request::Watch) => return watch(read, write, control).await,
             Err(error) => Answer::Error(format!("the request is not understood: {error}")),
         };

@@ -67,6 +67,8 @@ pub enum Command {
         /// For programs.
         json: bool,
     },
+    /// What the running host logged lately.
+    Log,
     /// What holds.
     ConfigShow {
         /// And where it comes from.
@@ -151,7 +153,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
 }
 
 /// The commands by their words, in the order of the help.
-pub const COMMANDS: [&str; 20] = [
+pub const COMMANDS: [&str; 21] = [
     "run",
     "launch",
     "check",
@@ -164,6 +166,7 @@ pub const COMMANDS: [&str; 20] = [
     "get",
     "set",
     "watch",
+    "log",
     "config show",
     "ota keygen",
     "ota sign",
@@ -250,6 +253,7 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
             Ok(Command::Set { values: values? })
         }
         "watch" => nothing_more(Command::Watch { json }),
+        "log" => nothing_more(Command::Log),
         "ota keygen" => match rest {
             [file] => Ok(Command::Ota(OtaCommand::Keygen { file: file.into() })),
             _ => Err(shape("`polylink ota keygen` takes one FILE")),
@@ -334,6 +338,7 @@ mod tests {
             "set power=on text=a=b",
             Ok(Command::Set { values: vec![("power".into(), "on".into()), ("text".into(), "a=b".into())] }),
         );
+        check("log", Ok(Command::Log));
         check("launch", Ok(Command::Launch));
         check("ota keygen a.pem", Ok(Command::Ota(OtaCommand::Keygen { file: "a.pem".into() })));
         let values = vec![("key".into(), "a.pem".into())];

@@ -1,4 +1,4 @@
-//! Commands that ask the running host: `status`, `get`, `set`, `watch`.
+//! Commands that ask the running host: `status`, `get`, `set`, `watch`, `log`.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -98,6 +98,18 @@ pub(super) fn watch(options: &Options, json: bool, out: &mut dyn Write, err: &mu
             answer => return sorry(answer, err),
         }
         out.flush()?;
+    }
+}
+
+pub(super) fn log(options: &Options, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
+    match ask(options, &Request::Log) {
+        Ok(Answer::Log(text)) => {
+            for line in text.lines() {
+                writeln!(out, "{}", printable(line))?;
+            }
+            Ok(Exit::Done)
+        }
+        answer => sorry(answer, err),
     }
 }
 
@@ -206,6 +218,11 @@ mod tests {
             let command = Command::PluginChange(PluginCommand::RollBack { plugin: "deli".into() });
             check(socket, command, Exit::Failed, steps, "polylink: there is no plugin `deli` to go back to\n");
         });
+    }
+
+    #[test]
+    fn the_log_is_shown_line_by_line_without_what_a_terminal_would_obey() {
+        with_host(|socket, _| check(socket, Command::Log, Exit::Done, "one\ntwo\\u{1b}[2J\n", ""));
     }
 
     #[test]

@@ -48,6 +48,10 @@ impl Control for Lamp {
             PluginChange::RollBack { plugin } => Err(format!("there is no plugin `{plugin}` to go back to")),
         }
     }
+
+    fn log(&self) -> String {
+        "one\ntwo\u{1b}[2J\n".to_owned()
+    }
 }
 
 /// Runs `clients` against a served socket, on a thread of its own.
