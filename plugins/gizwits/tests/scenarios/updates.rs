@@ -304,7 +304,6 @@ fn a_fid_and_its_release_date_are_stored_when_the_new_firmware_runs_and_not_befo
 fn every_kind_of_failure_is_logged_and_that_firmware_rests_for_a_day() {
     for failure in [
         Failure::Other,
-        Failure::Unsupported,
         Failure::Policy,
         Failure::Download,
         Failure::Digest,
@@ -317,7 +316,12 @@ fn every_kind_of_failure_is_logged_and_that_firmware_rests_for_a_day() {
         assert_eq!(stage.host.expect_ota(), acknowledge(&update));
         let line = "firmware for the mcu, version 03020000, was not installed: because";
         assert!(stage.host.logs().iter().any(|(_, text)| text == line));
+        let shown = "version 03020000: not installed, because";
+        assert_eq!(fact(&stage, "mcu_update").as_deref(), Some(shown));
         stage.host.updates_changed(Vec::new());
+        push_mcu(&mut stage, MCU_OFFER);
+        stage.host.expect_silence();
+        assert_eq!(fact(&stage, "mcu_update").as_deref(), Some(shown));
         stage.host.restart();
         stage.open_lan();
         stage.provision();
@@ -330,6 +334,44 @@ fn every_kind_of_failure_is_logged_and_that_firmware_rests_for_a_day() {
         answer_file(&mut stage, MCU_URL, 200, FILE);
         assert_eq!(expect_offer(&mut stage).id, update.id);
     }
+}
+
+#[test]
+fn firmware_that_this_device_cannot_install_at_all_is_shown_and_offered_again_at_the_next_start() {
+    let (mut stage, update) = with_update(Phase::Waiting);
+    becomes(&mut stage, &update, Phase::Failed(Failure::Unsupported));
+    assert_eq!(stage.host.expect_ota(), acknowledge(&update));
+    stage.host.updates_changed(Vec::new());
+    push_mcu(&mut stage, MCU_OFFER);
+    stage.host.expect_silence();
+    assert_eq!(fact(&stage, "mcu_update").as_deref(), Some("version 03020000: not installed, because"));
+    stage.host.restart();
+    stage.open_lan();
+    stage.provision();
+    stage.log_in();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 200, FILE);
+    assert_eq!(expect_offer(&mut stage).id, update.id);
+}
+
+#[test]
+fn of_an_mcu_that_restarts_the_cloud_hears_when_it_runs_the_new_version() {
+    let mut stage = Stage::online_with_checks();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 200, FILE);
+    let id = expect_offer(&mut stage).id;
+    let update = Update { id, target: Target::Mcu, ..Update::default() };
+    becomes(&mut stage, &update, Phase::Finished);
+    assert_eq!(stage.host.expect_ota(), acknowledge(&update));
+    stage.host.expect_silence();
+    stage.host.facts_changed(module::Facts { bindable: true, ..facts() });
+    stage.host.expect_silence();
+    stage.host.facts_changed(module::Facts { mcu_software: "03020000".to_owned(), ..facts() });
+    let (check, request) = stage.http();
+    assert_eq!(field(&request.body, "soft_version").as_deref(), Some("03020000"));
+    stage.host.http_answer(check, 404, NOTHING);
+    stage.host.facts_changed(module::Facts { mcu_software: "03030000".to_owned(), ..facts() });
+    stage.host.expect_silence();
 }
 
 #[test]
