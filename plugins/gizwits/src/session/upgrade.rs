@@ -7,7 +7,7 @@ use polylink_plugin_sdk::{Context, Now, Output, RequestId};
 
 use super::GizwitsSession;
 use super::cloud::Phase;
-use crate::api::{self, Kind, Offer, Target, Versions};
+use crate::api::{self, Kind, Look, Offer, Target, Versions};
 use crate::ota::order::{self, Order, word};
 use crate::ota::{Check, Decision, FirmwareFile, OfferError, Running, Scheme, Wanted, decide};
 
@@ -17,12 +17,19 @@ pub struct Updates {
     can_install: bool,
     /// Those that the host has, without the ones acknowledged since.
     list: Vec<Update>,
-    /// Firmware that is wanted, and the question what its file is; at most one of each kind.
-    asked: Vec<(RequestId, Wanted)>,
+    /// Firmware that is wanted, with the question what its file is; at most one of each kind.
+    asked: Vec<Asked>,
     /// Firmware that is not on its way, and why; at most one of each kind.
     left: Vec<Left>,
     /// The MCU has taken firmware and has not said yet that it runs it; the cloud is asked when it does.
     mcu_unheard: bool,
+}
+
+/// A question what a file is.
+struct Asked {
+    request: RequestId,
+    look: Look,
+    wanted: Wanted,
 }
 
 /// Firmware that is not on its way.
@@ -62,7 +69,7 @@ impl Updates {
             };
             return Some(format!("{}: {standing}", words(&order.target)));
         }
-        let asked = self.asked.iter().map(|(_, wanted)| (wanted.kind, &wanted.target, "available"));
+        let asked = self.asked.iter().map(|asked| (asked.wanted.kind, &asked.wanted.target, "available"));
         let mut others = asked.chain(self.left.iter().map(|left| (left.kind, &left.target, left.why.as_str())));
         let (_, target, standing) = others.find(|(other, ..)| *other == kind)?;
         Some(format!("{}: {standing}", words(target)))
@@ -72,7 +79,7 @@ impl Updates {
         let is_it = |update: &Update| {
             Order::parse(&update.id).is_some_and(|order| order.kind == wanted.kind && order.target == wanted.target)
         };
-        self.list.iter().any(is_it) || self.asked.iter().any(|(_, asked)| asked == wanted)
+        self.list.iter().any(is_it) || self.asked.iter().any(|asked| asked.wanted == *wanted)
     }
 
     /// Ids of those that have not begun and are like this.
@@ -169,7 +176,7 @@ impl GizwitsSession {
             Ok(Some(Decision::Wanted(wanted))) => self.want_firmware(now, wanted),
             Ok(Some(Decision::UpToDate(Check { kind, scheme }))) => {
                 let is_gone = |other: Kind, target: &Target| other == kind && scheme.names(target);
-                self.updates.asked.retain(|(_, wanted)| !is_gone(wanted.kind, &wanted.target));
+                self.updates.asked.retain(|asked| !is_gone(asked.wanted.kind, &asked.wanted.target));
                 self.updates.left.retain(|left| !is_gone(left.kind, &left.target));
                 self.withdraw(|order| order.kind == kind && scheme.names(&order.target));
             }
@@ -194,7 +201,7 @@ impl GizwitsSession {
             return;
         }
         self.withdraw(|order| order.kind == wanted.kind && order.target != wanted.target);
-        self.updates.asked.retain(|(_, other)| other.kind != wanted.kind || *other == wanted);
+        self.updates.asked.retain(|other| other.wanted.kind != wanted.kind || other.wanted == wanted);
         self.updates.left.retain(|left| left.kind != wanted.kind || left.is(&wanted));
         if self.upgrades.date(unix_s(now)) {
             self.save_upgrades();
@@ -205,28 +212,35 @@ impl GizwitsSession {
         }
         self.updates.left.retain(|left| left.kind != wanted.kind);
         self.info(text);
-        let id = self.next_id();
-        self.http(id, api::look_at_file(&wanted.url));
-        self.updates.asked.push((id, wanted));
+        self.ask_what_file(wanted, Look::Head);
+    }
+
+    fn ask_what_file(&mut self, wanted: Wanted, look: Look) {
+        let request = self.next_id();
+        self.http(request, api::look_at_file(&wanted.url, look));
+        self.updates.asked.push(Asked { request, look, wanted });
     }
 
     /// Takes the answer to the question what a file is, and offers it to the host.
     fn take_file(&mut self, id: RequestId, result: Result<http::Response, Failure>) {
-        let Some(at) = self.updates.asked.iter().position(|(asked, _)| *asked == id) else { return };
-        let (_, wanted) = self.updates.asked.swap_remove(at);
-        let file = match result {
-            Ok(answer) => FirmwareFile::parse(answer.status, &answer.headers),
+        let Some(at) = self.updates.asked.iter().position(|asked| asked.request == id) else { return };
+        let Asked { look, wanted, .. } = self.updates.asked.swap_remove(at);
+        let file = match (result, look) {
+            (Ok(answer), _) => FirmwareFile::parse(answer.status, &answer.headers).map_err(|error| error.to_string()),
             // Like the check: one attempt, and the next start begins anew.
-            Err(failure) => {
+            (Err(failure), Look::Head) => {
                 self.info(format!("no answer about the firmware's file: {}", failure.text));
                 let Wanted { kind, target, .. } = wanted;
                 return self.leave(Left { kind, target, why: NOT_REACHED.into(), is_final: false });
             }
+            // A server that sends the whole file instead of a byte.
+            (Err(failure), Look::FirstByte) => Err(failure.text),
         };
-        let file = match file {
-            Ok(file) => Some(file),
-            Err(error) => {
-                // Not every server answers that question; the owner's rules decide what may be installed.
+        let file = match (file, look) {
+            (Ok(file), _) => Some(file),
+            (Err(_), Look::Head) => return self.ask_what_file(wanted, Look::FirstByte),
+            (Err(error), Look::FirstByte) => {
+                // Not every server answers either; the owner's rules decide what may be installed.
                 self.info(format!("what the firmware's file is cannot be told beforehand: {error}"));
                 None
             }

@@ -66,8 +66,21 @@ fn a_check_without_an_answer_is_not_repeated() {
 /// Answers the question what the file is.
 #[track_caller]
 fn answer_file(stage: &mut Stage, url: &str, status: u16, headers: &[(&str, &str)]) {
+    answer_look(stage, "HEAD", url, status, headers);
+}
+
+/// Answers the same question about the first byte.
+#[track_caller]
+fn answer_first_byte(stage: &mut Stage, url: &str, status: u16, headers: &[(&str, &str)]) {
+    answer_look(stage, "GET", url, status, headers);
+}
+
+#[track_caller]
+fn answer_look(stage: &mut Stage, method: &str, url: &str, status: u16, headers: &[(&str, &str)]) {
     let (id, request) = stage.http();
-    assert_eq!((request.method.as_str(), request.url.as_str()), ("HEAD", url));
+    assert_eq!((request.method.as_str(), request.url.as_str()), (method, url));
+    let is_part = request.headers.contains(&("Range".to_owned(), "bytes=0-0".to_owned()));
+    assert_eq!(is_part, method == "GET");
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     stage.host.deliver(Input::Http(id, Ok(http::Response { status, headers, body: Vec::new() })));
 }
@@ -147,9 +160,28 @@ fn a_server_that_says_nothing_of_the_file_beforehand_is_left_to_the_rules_of_the
         let mut stage = Stage::online();
         push_mcu(&mut stage, MCU_OFFER);
         answer_file(&mut stage, MCU_URL, status, headers);
+        answer_first_byte(&mut stage, MCU_URL, status, headers);
         let offer = expect_offer(&mut stage);
         assert_eq!((offer.size, offer.digests.as_slice()), (0, &[][..]));
     }
+    // One that sends the whole file.
+    let mut stage = Stage::online();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 405, &[]);
+    let (id, _) = stage.http();
+    stage.host.http_failed(id, Reason::Protocol);
+    assert_eq!(expect_offer(&mut stage).digests, []);
+}
+
+#[test]
+fn a_server_that_knows_no_head_is_asked_for_the_first_byte() {
+    let mut stage = Stage::online();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 405, &[]);
+    let part = [("content-range", "bytes 0-0/5000"), FILE[1]];
+    answer_first_byte(&mut stage, MCU_URL, 206, &part);
+    let offer = expect_offer(&mut stage);
+    assert_eq!((offer.size, offer.digests.len()), (5_000, 1));
 }
 
 #[test]
@@ -174,6 +206,7 @@ fn an_offer_that_comes_again_changes_nothing() {
     push_mcu(&mut stage, MCU_OFFER);
     stage.host.expect_silence();
     stage.host.http_answer(file, 405, "");
+    answer_first_byte(&mut stage, MCU_URL, 405, &[]);
     expect_offer(&mut stage);
     for phase in [Phase::Waiting, Phase::Downloading, Phase::Installing] {
         let (mut stage, _) = with_update(phase);
