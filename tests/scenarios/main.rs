@@ -12,6 +12,7 @@ mod joylink;
 mod json_lines;
 mod lierda;
 mod life;
+mod logs;
 mod misbehaviour;
 mod network;
 mod outage;

@@ -39,4 +39,7 @@ pub trait Control: Send + Sync {
 
     /// The plugin files and what became of them.
     fn plugins(&self) -> Vec<PluginReport>;
+
+    /// The last lines of the log, each with its end.
+    fn log(&self) -> String;
 }

@@ -25,6 +25,8 @@ pub enum Request {
     Watch,
     /// Which plugins are there?
     Plugins,
+    /// What was logged lately?
+    Log,
 }
 
 /// A line from the host.
@@ -45,6 +47,8 @@ pub enum Answer {
     Lost(u64),
     /// To [`Request::Plugins`].
     Plugins(Vec<PluginReport>),
+    /// To [`Request::Log`]: lines with their ends, the oldest first.
+    Log(String),
     /// The request was not understood or cannot be fulfilled.
     Error(String),
 }

@@ -139,6 +139,7 @@ async fn client(stream: UnixStream, control: &dyn Control) -> io::Result<()> {
             Ok(Request::Get { names }) => control.get(&names).map_or_else(Answer::Error, Answer::Values),
             Ok(Request::Set { values }) => Answer::Outcomes(control.set(values).await),
             Ok(Request::Plugins) => Answer::Plugins(control.plugins()),
+            Ok(Request::Log) => Answer::Log(control.log()),
             Ok(Request::Watch) => return watch(read, write, control).await,
             Err(error) => Answer::Error(format!("the request is not understood: {error}")),
         };

@@ -20,6 +20,7 @@ use crate::admin::{
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
+use crate::log::KeptLog;
 use crate::mcu::subdevices::radio_name;
 use crate::plugins::{InstanceStatus, Phase};
 use crate::spool::SpoolUsage;
@@ -32,6 +33,7 @@ pub struct HostControl {
     subdevices: Arc<SubdeviceSide>,
     updates: Arc<UpdateSide>,
     clouds: Arc<Clouds>,
+    log: KeptLog,
     link: &'static str,
     port: String,
     started: Timestamp,
@@ -43,17 +45,28 @@ pub struct Sides {
     pub module: Arc<ModuleSide>,
     pub subdevices: Arc<SubdeviceSide>,
     pub updates: Arc<UpdateSide>,
+    pub log: KeptLog,
 }
 
 impl HostControl {
     pub fn new(config: &HostConfig, sides: Sides, clouds: Arc<Clouds>) -> Self {
-        let Sides { hub, module, subdevices, updates } = sides;
+        let Sides { hub, module, subdevices, updates, log } = sides;
         let link = match config.mcu.link {
             LinkKind::GizwitsUart => "gizwits-uart",
             LinkKind::Jsonl => "jsonl",
         };
         let started = hub.now().monotonic;
-        Self { hub, module, subdevices, updates, clouds, link, port: super::port_address(config).to_string(), started }
+        Self {
+            hub,
+            module,
+            subdevices,
+            updates,
+            log,
+            clouds,
+            link,
+            port: super::port_address(config).to_string(),
+            started,
+        }
     }
 
     fn cloud(&self, status: InstanceStatus) -> CloudStatus {
@@ -245,6 +258,10 @@ impl Control for HostControl {
                 ..PluginReport::default()
             })
             .collect()
+    }
+
+    fn log(&self) -> String {
+        self.log.text(self.hub.now(), i64::MIN, i64::MAX)
     }
 }
 

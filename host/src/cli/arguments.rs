@@ -64,6 +64,8 @@ pub enum Command {
         /// For programs.
         json: bool,
     },
+    /// What the running host logged lately.
+    Log,
     /// What holds.
     ConfigShow {
         /// And where it comes from.
@@ -148,7 +150,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
 }
 
 /// The commands by their words, in the order of the help.
-pub const COMMANDS: [&str; 18] = [
+pub const COMMANDS: [&str; 19] = [
     "run",
     "launch",
     "check",
@@ -159,6 +161,7 @@ pub const COMMANDS: [&str; 18] = [
     "get",
     "set",
     "watch",
+    "log",
     "config show",
     "ota keygen",
     "ota sign",
@@ -234,6 +237,7 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
             Ok(Command::Set { values: values? })
         }
         "watch" => nothing_more(Command::Watch { json }),
+        "log" => nothing_more(Command::Log),
         "ota keygen" => match rest {
             [file] => Ok(Command::Ota(OtaCommand::Keygen { file: file.into() })),
             _ => Err(shape("`polylink ota keygen` takes one FILE")),
@@ -314,6 +318,7 @@ mod tests {
             "set power=on text=a=b",
             Ok(Command::Set { values: vec![("power".into(), "on".into()), ("text".into(), "a=b".into())] }),
         );
+        check("log", Ok(Command::Log));
         check("launch", Ok(Command::Launch));
         check("ota keygen a.pem", Ok(Command::Ota(OtaCommand::Keygen { file: "a.pem".into() })));
         let values = vec![("key".into(), "a.pem".into())];

@@ -41,6 +41,7 @@ Usage: polylink COMMAND [options]
   get [NAME...]          last known values
   set NAME=VALUE...      set datapoints, as the local user
   watch                  show reports, commands and outcomes as they happen
+  log                    show the last lines of the running host's log
   ota keygen FILE        make a key that signs images
   ota sign FILE OUT ...  sign an image
   ota verify FILE        say whether this device would install an image
@@ -63,7 +64,7 @@ for a restart (`run` only).
 
 const OPTIONS: &str = "\nOptions of every command: --config-dir DIR, --set SECTION.KEY=VALUE, --socket PATH\n";
 
-const TOPICS: [(&str, &str); 18] = [
+const TOPICS: [(&str, &str); 19] = [
     (
         "run",
         "Usage: polylink run
@@ -172,6 +173,17 @@ Shows reports, commands and outcomes as they happen, until Ctrl-C.
 
 Example:
   polylink watch --json
+",
+    ),
+    (
+        "log",
+        "Usage: polylink log
+
+Shows what the running host logged lately, from RAM: lines at info and above, whatever log.level is, up to
+log.keep_bytes. It is what clouds are sent that ask for the log.
+
+Example:
+  polylink log | tail
 ",
     ),
     (

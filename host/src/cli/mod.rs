@@ -86,6 +86,7 @@ pub fn execute(invocation: &Invocation, plugins: &dyn PluginFiles, out: &mut dyn
             writeln!(err, "polylink: nothing can be started: {error}").map(|()| Exit::Failed)
         }
         Command::Watch { json } => remote::watch(options, *json, out, err),
+        Command::Log => remote::log(options, out, err),
     };
     done.unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Exit::Done,

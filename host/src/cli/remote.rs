@@ -1,4 +1,4 @@
-//! Commands that ask the running host: `status`, `get`, `set`, `watch`.
+//! Commands that ask the running host: `status`, `get`, `set`, `watch`, `log`.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -101,6 +101,18 @@ pub(super) fn watch(options: &Options, json: bool, out: &mut dyn Write, err: &mu
     }
 }
 
+pub(super) fn log(options: &Options, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
+    match ask(options, &Request::Log) {
+        Ok(Answer::Log(text)) => {
+            for line in text.lines() {
+                writeln!(out, "{}", printable(line))?;
+            }
+            Ok(Exit::Done)
+        }
+        answer => sorry(answer, err),
+    }
+}
+
 fn event_line(event: &WatchEvent) -> String {
     let pairs = |values: &[(String, String)]| -> String {
         values.iter().map(|(name, value)| format!(" {name}={value}")).collect()
@@ -193,6 +205,11 @@ mod tests {
             check(socket, set("power", "on"), Exit::Done, "DATAPOINT  OUTCOME\npower      done\n", "");
             check(socket, set("power", "no"), Exit::Failed, "DATAPOINT  OUTCOME\npower      no\n", "");
         });
+    }
+
+    #[test]
+    fn the_log_is_shown_line_by_line_without_what_a_terminal_would_obey() {
+        with_host(|socket, _| check(socket, Command::Log, Exit::Done, "one\ntwo\\u{1b}[2J\n", ""));
     }
 
     #[test]

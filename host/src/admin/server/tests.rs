@@ -40,6 +40,10 @@ impl Control for Lamp {
     fn plugins(&self) -> Vec<PluginReport> {
         Vec::new()
     }
+
+    fn log(&self) -> String {
+        "one\ntwo\u{1b}[2J\n".to_owned()
+    }
 }
 
 /// Runs `clients` against a served socket, on a thread of its own.
