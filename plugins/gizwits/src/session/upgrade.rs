@@ -19,6 +19,8 @@ pub struct Updates {
     list: Vec<Update>,
     /// Firmware that is wanted, with the question what its file is; at most one of each kind.
     asked: Vec<Asked>,
+    /// What was offered to the host last, of each kind, since the start.
+    offered: Vec<Wanted>,
     /// Firmware that is not on its way, and why; at most one of each kind.
     left: Vec<Left>,
     /// The MCU has taken firmware and has not said yet that it runs it; the cloud is asked when it does.
@@ -52,7 +54,14 @@ impl Updates {
     /// What the host says at the start.
     pub fn of(context: &Context) -> Self {
         let can_install = context.services.contains(&polylink_plugin_sdk::services::id::OTA);
-        Self { can_install, list: context.updates.clone(), asked: Vec::new(), left: Vec::new(), mcu_unheard: false }
+        Self {
+            can_install,
+            list: context.updates.clone(),
+            asked: Vec::new(),
+            offered: Vec::new(),
+            left: Vec::new(),
+            mcu_unheard: false,
+        }
     }
 
     /// For people: what there is of this kind.
@@ -75,11 +84,20 @@ impl Updates {
         Some(format!("{}: {standing}", words(target)))
     }
 
+    /// Whether nothing is to be done for this: the host has it from there, or has loaded it already. An address may be good
+    /// for a while only, so a new one is passed on.
     fn has(&self, wanted: &Wanted) -> bool {
-        let is_it = |update: &Update| {
-            Order::parse(&update.id).is_some_and(|order| order.kind == wanted.kind && order.target == wanted.target)
-        };
-        self.list.iter().any(is_it) || self.asked.iter().any(|asked| asked.wanted == *wanted)
+        let is_there = self.find(wanted).is_some_and(|update| {
+            let is_loaded = !matches!(update.phase, UpdatePhase::Waiting | UpdatePhase::Downloading);
+            is_loaded || self.offered.contains(wanted)
+        });
+        is_there || self.asked.iter().any(|asked| asked.wanted == *wanted)
+    }
+
+    /// What the host has of this firmware, from wherever.
+    fn find(&self, wanted: &Wanted) -> Option<&Update> {
+        let is_it = |order: Order| order.kind == wanted.kind && order.target == wanted.target;
+        self.list.iter().find(|update| Order::parse(&update.id).is_some_and(is_it))
     }
 
     /// Ids of those that have not begun and are like this.
@@ -248,7 +266,14 @@ impl GizwitsSession {
         if self.upgrades.tried(wanted.kind) {
             self.save_upgrades();
         }
-        self.outputs.push(Output::Ota(Request::Offer(Box::new(order::offer(wanted, file)))));
+        let known = self.updates.find(&wanted).map(|update| update.id.clone());
+        let offer = order::offer(wanted.clone(), file);
+        // Another id would be another update of the same firmware.
+        if known.is_none_or(|known| known == offer.id) {
+            self.outputs.push(Output::Ota(Request::Offer(Box::new(offer))));
+        }
+        self.updates.offered.retain(|other| other.kind != wanted.kind);
+        self.updates.offered.push(wanted);
     }
 
     /// Shows firmware that is not on its way.

@@ -216,6 +216,48 @@ fn an_offer_that_comes_again_changes_nothing() {
 }
 
 #[test]
+fn a_new_address_is_passed_on_as_long_as_the_file_is_not_there() {
+    const ELSEWHERE: &str = "http://dl.test/again.bin";
+    for phase in [Phase::Waiting, Phase::Downloading] {
+        let (mut stage, update) = with_update(phase);
+        push_mcu(&mut stage, &MCU_OFFER.replace(MCU_URL, ELSEWHERE));
+        answer_file(&mut stage, ELSEWHERE, 200, FILE);
+        let offer = expect_offer(&mut stage);
+        assert_eq!((offer.id, offer.url.as_str()), (update.id, ELSEWHERE));
+        push_mcu(&mut stage, &MCU_OFFER.replace(MCU_URL, ELSEWHERE));
+        stage.host.expect_silence();
+    }
+    let (mut stage, _) = with_update(Phase::Installing);
+    push_mcu(&mut stage, &MCU_OFFER.replace(MCU_URL, ELSEWHERE));
+    stage.host.expect_silence();
+}
+
+#[test]
+fn an_address_after_a_restart_is_passed_on_once() {
+    let (mut stage, update) = with_update(Phase::Downloading);
+    stage.host.setup().updates = vec![update.clone()];
+    stage.host.restart();
+    stage.open_lan();
+    stage.provision();
+    stage.log_in();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 200, FILE);
+    assert_eq!(expect_offer(&mut stage).id, update.id);
+    push_mcu(&mut stage, MCU_OFFER);
+    stage.host.expect_silence();
+}
+
+#[test]
+fn firmware_that_is_on_its_way_is_not_offered_under_a_second_id() {
+    let mut stage = Stage::online();
+    let update = Update { id: "module/fid/9".to_owned(), phase: Phase::Downloading, ..Update::default() };
+    stage.host.updates_changed(vec![update]);
+    push_module(&mut stage, 9);
+    answer_file(&mut stage, MODULE_URL, 200, FILE);
+    stage.host.expect_silence();
+}
+
+#[test]
 fn another_offer_replaces_one_that_waits_and_follows_one_that_began() {
     for (phase, is_cancelled) in [(Phase::Waiting, true), (Phase::Downloading, false), (Phase::Installing, false)] {
         let (mut stage, update) = with_update(phase);

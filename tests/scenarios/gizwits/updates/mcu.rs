@@ -201,9 +201,13 @@ fn what_waits_is_taken_back_when_the_cloud_offers_it_no_more() {
         home.gizwits.change(|behaviour| drop(behaviour.upgrades.remove(&MCU)));
         home.push(MCU)?;
         home.nothing_shown(MCU).await?;
+        // Of what is being loaded the cloud says nothing new.
+        home.push(MODULE)?;
+        home.checked(MODULE, MODULE_VERSION, 3).await?;
         home.gizwits.files().release(&module);
         home.installer.called(&home.rig, "install", 1).await?;
         home.nothing_shown(MODULE).await?;
+        assert_eq!(home.requests(&module).len(), 2);
         assert_eq!(home.mcu.log().firmware.announced, []);
         home.finish().await
     });

@@ -100,8 +100,9 @@ fn a_download_goes_on_where_the_power_was_cut() {
         home.come_online().await?;
         home.checked(MODULE, MODULE_VERSION, 4).await?;
         assert_eq!(home.installer.installed(), content);
-        let requests = home.requests(&path);
-        assert_eq!(requests[1..], [("GET".to_owned(), false), ("GET".to_owned(), true)], "{requests:?}");
+        let mut requests = home.requests(&path);
+        requests.retain(|(method, _)| method == "GET");
+        assert_eq!(requests, [("GET".to_owned(), false), ("GET".to_owned(), true)]);
         home.finish().await
     });
 }
