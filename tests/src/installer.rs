@@ -1,108 +1,85 @@
-//! A product's own update program for the module, as `docs/UPDATES.md` describes one: a shell script that keeps the image,
-//! and has the host say the version of the image from its next start on. It restarts the host by ending it, so somebody has
-//! to start it again, as [`crate::rig::Rig::start_service`] does.
+//! The product's own program for updates (`docs/UPDATES.md`): it notes each call, keeps what it is to install, and answers as
+//! the test says.
 
-use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::owner::Owner;
 use crate::rig::{Rig, RigError};
 
-/// An installed update program, and what it does to the host's configuration.
+/// Statuses of `install` and `status` (`docs/UPDATES.md`).
+pub const NEEDS_RESTART: u8 = 0;
+/// What was installed runs.
+pub const RUNS: u8 = 20;
+/// What runs is on trial.
+pub const ON_TRIAL: u8 = 20;
+/// What ran before runs again.
+pub const STEPPED_BACK: u8 = 21;
+
+/// The program in the directory of a rig.
 #[derive(Debug)]
 pub struct Installer {
     dir: PathBuf,
 }
 
-/// How an installation goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manners {
-    /// It is there after a restart, and is good.
-    Good,
-    /// It fails before anything is changed.
-    Fails,
-    /// It does not come up after the restart, and what ran before runs again.
-    StepsBack,
-}
-
 impl Installer {
-    /// Puts the program beside a host that does not run, as the one for its module; images must be signed by this owner.
-    pub fn beside(rig: &Rig, owner: &Owner) -> Result<Self, RigError> {
-        let installer = Self { dir: rig.dir().join("installer") };
-        let program = installer.dir.join("program");
-        let section = format!(
-            "[update]\nbackend = \"hook\"\nhook = {:?}\nkeys = [\"{}\"]\nhealth_s = 30\nretry_s = 1\n",
-            program.display().to_string(),
-            owner.public_key()
-        );
-        let write = || {
-            std::fs::create_dir(&installer.dir)?;
-            std::fs::write(&program, PROGRAM)?;
-            std::fs::set_permissions(&program, Permissions::from_mode(0o700))?;
-            let file = rig.dir().join("conf.d/60-update.toml");
-            std::fs::write(&file, section)?;
-            std::fs::set_permissions(&file, Permissions::from_mode(0o600))
+    /// Puts it into the directory of a host that does not run yet, and lets that host install by it what this owner signed.
+    pub fn put(rig: &Rig, owner: &Owner) -> Result<Self, RigError> {
+        let dir = rig.dir().join("installer");
+        let program = dir.join("update");
+        let put = || {
+            std::fs::create_dir(&dir)?;
+            write(&program, PROGRAM, 0o700)?;
+            let (hook, key) = (program.display(), owner.public_key());
+            let section = format!("[update]\nbackend = \"hook\"\nhook = \"{hook}\"\nkeys = [\"{key}\"]\n");
+            write(&rig.dir().join("conf.d/60-update.toml"), &section, 0o600)
         };
-        write().map_err(|error: io::Error| RigError::new(format!("update program: {error}")))?;
-        Ok(installer)
+        put().map_err(failed)?;
+        Ok(Self { dir })
     }
 
-    /// Decides how the next installations go.
-    pub fn behave(&self, manners: Manners) -> Result<(), RigError> {
-        let file = self.dir.join("manners");
-        let done = std::fs::write(file, format!("{manners:?}\n"));
-        done.map_err(|error| RigError::new(format!("update program: {error}")))
+    /// The status with which it answers such calls from now on; 0 unless told otherwise.
+    pub fn says(&self, phase: &str, status: u8) -> Result<(), RigError> {
+        std::fs::write(self.dir.join(phase), status.to_string()).map_err(failed)
     }
 
-    /// What it was called for so far, in order.
+    /// What it was called with so far.
     pub fn calls(&self) -> Vec<String> {
         let calls = std::fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
         calls.lines().map(str::to_owned).collect()
     }
 
-    /// The image that was installed last.
-    pub fn installed(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.dir.join("installed")).ok()
+    /// What it has installed last.
+    pub fn installed(&self) -> Vec<u8> {
+        std::fs::read(self.dir.join("installed")).unwrap_or_default()
+    }
+
+    /// Waits until it was called with this so often.
+    pub async fn called(&self, rig: &Rig, phase: &str, n: usize) -> Result<(), RigError> {
+        let is_called = || self.calls().iter().filter(|call| *call == phase).count() >= n;
+        rig.until(&format!("call {n} of {phase}"), |_| is_called()).await.map(drop)
     }
 }
 
+/// The version that the module tells from the next start on, as that of another release would be.
+pub fn release(rig: &Rig, software: &str) -> Result<(), RigError> {
+    let section = format!("[module]\nsoftware = \"{software}\"\n");
+    write(&rig.dir().join("conf.d/70-release.toml"), &section, 0o600).map_err(failed)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+fn failed(error: io::Error) -> RigError {
+    RigError::new(format!("installer: {error}"))
+}
+
 const PROGRAM: &str = r#"#!/bin/sh
-cd "$(dirname "$0")" || exit 1
-umask 077
-echo "$1" >> calls
-manners=$(cat manners 2> /dev/null)
-case "$1" in
-install)
-    if [ "$manners" = Fails ]; then
-        echo "the flash is worn out"
-        exit 1
-    fi
-    cp "$POLYLINK_IMAGE" installed || exit 1
-    printf '[module]\nsoftware = "%s"\n' "$POLYLINK_VERSION" > ../conf.d/70-installed.toml || exit 1
-    echo trial > standing
-    ;;
-restart)
-    if [ "$manners" = StepsBack ]; then
-        rm ../conf.d/70-installed.toml
-        echo back > standing
-    fi
-    kill -TERM "$PPID"
-    ;;
-confirm)
-    rm -f standing
-    ;;
-rollback)
-    rm -f ../conf.d/70-installed.toml
-    echo back > standing
-    ;;
-status)
-    case "$(cat standing 2> /dev/null)" in
-    trial) exit 20 ;;
-    back) exit 21 ;;
-    esac
-    ;;
-esac
-exit 0
+dir=${0%/*}
+echo "$1" >>"$dir/calls"
+[ "$1" != install ] || cat "$POLYLINK_IMAGE" >"$dir/installed"
+[ ! -e "$dir/$1" ] || exit "$(cat "$dir/$1")"
 "#;

@@ -8,11 +8,11 @@ use polylink_testbed::clouds::clife::files::{Image, upgrade};
 use polylink_testbed::clouds::clife::product::Product;
 use polylink_testbed::demo::product;
 use polylink_testbed::file_server::Fault;
-use polylink_testbed::installer::{Installer, Manners};
 use polylink_testbed::mcu::firmware::{Trouble, image};
 use polylink_testbed::owner::Owner;
 use polylink_testbed::rig::RigError;
 use polylink_testbed::rig::files::Files;
+use polylink_testbed::update_program::{Manners, UpdateProgram};
 use serde_json::{Value as Json, json};
 
 use super::{Room, facts};
@@ -43,9 +43,9 @@ impl Workshop {
     }
 
     /// The same for a device whose module has an update program; a service manager keeps its host running.
-    async fn with_installer() -> Result<(Self, Installer), RigError> {
+    async fn with_installer() -> Result<(Self, UpdateProgram), RigError> {
         let mut shop = Self::furnish("")?;
-        let installer = Installer::beside(&shop.rig, &shop.owner)?;
+        let installer = UpdateProgram::beside(&shop.rig, &shop.owner)?;
         shop.rig.start_service()?;
         shop.is_there().await?;
         Ok((shop, installer))

@@ -8,12 +8,12 @@ use polylink_testbed::clouds::deli::behaviour::Firmware;
 use polylink_testbed::clouds::deli::upgrades::Upgrade;
 use polylink_testbed::demo::product;
 use polylink_testbed::file_server::{Fault, FileServer};
-use polylink_testbed::installer::{Installer, Manners};
 use polylink_testbed::mcu::firmware::{Trouble, image};
 use polylink_testbed::mcu::sim::FIRST_SOFTWARE;
 use polylink_testbed::owner::Owner;
 use polylink_testbed::rig::files::Files;
 use polylink_testbed::rig::{LIMIT, RigError};
+use polylink_testbed::update_program::{Manners, UpdateProgram};
 use serde_json::{Value as Json, json};
 
 use crate::set::{binaries, check, failed};
@@ -50,9 +50,9 @@ impl Storehouse {
     }
 
     /// The same for a device whose module has an update program; a service manager keeps its host running.
-    async fn with_installer() -> Result<(Self, Installer), RigError> {
+    async fn with_installer() -> Result<(Self, UpdateProgram), RigError> {
         let mut house = Self::build("ota_target = \"module\"\nota_force_spread_s = 0\n").await?;
-        let installer = Installer::beside(&house.rig, &house.owner)?;
+        let installer = UpdateProgram::beside(&house.rig, &house.owner)?;
         house.rig.start_service()?;
         house.is_known().await?;
         Ok((house, installer))
