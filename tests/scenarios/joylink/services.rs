@@ -2,7 +2,7 @@
 
 use polylink_testbed::clouds::joylink::Image;
 use polylink_testbed::clouds::joylink::product::Product;
-use polylink_testbed::clouds::joylink::seen::Seen;
+use polylink_testbed::clouds::joylink::seen::{FAILED, Seen};
 use polylink_testbed::mcu::jsonl::JsonLog;
 use serde_json::{Value as Json, json};
 
@@ -16,8 +16,7 @@ fn a_firmware_order_is_taken_and_honestly_told_as_failed() {
         let site = Site::online(Product::default(), "firmware_number = 4\n").await?;
         let image = Image { sub: None, version: 5, name: "1.0.0.20260102_release".to_owned(), body: vec![7; 10_000] };
         assert_eq!(site.answer(site.joylink.order_upgrade(&image)).await?.code, 0);
-        site.seen("the end of it", |seen| seen.upgrades[0].reports.last().is_some_and(|(status, _)| *status == FAILED))
-            .await?;
+        site.seen("the end of it", |seen| seen.upgrades[0].end().is_some_and(|end| end.status == FAILED)).await?;
         let seen = site.joylink.seen();
         assert_eq!((seen.upgrades[0].running, &seen.downloads), (false, &Vec::new()));
         site.rig.said("cannot install firmware").await?;
@@ -120,6 +119,3 @@ fn results(seen: &Seen) -> Vec<String> {
     let steps = seen.progress.last().and_then(|progress| progress["subTask"].as_array()).map(Vec::as_slice);
     steps.unwrap_or_default().iter().filter_map(|step| step["result"].as_str().map(str::to_owned)).collect()
 }
-
-/// Status of an upgrade (JoyLink, 10).
-const FAILED: u8 = 3;

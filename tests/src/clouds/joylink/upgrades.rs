@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::behaviour::counts_down;
 use super::platform::{About, Platform, State, clock};
-use super::seen::{Answer, Seen, SubState, Upgrade, keep};
+use super::seen::{Answer, FAILED, FINISHED, Report, Seen, SubState, Upgrade, keep};
 use super::server::Conversation;
 use super::session::{UPGRADE, UPGRADE_STATUS};
 use crate::http::{self, Request, Site};
@@ -30,13 +30,11 @@ impl Platform {
     /// 7: orders an upgrade.
     pub fn order(&self, image: &Image) -> Result<String, String> {
         let address = self.images_at.get().ok_or("there is no firmware server")?;
-        let (feedid, uuid) = match &image.sub {
-            None => (&self.product.device.feedid, &self.product.uuid),
-            Some(sub) => {
-                let sub = self.product.sub(sub)?;
-                (&sub.account.feedid, &sub.product_uuid)
-            }
+        let feedid = match &image.sub {
+            None => &self.product.device.feedid,
+            Some(sub) => &self.product.sub(sub)?.account.feedid,
         };
+        let uuid = self.firmware_of(feedid)?;
         let state = &mut *self.lock();
         if state.images.len() >= MAX_IMAGES {
             return Err(format!("more than {MAX_IMAGES} images"));
@@ -96,23 +94,27 @@ impl Platform {
         let data = &json["data"];
         let small =
             |member: &str, most: u64| data[member].as_u64().filter(|&value| value <= most).map(|value| value as u8);
-        let (Some(status), Some(progress), true) =
-            (small("status", 3), small("progress", 100), json["cmd"] == "otastat" && data["status_desc"].is_string())
+        let (Some(status), Some(progress), Some(description), true) =
+            (small("status", 3), small("progress", 100), data["status_desc"].as_str(), json["cmd"] == "otastat")
         else {
             return Err(format!("a status of {json}"));
         };
         let running = |upgrade: &&mut Upgrade| upgrade.answer == Some(0) && data["feedid"] == upgrade.feedid.as_str();
         let upgrade = state.seen.upgrades.iter_mut().rfind(running);
         let upgrade = upgrade.ok_or_else(|| format!("the status of no upgrade: {json}"))?;
-        if upgrade.reports.last().is_some_and(|&(last, _)| status < last || last >= FINISHED) {
-            let reports = &upgrade.reports;
-            self.ledger.violation(format!("type {UPGRADE_STATUS}: status {status} after {reports:?}"));
+        if data["productuuid"] != self.firmware_of(&upgrade.feedid)? {
+            return Err(format!("the status of another product: {json}"));
         }
+        let report = Report { status, description: description.to_owned(), progress };
+        if let Some(fault) = fault_of(&upgrade.reports, &report) {
+            self.ledger.violation(format!("type {UPGRADE_STATUS}: {fault}"));
+        }
+        state.upgrade_heard = (!report.is_end()).then(Instant::now);
         if upgrade.reports.len() < MAX_REPORTS {
-            upgrade.reports.push((status, progress));
+            upgrade.reports.push(report);
         }
-        state.upgrade_heard = (status < FINISHED).then(Instant::now);
-        let answer = Writer::at(clock(from.ahead_s)).bytes(br#"{"code":0,"msg":"success"}"#);
+        let (code, now) = (state.behaviour.code(UPGRADE_STATUS), clock(from.ahead_s));
+        let answer = Writer::at(now).bytes(json!({"code": code, "msg": "success"}).to_string().as_bytes());
         self.reply(state, from, UPGRADE_STATUS, &answer.done());
         Ok(())
     }
@@ -131,7 +133,23 @@ impl Platform {
             subs.iter().find(|sub| sub.feedid == feedid).map(|sub| sub.version)
         };
         for upgrade in state.seen.upgrades.iter_mut().filter(|upgrade| upgrade.answer == Some(0)) {
-            upgrade.running |= runs(&upgrade.feedid) == Some(upgrade.version);
+            let Upgrade { feedid, version, .. } = &*upgrade;
+            let runs = runs(feedid);
+            if let Some(runs) = runs.filter(|runs| runs < version)
+                && upgrade.end().is_some_and(|end| end.status == FINISHED)
+            {
+                self.ledger.violation(format!("{feedid} runs {runs} though its upgrade to {version} was finished"));
+            }
+            upgrade.running |= runs == Some(upgrade.version);
+        }
+    }
+
+    /// Type of the product that this one's firmware is for.
+    fn firmware_of(&self, feedid: &str) -> Result<&str, String> {
+        if feedid == self.product.device.feedid {
+            Ok(&self.product.uuid)
+        } else {
+            Ok(&self.product.sub(feedid)?.product_uuid)
         }
     }
 }
@@ -169,8 +187,17 @@ impl Site for Platform {
     }
 }
 
-/// Status of an upgrade that is over (JoyLink, 10).
-const FINISHED: u8 = 2;
+/// Why this may not follow those. An end may be told again: the device cannot know whether the cloud has heard it.
+fn fault_of(reports: &[Report], report: &Report) -> Option<String> {
+    let status = report.status;
+    if status == FAILED && report.description.is_empty() {
+        return Some("failed without saying why".to_owned());
+    }
+    let goes_on = |last: &Report| if last.is_end() { status == last.status } else { status >= last.status };
+    let last = reports.last().filter(|last| !goes_on(last))?;
+    Some(format!("status {status} after {last:?}"))
+}
+
 /// Reports of one upgrade that are kept. Chosen by us.
 const MAX_REPORTS: usize = 10_000;
 /// Images on the server; more are refused to the test. Chosen by us.
