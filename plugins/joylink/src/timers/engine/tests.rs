@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::timers::period::WeekIndex0;
 use crate::timers::table::Settings;
-use crate::timers::text::Text;
 use crate::timers::wire::{Body, Task};
+use crate::wire::Text;
 
 /// 2015-02-20 08:00:00 at 8 hours ahead of UTC.
 const START_S: i64 = 1_424_390_400;
