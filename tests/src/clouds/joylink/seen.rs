@@ -29,8 +29,6 @@ pub struct Seen {
     pub snapshots: Vec<(String, Vec<Task>)>,
     /// Upgrades that were ordered.
     pub upgrades: Vec<Upgrade>,
-    /// Downloads: path and status.
-    pub downloads: Vec<(String, u16)>,
     /// Why the cloud ended connections.
     pub closed: Vec<String>,
     /// Connections that ended, for whatever reason.
@@ -127,6 +125,8 @@ pub struct Upgrade {
     pub feedid: String,
     /// Number of the new firmware.
     pub version: u16,
+    /// Where the image is on the firmware server; `None` if it is elsewhere.
+    pub path: Option<String>,
     /// Code of the answer.
     pub answer: Option<i64>,
     /// What the device has told of it.

@@ -4,22 +4,34 @@ use super::peer::{BEAT, Peer, check, run};
 use crate::clouds::joylink::product::{FEEDID, Product};
 use crate::clouds::joylink::seen::{FAILED, FINISHED, Upgrade};
 use crate::clouds::joylink::{Image, JoyLink};
+use crate::joylink_wire::checksum::crc32;
+
+fn image() -> Image {
+    Image { sub: None, version: 4, name: "1.2.3.20260102_release".to_owned(), body: vec![1; 100] }
+}
 
 /// A device that took an order for version 4.
 async fn ordered(cloud: &JoyLink) -> Peer {
     let mut peer = Peer::working(cloud).await;
-    let image = Image { sub: None, version: 4, name: "1.2.3.20260102_release".to_owned(), body: vec![1; 100] };
-    accepts(cloud, &mut peer, cloud.order_upgrade(&image)).await;
+    accepts(cloud, &mut peer, cloud.order_upgrade(&image())).await;
     peer
 }
 
 /// The device takes the order that was just given.
-async fn accepts(cloud: &JoyLink, peer: &mut Peer, ordered: Result<String, String>) {
+async fn accepts(cloud: &JoyLink, peer: &mut Peer, ordered: Result<String, String>) -> Json {
     let id = ordered.unwrap();
-    let order: Json = serde_json::from_slice(&peer.hear().await.1).unwrap();
+    let (kind, order) = peer.hear().await;
+    assert_eq!(kind, 7);
+    accept(cloud, peer, &id, &order).await
+}
+
+async fn accept(cloud: &JoyLink, peer: &mut Peer, id: &str, order: &[u8]) -> Json {
+    let order: Json = serde_json::from_slice(order).unwrap();
+    assert_eq!(order["cmd"], "ota");
     let text = json!({"code": 0, "serial": order["serial"], "msg": "success"}).to_string();
     peer.send(7, text.as_bytes()).await;
-    cloud.until(|seen| seen.answers.contains_key(&id)).await;
+    cloud.until(|seen| seen.answers.contains_key(id)).await;
+    order
 }
 
 fn status(status: u8, progress: u8, description: &str) -> Json {
@@ -102,6 +114,52 @@ fn a_status_that_is_none_or_of_nothing_is_not_answered() {
         });
         assert!(violations.len() == 1 && violations[0].starts_with("type 8"), "{wrong}: {violations:?}");
     }
+}
+
+#[test]
+fn an_image_is_where_its_order_says_and_has_its_crc_unless_it_is_not_to() {
+    for wrong in [false, true] {
+        check(Product::default(), async |cloud| {
+            let mut peer = Peer::working(cloud).await;
+            cloud.change(|behaviour| behaviour.wrong_image_crc = wrong);
+            let path = cloud.publish(&image()).unwrap();
+            let mut addresses = Vec::new();
+            for _ in 0..2 {
+                let order = accepts(cloud, &mut peer, cloud.order_upgrade(&image())).await;
+                assert_eq!(order["data"]["crc32"] == crc32(&image().body), !wrong);
+                addresses.push(order["data"]["url"].as_str().unwrap().to_owned());
+            }
+            assert_ne!(addresses[0], addresses[1]);
+            let (address, signature) = addresses[0].split_once('?').unwrap();
+            assert!(address == cloud.files().url(&path) && signature.starts_with("signature="), "{addresses:?}");
+            download(&addresses[0]).await;
+            assert_eq!(cloud.files().requests(&path).len(), 1);
+        });
+    }
+}
+
+#[test]
+fn an_image_that_is_loaded_before_its_order_is_answered_is_on_record() {
+    let violations = run(Product::default(), async |cloud| {
+        let mut peer = Peer::working(cloud).await;
+        let path = cloud.publish(&image()).unwrap();
+        let id = cloud.order_upgrade(&image()).unwrap();
+        let (kind, order) = peer.hear().await;
+        assert_eq!(kind, 7);
+        download(&cloud.files().url(&path)).await;
+        accept(cloud, &mut peer, &id, &order).await;
+    });
+    assert!(violations.len() == 1 && violations[0].contains("before its order is answered"), "{violations:?}");
+}
+
+/// Asks for a file and does not look at what comes.
+async fn download(url: &str) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
+    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.read_to_end(&mut Vec::new()).await.unwrap();
 }
 
 #[test]
