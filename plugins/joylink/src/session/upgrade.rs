@@ -9,7 +9,7 @@ use polylink_plugin_sdk::{Context, Now, Output};
 
 use super::{JoylinkSession, Timer};
 use crate::config::OtaTarget;
-use crate::ota::{Build, Device, Image, Resumed, Stage, Target, is_regular_name};
+use crate::ota::{Build, Device, Image, Resumed, Stage, Taken, Target, is_regular_name};
 use crate::packet::Kind;
 use crate::wire::{Answer, Code, FeedId, OtaAnswer, OtaOrder};
 
@@ -93,23 +93,31 @@ impl JoylinkSession {
             productuuid: record.productuuid(),
             version: record.version(),
         });
-        let (answer, image) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
+        let (answer, taken) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
         self.tell_cloud(now, Kind::OtaOrder, &answer.encode());
-        if let Some(image) = image {
-            let note = if is_regular_name(&image.versionname) { "" } else { ", an unusual name" };
-            let text = format!("firmware {} ({}{note}) was ordered", image.version, image.versionname);
-            match self.whose(image.target) {
-                Ok(whose) => {
-                    self.info(text);
-                    self.updates.taken = Some(Box::new(offer_of(image, whose)));
-                }
-                Err(why) => {
-                    self.warn(format!("{text} and is refused: {why}"));
-                    self.upgrades.failed(now.monotonic, why);
+        match taken {
+            Some(Taken::New(image)) => {
+                let note = if is_regular_name(&image.versionname) { "" } else { ", an unusual name" };
+                let text = format!("firmware {} ({}{note}) was ordered", image.version, image.versionname);
+                match self.whose(image.target) {
+                    Ok(whose) => {
+                        self.info(text);
+                        self.updates.taken = Some(Box::new(offer_of(image, whose)));
+                    }
+                    Err(why) => {
+                        self.warn(format!("{text} and is refused: {why}"));
+                        self.upgrades.failed(now.monotonic, why);
+                    }
                 }
             }
-        } else if !answer.code.is_success() {
-            self.info(format!("an order for firmware {} was refused: {}", order.firmware.version, answer.code.text()));
+            Some(Taken::Again(image)) => {
+                let whose = self.whose(image.target).ok();
+                self.updates.taken = whose.map(|whose| Box::new(offer_of(image, whose)));
+            }
+            None => {
+                let version = order.firmware.version;
+                self.info(format!("an order for firmware {version} was refused: {}", answer.code.text()));
+            }
         }
         self.shows = true;
     }
