@@ -229,6 +229,13 @@ impl Upgrades {
         };
     }
 
+    /// After a restart: the engine is at this, which was not written down here before the power went. `running` is what the
+    /// device runs now.
+    pub fn adopt(&mut self, now: Timestamp, build: Build, productuuid: String, running: Option<u16>) {
+        self.current.get_or_insert_with(|| Upgrade::new(build, productuuid, running, now));
+        self.changed = true;
+    }
+
     /// This one is no longer bound: nothing of it is told any more. Returns what the engine is to stop.
     pub fn forget(&mut self, feedid: FeedId) -> Option<Build> {
         let n_outcomes = self.outcomes.len() + self.failed.len();

@@ -167,15 +167,27 @@ impl JoylinkSession {
         if let Some(build) = self.upgrades.current() {
             let is_known = self.updates.find(&build).is_some();
             let engine = if is_known { Resumed::Continues } else { Resumed::Idle };
-            let is_own = self.bond().is_some_and(|bond| bond.feedid == build.feedid);
-            let running = if is_own {
-                Some(self.firmware_number())
-            } else {
-                self.gateway.by_feedid(build.feedid.as_str()).and_then(|record| record.version())
-            };
+            let running = self.bound(build.feedid).and_then(|(_, running)| running);
             self.upgrades.resumed(now.monotonic, running, engine);
+        } else {
+            // One that is over may have been told; of one that goes on the cloud waits to hear.
+            let goes_on = self.updates.list.iter().filter(|update| !update.phase.is_over());
+            let mut builds = goes_on.filter_map(|update| Build::of_id(&update.id));
+            let found = builds.find_map(|build| Some((build, self.bound(build.feedid)?)));
+            if let Some((build, (productuuid, running))) = found {
+                self.upgrades.adopt(now.monotonic, build, productuuid, running);
+            }
         }
         self.follow_updates(now);
+    }
+
+    /// Product type of the device or of a subdevice that is bound, and number of the firmware that it runs.
+    fn bound(&self, feedid: FeedId) -> Option<(String, Option<u16>)> {
+        if self.bond().is_some_and(|bond| bond.feedid == feedid) {
+            return Some((self.product_uuid().unwrap_or_default().to_owned(), Some(self.firmware_number())));
+        }
+        let record = self.gateway.by_feedid(feedid.as_str())?;
+        Some((record.productuuid().to_owned(), record.version()))
     }
 
     fn follow_updates(&mut self, now: Now) {

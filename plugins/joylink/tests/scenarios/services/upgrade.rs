@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::firmware::{give, order, take_status};
 use crate::packet::Kind;
 use crate::scenarios::gateway::talk::{PRODUCT, asking, feedid_of, joined, unbinding, with_bound};
-use crate::scenarios::stage::{App, FEEDID, Stage, bond, bound, n, with};
+use crate::scenarios::stage::{App, FEEDID, PRODUCT_UUID, Stage, bond, bound, n, with};
 use crate::wire::{Code, CodeAnswer, Heartbeat, SubHeartbeat};
 
 const DOWNLOADING: i64 = 0;
@@ -257,6 +257,29 @@ fn an_upgrade_goes_on_over_restarts_and_its_end_is_told_once() {
     stage.come_in();
     stage.expect_upload();
     stage.accept_upload();
+    expect_no_status(&mut stage);
+}
+
+#[test]
+fn an_upgrade_of_which_only_the_host_knows_is_told_of_unless_it_is_over_or_of_nobody() {
+    let (mut stage, offer) = ordered(oven(json!({})));
+    stage.host.setup().stored.remove("upgrade");
+    restart(&mut stage, vec![update(&offer, Phase::Downloading, 70)]);
+    let told: Value = serde_json::from_slice(&stage.expect(Kind::OtaStatus)).expect("JSON");
+    let data = json!({"feedid": FEEDID, "productuuid": PRODUCT_UUID, "status": DOWNLOADING, "progress": 70,
+        "status_desc": "downloading"});
+    assert_eq!(told["data"], data);
+    take_status(&mut stage);
+    assert_eq!(give(&mut stage, &order(json!({"version": 7}))), (22, 12));
+    becomes(&mut stage, &offer, Phase::Finished, 100);
+    expect_status(&mut stage, FINISHED, 100, "finished");
+    take_status(&mut stage);
+    expect_acknowledged(&mut stage, &id());
+
+    let (mut stage, offer) = ordered(oven(json!({})));
+    stage.host.setup().stored.remove("upgrade");
+    let of_another = Offer { id: "2002/6/00000001".to_owned(), ..offer };
+    restart(&mut stage, vec![update(&of_another, Phase::Downloading, 70)]);
     expect_no_status(&mut stage);
 }
 
