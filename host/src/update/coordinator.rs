@@ -9,6 +9,7 @@
 
 pub mod output;
 mod record;
+mod told;
 
 use std::collections::VecDeque;
 
@@ -19,6 +20,7 @@ use super::manifest::{Target, Verified};
 use super::offer::{Moment, Offer};
 pub use output::{CancelRefused, Failed, FailedAt, Listed, News, OfferRefused, Outcome, Output, Progress, Subject};
 use record::{Ended, Operation, Record, Stage};
+use told::Told;
 
 /// See the module.
 #[derive(Debug)]
@@ -28,10 +30,7 @@ pub struct Coordinator {
     step: Step,
     outputs: VecDeque<Output>,
     is_healthy: bool,
-    /// Of what is being done.
-    percent: Option<u8>,
-    /// When its asker was told of it last.
-    told: Option<Timestamp>,
+    told: Told,
 }
 
 /// What it can do, and how patient it is.
@@ -71,7 +70,7 @@ impl Coordinator {
     pub fn restore(settings: Settings, saved: Option<&[u8]>) -> Self {
         let record = saved.and_then(Record::decode).unwrap_or_default();
         let (step, outputs) = (Step::Idle, VecDeque::new());
-        Self { settings, record, step, outputs, is_healthy: false, percent: None, told: None }
+        Self { settings, record, step, outputs, is_healthy: false, told: Told::default() }
     }
 
     /// Begins after a start of the host, when the product is known, or has become another one: what was not installed yet
@@ -105,7 +104,7 @@ impl Coordinator {
     /// # Errors
     /// Why it is not taken.
     pub fn offer(&mut self, moment: &Moment, offer: Offer, random: u64) -> Result<u64, OfferRefused> {
-        if is_too_long(&offer) {
+        if offer.is_too_long() {
             return Err(OfferRefused::TooLong);
         }
         let (asker, reference) = (offer.asker.clone(), offer.reference.clone());
@@ -116,14 +115,14 @@ impl Coordinator {
         }
         if let Some(waiting) = self.record.waiting.iter_mut().find(|waiting| is_same(waiting)) {
             let id = waiting.id;
-            if renew(&mut waiting.offer, offer) {
+            if waiting.offer.renew(offer) {
                 self.save();
             }
             return Ok(id);
         }
         if let Some(active) = self.record.active.as_mut().filter(|active| is_same(active)) {
             let id = active.id;
-            if self.step == Step::Loading && renew(&mut active.offer, offer) {
+            if self.step == Step::Loading && active.offer.renew(offer) {
                 self.save();
                 self.outputs.push_back(Output::StopLoading { id });
                 self.load();
@@ -203,7 +202,7 @@ impl Coordinator {
     #[must_use]
     pub fn all(&self) -> Vec<(&str, Listed)> {
         let Record { active, waiting, ended, .. } = &self.record;
-        let percent = self.percent.unwrap_or(0);
+        let percent = self.told.percent();
         let progress = match active.as_ref().map(|active| active.stage) {
             Some(Stage::Waiting | Stage::Loading) => Progress::Loading(percent),
             _ => Progress::Installing(percent),
@@ -231,7 +230,8 @@ impl Coordinator {
     /// So much of the file is here.
     pub fn loading(&mut self, moment: &Moment, id: u64, percent: Option<u8>) {
         if self.is_at(id, &Step::Loading) {
-            self.progress(moment, percent, News::Loading(percent));
+            self.told.progress(percent, News::Loading(percent));
+            self.tell_progress(moment);
         }
     }
 
@@ -240,6 +240,7 @@ impl Coordinator {
         if !self.is_at(id, &Step::Loading) {
             return;
         }
+        self.told.end();
         match loaded {
             Ok(()) => self.verify(),
             Err(failed) => self.fail(moment, failed),
@@ -264,7 +265,8 @@ impl Coordinator {
         let counter = proof.manifest().map(|manifest| manifest.counter);
         active.stage = Stage::Installing { counter, n: before + 1 };
         let subject = active.subject();
-        (self.step, self.percent) = (Step::Installing, None);
+        self.step = Step::Installing;
+        self.told.begin();
         self.save();
         self.tell(News::Verified);
         self.outputs.push_back(Output::Install { subject, proof });
@@ -273,7 +275,8 @@ impl Coordinator {
     /// So much is installed.
     pub fn installing(&mut self, moment: &Moment, id: u64, percent: Option<u8>) {
         if self.is_at(id, &Step::Installing) {
-            self.progress(moment, percent, News::Installing(percent));
+            self.told.progress(percent, News::Installing(percent));
+            self.tell_progress(moment);
         }
     }
 
@@ -282,6 +285,7 @@ impl Coordinator {
         if !self.is_at(id, &Step::Installing) {
             return;
         }
+        self.told.end();
         match installed {
             Ok(Installed::NeedsRestart) => self.restart(),
             Ok(Installed::Runs) => self.confirm(None),
@@ -376,6 +380,7 @@ impl Coordinator {
             Step::Trial { until, again } if self.is_healthy && again <= moment.now => self.confirm(Some(until)),
             _ => {}
         }
+        self.tell_progress(moment);
         self.next(moment);
     }
 
@@ -407,7 +412,7 @@ impl Coordinator {
                 }
             }
         });
-        own.into_iter().chain(starts).min()
+        own.into_iter().chain(self.told.due(moment.now)).chain(starts).min()
     }
 
     /// What is to be done.
@@ -448,7 +453,8 @@ impl Coordinator {
     fn load(&mut self) {
         let Some(Operation { id, offer, .. }) = &self.record.active else { return };
         let load = Output::Load { id: *id, offer: offer.clone() };
-        (self.step, self.percent) = (Step::Loading, None);
+        self.step = Step::Loading;
+        self.told.begin();
         self.tell(News::Loading(None));
         self.outputs.push_back(load);
     }
@@ -544,13 +550,8 @@ impl Coordinator {
     }
 
     /// Tells progress, though seldom.
-    fn progress(&mut self, moment: &Moment, percent: Option<u8>, news: News) {
-        if percent == self.percent {
-            return;
-        }
-        self.percent = percent;
-        if self.told.is_none_or(|told| moment.now.since(told) >= PROGRESS_MS) {
-            self.told = Some(moment.now);
+    fn tell_progress(&mut self, moment: &Moment) {
+        if let Some(news) = self.told.take(moment.now) {
             self.tell(news);
         }
     }
@@ -558,21 +559,6 @@ impl Coordinator {
     fn is_at(&self, id: u64, step: &Step) -> bool {
         self.step == *step && self.record.active.as_ref().is_some_and(|active| active.id == id)
     }
-}
-
-fn is_too_long(offer: &Offer) -> bool {
-    let texts = [&offer.asker, &offer.reference, &offer.version, &offer.url].into_iter();
-    let mut texts = texts.chain(offer.headers.iter().flat_map(|(name, value)| [name, value]));
-    texts.any(|text| text.len() > TEXT_MAX) || offer.digests.len() > DIGESTS_MAX || offer.headers.len() > HEADERS_MAX
-}
-
-/// Takes over where the same file is now. True: that is another place.
-fn renew(known: &mut Offer, offer: Offer) -> bool {
-    let is_news = known.is_same_file(&offer) && (known.url != offer.url || known.headers != offer.headers);
-    if is_news {
-        (known.url, known.headers) = (offer.url, offer.headers);
-    }
-    is_news
 }
 
 /// Updates of one asker.
@@ -584,18 +570,6 @@ const WAITING_BYTES_MAX: usize = 96 * 1024;
 /// Ends that are remembered until they are acknowledged; beyond, the oldest is forgotten. Chosen by us: as many as four
 /// clouds may have; what a cloud that is not configured any more left must not fill the record.
 const ENDED_MAX: usize = 64;
-
-/// Headers of an offer.
-const HEADERS_MAX: usize = polylink_plugin_api::services::ota::HEADERS_MAX;
-
-/// Least time between two news of progress alone (`polylink.ota/1`).
-const PROGRESS_MS: u64 = 1000;
-
-/// Longest text of an offer. Chosen by us: the longest address that the clouds' plugins take.
-pub(super) const TEXT_MAX: usize = 2048;
-
-/// Digests of an offer. Chosen by us: more than there are kinds.
-const DIGESTS_MAX: usize = 8;
 
 /// Characters of a reason. Chosen by us: clouds show it to people.
 const WHY_MAX: usize = 300;
