@@ -277,7 +277,7 @@ fn said_of(failure: Failure, reason: &str) -> String {
 }
 
 /// Said to people by the cloud.
-const NO_ENGINE: &str = "this device cannot install firmware yet";
+const NO_ENGINE: &str = "operation not supported (100): this device installs no firmware";
 /// As above.
 const NOT_TAKEN: &str = "this device does not take it";
 /// So long the host may take to show what it was offered (not documented; chosen by us: it does at once).
