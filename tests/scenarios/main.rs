@@ -16,6 +16,7 @@ mod logs;
 mod misbehaviour;
 mod network;
 mod outage;
+mod plugin_install;
 mod reports;
 mod set;
 mod stage;

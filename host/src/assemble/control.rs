@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use polylink_plugin_api::services::subdevices::Subdevice;
 use polylink_plugin_api::{Command, CommandBody, DatapointId, Now, OutcomeKind, Property, StatusPhase, Timestamp};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use super::module::ModuleSide;
 use super::product::Clouds;
@@ -15,8 +15,8 @@ use super::updates::UpdateSide;
 use super::watch;
 use crate::admin::{
     CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalReport, JournalStatus,
-    McuStatus, ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, UpdateReport,
-    WatchEvent, parse_value,
+    McuStatus, ModuleReport, NamedCloud, PluginChange, PluginReport, SetOutcome, StatusReport, SubdeviceReport,
+    UpdateReport, WatchEvent, parse_value,
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
@@ -258,6 +258,13 @@ impl Control for HostControl {
                 ..PluginReport::default()
             })
             .collect()
+    }
+
+    async fn change_plugin(&self, change: PluginChange, steps: mpsc::Sender<String>) -> Result<String, String> {
+        let clouds = Arc::clone(&self.clouds);
+        // A task of its own: a client that hangs up leaves nothing half done.
+        let done = tokio::spawn(async move { clouds.change_plugin(change, steps).await });
+        done.await.unwrap_or_else(|error| Err(format!("the host failed at it: {error}")))
     }
 
     fn log(&self) -> String {

@@ -137,7 +137,7 @@ fn event_line(event: &WatchEvent) -> String {
     }
 }
 
-fn connect(options: &Options) -> Result<Client, ClientError> {
+pub(super) fn connect(options: &Options) -> Result<Client, ClientError> {
     let socket = match &options.socket {
         Some(socket) => socket.clone(),
         // Even a wrong configuration names a socket, and the host may be running on an older one.
@@ -150,7 +150,7 @@ fn ask(options: &Options, request: &Request) -> Result<Answer, ClientError> {
     connect(options)?.ask(request)
 }
 
-fn sorry(answer: Result<Answer, ClientError>, err: &mut dyn Write) -> io::Result<Exit> {
+pub(super) fn sorry(answer: Result<Answer, ClientError>, err: &mut dyn Write) -> io::Result<Exit> {
     let (exit, sentence) = match answer {
         Err(error @ ClientError::Refused(_)) => (Exit::Failed, error.to_string()),
         Err(error) => (Exit::NoHost, error.to_string()),
@@ -175,6 +175,7 @@ mod tests {
     use super::*;
     use crate::admin::server::tests::check as with_host;
     use crate::cli::arguments::{Command, Invocation};
+    use crate::cli::plugin_change::PluginCommand;
     use crate::cli::plugin_files::tests::OnePlugin;
 
     #[track_caller]
@@ -204,6 +205,18 @@ mod tests {
             check(socket, get("colour"), Exit::Failed, "", "polylink: there is no such datapoint\n");
             check(socket, set("power", "on"), Exit::Done, "DATAPOINT  OUTCOME\npower      done\n", "");
             check(socket, set("power", "no"), Exit::Failed, "DATAPOINT  OUTCOME\npower      no\n", "");
+        });
+    }
+
+    #[test]
+    fn the_steps_of_a_change_are_shown_and_the_exit_status_says_how_it_ended() {
+        with_host(|socket, _| {
+            let install = PluginCommand::Install { file: "/x.so".into(), product: None };
+            let steps = "verified: it is a lamp\n";
+            let command = Command::PluginChange(install);
+            check(socket, command, Exit::Done, &format!("{steps}healthy: /x.so\n"), "");
+            let command = Command::PluginChange(PluginCommand::RollBack { plugin: "deli".into() });
+            check(socket, command, Exit::Failed, steps, "polylink: there is no plugin `deli` to go back to\n");
         });
     }
 

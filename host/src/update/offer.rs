@@ -36,14 +36,6 @@ pub struct Offer {
 }
 
 impl Offer {
-    /// Whether it is more than is kept.
-    #[must_use]
-    pub fn is_too_long(&self) -> bool {
-        let texts = [&self.asker, &self.reference, &self.version, &self.url].into_iter();
-        let mut texts = texts.chain(self.headers.iter().flat_map(|(name, value)| [name, value]));
-        texts.any(|text| text.len() > TEXT_MAX) || self.digests.len() > DIGESTS_MAX || self.headers.len() > HEADERS_MAX
-    }
-
     /// Bytes of its texts.
     #[must_use]
     pub fn n_bytes(&self) -> usize {
@@ -57,15 +49,6 @@ impl Offer {
     pub fn is_same_file(&self, other: &Self) -> bool {
         let of = |offer: &Self| (offer.target, offer.device, offer.size);
         of(self) == of(other) && self.version == other.version && self.digests == other.digests
-    }
-
-    /// Takes over where the same file is now. True: that is another place.
-    pub fn renew(&mut self, offer: Self) -> bool {
-        let is_news = self.is_same_file(&offer) && (self.url != offer.url || self.headers != offer.headers);
-        if is_news {
-            (self.url, self.headers) = (offer.url, offer.headers);
-        }
-        is_news
     }
 }
 
@@ -142,15 +125,6 @@ mod digests {
         pairs.iter().map(|(kind, value)| Expected::parse(kind, value).map_err(D::Error::custom)).collect()
     }
 }
-
-/// Longest text of an offer. Chosen by us: the longest address that the clouds' plugins take.
-pub(super) const TEXT_MAX: usize = 2048;
-
-/// Headers of an offer.
-pub(super) const HEADERS_MAX: usize = polylink_plugin_api::services::ota::HEADERS_MAX;
-
-/// Digests of an offer. Chosen by us: more than there are kinds.
-const DIGESTS_MAX: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -4,10 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::LISTED_MAX;
+use super::asking::{LISTED_MAX, TEXT_MAX};
 use crate::update::manifest::{Target, Verified};
 use crate::update::offer::Offer;
-use crate::update::offer::TEXT_MAX;
 
 /// What is to be done, in this order.
 #[derive(Debug)]
