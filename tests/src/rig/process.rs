@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -58,8 +59,30 @@ struct Log {
     lines: Mutex<VecDeque<(usize, String)>>,
 }
 
+/// The same command, ended by the kernel when the thread that starts it is gone: a host that outlived a killed test would
+/// go on reading the number of a terminal that another test gets next. Where `setpriv` (util-linux) is missing, as it is.
+fn tied_to_us(command: &Command) -> Command {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    let mut tied = if setpriv.exists() {
+        let mut tied = Command::new(setpriv);
+        tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
+        tied
+    } else {
+        Command::new(command.get_program())
+    };
+    tied.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => tied.env(name, value),
+            None => tied.env_remove(name),
+        };
+    }
+    tied
+}
+
 impl Process {
-    pub(super) fn spawn(mut command: Command, restart: Restart) -> io::Result<Self> {
+    pub(super) fn spawn(command: Command, restart: Restart) -> io::Result<Self> {
+        let mut command = tied_to_us(&command);
         // Of a group of its own: Ctrl-C is for the demo, which then ends the host in order.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let (child, stderr) = start(&mut command)?;
