@@ -220,6 +220,11 @@ impl Lierda {
         self.platform.order_upgrade(image)
     }
 
+    /// 9 whenever the device says that it runs something else, until it has acknowledged one; download id.
+    pub fn plan_upgrade(&self, image: &Image) -> Result<String, String> {
+        self.platform.plan_upgrade(image)
+    }
+
     /// 9 with any payload.
     pub fn order(&self, payload: &Json) -> Result<String, String> {
         self.platform.order(payload)

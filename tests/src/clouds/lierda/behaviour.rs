@@ -40,6 +40,8 @@ pub struct Behaviour {
     pub wrong_key_commands: bool,
     /// After a renewal, commands come under the old key until the device has used the new one.
     pub old_key_commands: bool,
+    /// A planned upgrade that failed is ordered again, by the version that says so.
+    pub insists: bool,
     /// The firmware server.
     pub downloads: Downloads,
 }
@@ -140,6 +142,7 @@ impl Default for Behaviour {
             clear_commands: false,
             wrong_key_commands: false,
             old_key_commands: false,
+            insists: false,
             downloads: Downloads::default(),
         }
     }

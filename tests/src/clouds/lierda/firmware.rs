@@ -30,7 +30,9 @@ pub struct Upgrade {
     pub module: String,
     /// Version that is wanted.
     pub version: String,
-    /// The device has acknowledged it.
+    /// How often it was ordered.
+    pub n_orders: u32,
+    /// The device has acknowledged it, the last order if there were several.
     pub acknowledged: bool,
     /// Whether the first version of this module that was reported after that is the wanted one.
     pub succeeded: Option<bool>,
@@ -52,6 +54,21 @@ pub struct Download {
 impl Platform {
     /// Orders an upgrade; MessageId and download id.
     pub fn order_upgrade(&self, image: &Image) -> Result<(String, String), String> {
+        let (down_id, order) = self.publish_image(image)?;
+        Ok((self.order(&order)?, down_id))
+    }
+
+    /// Plans an upgrade, whose order goes out when the device says that it runs something else; download id.
+    pub fn plan_upgrade(&self, image: &Image) -> Result<String, String> {
+        let (down_id, order) = self.publish_image(image)?;
+        let mut state = self.lock();
+        state.note_order(&order);
+        state.plans.insert(down_id.clone(), order);
+        Ok(down_id)
+    }
+
+    /// Puts a file on the server; download id, and the order to install it.
+    fn publish_image(&self, image: &Image) -> Result<(String, Json), String> {
         let address = self.downloads_at.get().ok_or("there is no firmware server")?;
         let (down_id, path) = {
             let mut state = self.lock();
@@ -64,40 +81,71 @@ impl Platform {
             (down_id, path)
         };
         let digest: String = Md5::digest(&image.body).iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut payload = json!({
+        let mut order = json!({
             "Type": HTTP, "Url": format!("http://{address}{path}"), "SoftVer": image.version,
             "SoftSize": image.body.len(), "MD5": digest, "DownID": down_id,
         });
         for (member, text) in [("Module", &image.module), ("firmwareName", &image.name)] {
             if let Some(text) = text {
-                payload[member] = json!(text);
+                order[member] = json!(text);
             }
         }
-        Ok((self.order(&payload)?, down_id))
+        Ok((down_id, order))
     }
 
     /// Sends an order with any payload; its MessageId.
     pub fn order(&self, payload: &Json) -> Result<String, String> {
-        let text = |member: &str| payload[member].as_str().map(str::to_owned);
-        let known = self.lock().seen.upgrades.iter().any(|upgrade| text("DownID").as_ref() == Some(&upgrade.down_id));
-        if let (Some(down_id), Some(version), false) = (text("DownID"), text("SoftVer"), known) {
-            let module = text("Module").unwrap_or_else(|| MAIN_MODULE.to_owned());
-            let upgrade = Upgrade { down_id, module, version, acknowledged: false, succeeded: None };
-            keep(&mut self.lock().seen.upgrades, upgrade);
+        if let Some(upgrade) = self.lock().note_order(payload) {
+            upgrade.n_orders += 1;
         }
         self.ask(ORDER, &["ota_notify"], payload)
+    }
+
+    /// The device has said what it runs, upon which planned orders go out (Lierda protocol, 4: OTA).
+    pub fn order_what_is_planned(&self, module: &str) {
+        let due = self.lock().due_orders(module);
+        for order in due {
+            // A device that cannot be reached says its version again, and then it goes out.
+            let _ = self.order(&order);
+        }
     }
 }
 
 impl State {
+    /// The upgrade that an order is about, known from now on; `None` if the order does not say enough.
+    fn note_order(&mut self, order: &Json) -> Option<&mut Upgrade> {
+        let text = |member: &str| order[member].as_str().map(str::to_owned);
+        let (down_id, version) = (text("DownID")?, text("SoftVer")?);
+        let upgrades = &mut self.seen.upgrades;
+        if !upgrades.iter().any(|upgrade| upgrade.down_id == down_id) {
+            let module = text("Module").unwrap_or_else(|| MAIN_MODULE.to_owned());
+            let down_id = down_id.clone();
+            keep(upgrades, Upgrade { down_id, module, version, n_orders: 0, acknowledged: false, succeeded: None });
+        }
+        upgrades.iter_mut().find(|upgrade| upgrade.down_id == down_id)
+    }
+
     /// The device says what it runs, which decides on its open orders.
     pub fn judge_version(&mut self, module: &str, version: &str) {
         self.seen.versions.insert(module.to_owned(), version.to_owned());
-        // A report that was under way when the order was given says nothing about it.
-        let open = |upgrade: &&mut Upgrade| upgrade.acknowledged && upgrade.succeeded.is_none();
-        for upgrade in self.seen.upgrades.iter_mut().filter(|upgrade| upgrade.module == module).filter(open) {
-            upgrade.succeeded = Some(upgrade.version == version);
+        for upgrade in self.seen.upgrades.iter_mut().filter(|upgrade| upgrade.module == module) {
+            let is_planned = self.plans.contains_key(&upgrade.down_id);
+            let is_reached = upgrade.version == version;
+            // A report that was under way when the order was given says nothing about it.
+            if upgrade.succeeded.is_none() && (upgrade.acknowledged || is_planned && is_reached) {
+                upgrade.succeeded = Some(is_reached);
+            }
+            if is_planned && !is_reached && self.behaviour.insists && upgrade.succeeded == Some(false) {
+                (upgrade.acknowledged, upgrade.succeeded) = (false, None);
+            }
         }
+    }
+
+    /// Planned orders for this module that are to go out, again if none was acknowledged yet.
+    fn due_orders(&self, module: &str) -> Vec<Json> {
+        let upgrades = self.seen.upgrades.iter().filter(|upgrade| upgrade.module == module);
+        let due = upgrades.filter(|upgrade| !upgrade.acknowledged && upgrade.succeeded.is_none());
+        due.filter_map(|upgrade| self.plans.get(&upgrade.down_id).cloned()).collect()
     }
 }
 

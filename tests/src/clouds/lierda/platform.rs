@@ -60,6 +60,8 @@ pub(super) struct State {
     pub last_id: i64,
     /// Firmware files by their paths.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// Orders that versions of the device let go out, by their download ids.
+    pub plans: BTreeMap<String, Json>,
 }
 
 /// A working connection.
@@ -158,6 +160,7 @@ impl Platform {
                 open_calls: 0,
                 last_id: FIRST_ID,
                 files: BTreeMap::new(),
+                plans: BTreeMap::new(),
             }),
         })
     }

@@ -97,6 +97,62 @@ fn a_version_before_the_acknowledgement_says_nothing() {
     });
 }
 
+/// Says its version and has that acknowledged.
+async fn say_version(device: &mut Device, version: &str) {
+    let id = device.report("firmware_report", 8, &versions(None, version)).await;
+    assert_eq!(device.hear_on("firmware_report_ack").await["MessageId"], id);
+}
+
+#[test]
+fn a_planned_upgrade_is_ordered_by_each_version_until_its_order_is_acknowledged() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let down_id = lierda.plan_upgrade(&image()).unwrap();
+        for _ in 0..2 {
+            say_version(&mut device, "v1").await;
+            assert_eq!(device.hear_on("ota_notify").await["Payload"]["DownID"], json!(down_id));
+        }
+        say_version(&mut device, "v1").await;
+        let order = device.hear_on("ota_notify").await;
+        device.answer("ota_notify_ack", &order, &json!({"DownID": down_id})).await;
+        lierda.until(|seen| seen.upgrades[0].acknowledged).await;
+        say_version(&mut device, "v2.1.4").await;
+        let upgrade = &lierda.seen().upgrades[0];
+        assert_eq!((upgrade.n_orders, upgrade.succeeded), (3, Some(true)));
+        no_breach(lierda);
+    });
+}
+
+#[test]
+fn a_planned_upgrade_to_what_runs_is_not_ordered() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        lierda.plan_upgrade(&image()).unwrap();
+        say_version(&mut device, "v2.1.4").await;
+        say_version(&mut device, "v1").await;
+        let upgrade = &lierda.seen().upgrades[0];
+        assert_eq!((upgrade.n_orders, upgrade.succeeded), (0, Some(true)));
+    });
+}
+
+#[test]
+fn a_planned_upgrade_that_failed_is_over_unless_the_platform_insists() {
+    for (insists, n_orders, succeeded) in [(false, 1, Some(false)), (true, 2, None)] {
+        run(Product::default(), async |lierda| {
+            lierda.change(|behaviour| behaviour.insists = insists);
+            let mut device = Device::online(lierda).await;
+            let down_id = lierda.plan_upgrade(&image()).unwrap();
+            say_version(&mut device, "v1").await;
+            let order = device.hear_on("ota_notify").await;
+            device.answer("ota_notify_ack", &order, &json!({"DownID": down_id})).await;
+            lierda.until(|seen| seen.upgrades[0].acknowledged).await;
+            say_version(&mut device, "v1").await;
+            let upgrade = &lierda.seen().upgrades[0];
+            assert_eq!((upgrade.n_orders, upgrade.succeeded), (n_orders, succeeded), "{insists}");
+        });
+    }
+}
+
 #[test]
 fn an_acknowledgement_has_the_download_id_and_no_code() {
     for (payload, fault) in
