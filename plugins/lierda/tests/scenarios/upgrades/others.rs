@@ -57,6 +57,25 @@ fn the_same_order_is_not_carried_out_for_ever() {
 }
 
 #[test]
+fn a_platform_that_orders_by_each_version_is_answered_more_and_more_seldom() {
+    for change in [json!({"DownID": "unfit", "MD5": 1}), json!({"SoftVer": "1.0"}), json!({})] {
+        let (mut cloud, _) = ended(Phase::Failed(Failure::Download));
+        let mut answers = 0;
+        for _ in 0..24 {
+            say_order(&mut cloud, order(change.clone()));
+            // Also if it orders without having heard an answer.
+            say_order(&mut cloud, order(change.clone()));
+            while cloud.count("firmware_report") > 0 {
+                answers += 1;
+                say_order(&mut cloud, order(change.clone()));
+            }
+            cloud.host.advance(3_600_000);
+        }
+        assert!((24..48).contains(&answers), "{answers} answers in a day to {change}");
+    }
+}
+
+#[test]
 fn another_order_ends_the_rest_of_a_former_one() {
     let (mut cloud, _) = ended(Phase::Failed(Failure::Download));
     say_order(&mut cloud, order(json!({"DownID": "other"})));
@@ -84,6 +103,7 @@ fn an_end_without_a_clock_rests_from_when_the_clock_is_set() {
     for _ in 0..2 {
         say_order(&mut cloud, order(json!({})));
         assert_eq!(answer_version(&mut cloud, 200), "1.0");
+        cloud.host.advance(10_000);
         cloud.host.set_wall(1_700_000_000_000, ClockQuality::SECONDS);
     }
     cloud.host.set_wall(1_700_086_400_000, ClockQuality::SECONDS);
