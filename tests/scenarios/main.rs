@@ -19,3 +19,4 @@ mod reports;
 mod set;
 mod stage;
 mod subdevices;
+mod updates;

@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
@@ -220,7 +220,8 @@ impl Shared {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Listens on a loopback port, also on one that was in use a moment ago.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
@@ -262,7 +263,8 @@ async fn converse(stream: TcpStream, shared: Arc<Shared>) {
     }
 }
 
-enum Broken {
+/// Why there is no request.
+pub(crate) enum Broken {
     /// The other end went away; not a fault.
     Gone,
     /// A rule of HTTP was broken.
@@ -275,7 +277,8 @@ impl From<io::Error> for Broken {
     }
 }
 
-async fn read_request(stream: &mut BufReader<TcpStream>) -> Result<Option<Request>, Broken> {
+/// The next request; none: the client has left.
+pub(crate) async fn read_request<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Option<Request>, Broken> {
     let Some(first) = read_line(stream).await? else { return Ok(None) };
     let mut words = first.split(' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
@@ -313,7 +316,7 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Result<Option<Reques
 }
 
 /// One line without its end; none at the end of the stream.
-async fn read_line(stream: &mut BufReader<TcpStream>) -> Result<Option<String>, Broken> {
+async fn read_line<S: AsyncBufRead + Unpin>(stream: &mut S) -> Result<Option<String>, Broken> {
     let mut line = Vec::new();
     stream.take(LINE).read_until(b'\n', &mut line).await?;
     if line.is_empty() {

@@ -76,10 +76,10 @@ fn put(dir: &Path, name: &str, text: &str) -> io::Result<()> {
 
 /// A directory that is removed when dropped.
 #[derive(Debug)]
-pub(super) struct TempDir(PathBuf);
+pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Short, because the path of a unix socket has only 107 bytes.
@@ -89,7 +89,7 @@ impl TempDir {
         Ok(Self(path))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
