@@ -1,4 +1,4 @@
-//! Upgrade orders, the server that has the files, and what becomes of an order (Lierda protocol, 8).
+//! Upgrade orders, who may have the files, and what becomes of an order (Lierda protocol, 8).
 
 use md5::{Digest, Md5};
 use serde_json::{Value as Json, json};
@@ -6,7 +6,8 @@ use serde_json::{Value as Json, json};
 use super::commands::ORDER;
 use super::payload::{HTTP, MAIN_MODULE};
 use super::platform::{Platform, State, keep};
-use crate::http::{Answer, Request, Site};
+use crate::file_server::{FileServer, Keeper};
+use crate::http::Request;
 
 /// A firmware that devices are told to install.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,59 +39,35 @@ pub struct Upgrade {
     pub succeeded: Option<bool>,
 }
 
-/// A download, as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Download {
-    /// Path of the file.
-    pub path: String,
-    /// Download id in the query or in a header.
-    pub down_id: Option<String>,
-    /// The `Range` header.
-    pub range: Option<String>,
-    /// Status of the answer; 200 also where a part was asked for and sent.
-    pub status: u16,
-}
-
-impl Platform {
-    /// Orders an upgrade; MessageId and download id.
-    pub fn order_upgrade(&self, image: &Image) -> Result<(String, String), String> {
-        let (down_id, order) = self.publish_image(image)?;
-        Ok((self.order(&order)?, down_id))
-    }
-
-    /// Plans an upgrade, whose order goes out when the device says that it runs something else; download id.
-    pub fn plan_upgrade(&self, image: &Image) -> Result<String, String> {
-        let (down_id, order) = self.publish_image(image)?;
-        let mut state = self.lock();
-        state.note_order(&order);
-        state.plans.insert(down_id.clone(), order);
-        Ok(down_id)
-    }
-
-    /// Puts a file on the server; download id, and the order to install it.
-    fn publish_image(&self, image: &Image) -> Result<(String, Json), String> {
-        let address = self.downloads_at.get().ok_or("there is no firmware server")?;
-        let (down_id, path) = {
-            let mut state = self.lock();
-            if state.files.len() >= MAX_FILES {
-                return Err(format!("more than {MAX_FILES} files"));
-            }
-            let down_id = format!("{:08X}", FIRST_DOWN_ID + state.files.len());
-            let path = format!("/{down_id}.bin");
-            state.files.insert(path.clone(), image.body.clone());
-            (down_id, path)
-        };
-        let digest: String = Md5::digest(&image.body).iter().map(|byte| format!("{byte:02x}")).collect();
+impl Image {
+    /// Puts it on the server; download id, and the order to install it.
+    pub(super) fn publish(&self, files: &FileServer, n_before: usize) -> (String, Json) {
+        let down_id = format!("{:08X}", FIRST_DOWN_ID + n_before);
+        let digest: String = Md5::digest(&self.body).iter().map(|byte| format!("{byte:02x}")).collect();
         let mut order = json!({
-            "Type": HTTP, "Url": format!("http://{address}{path}"), "SoftVer": image.version,
-            "SoftSize": image.body.len(), "MD5": digest, "DownID": down_id,
+            "Type": HTTP, "Url": files.serve(&path_of(&down_id), self.body.clone()), "SoftVer": self.version,
+            "SoftSize": self.body.len(), "MD5": digest, "DownID": down_id,
         });
-        for (member, text) in [("Module", &image.module), ("firmwareName", &image.name)] {
+        for (member, text) in [("Module", &self.module), ("firmwareName", &self.name)] {
             if let Some(text) = text {
                 order[member] = json!(text);
             }
         }
-        Ok((down_id, order))
+        (down_id, order)
+    }
+}
+
+/// Where the file of an order is on the server.
+pub fn path_of(down_id: &str) -> String {
+    format!("/{down_id}.bin")
+}
+
+impl Platform {
+    /// Notes an order that is to go out when the device says that it runs something else.
+    pub fn plan(&self, down_id: &str, order: Json) {
+        let mut state = self.lock();
+        state.note_order(&order);
+        state.plans.insert(down_id.to_owned(), order);
     }
 
     /// Sends an order with any payload; its MessageId.
@@ -149,26 +126,25 @@ impl State {
     }
 }
 
-impl Site for Platform {
-    fn answer(&self, request: &Request) -> Answer {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+impl Keeper for Platform {
+    fn admits(&self, request: &Request) -> bool {
+        if request.method != "GET" {
+            self.ledger.violation(format!("download by {}", request.method));
+        }
+        let query = request.target.split_once('?').map_or("", |(_, query)| query);
         let in_query = query.split('&').find_map(|pair| pair.strip_prefix("DownID="));
-        let down_id = in_query.map(str::to_owned).or_else(|| request.headers.get("downid").cloned());
-        let mut state = self.lock();
-        let answer = match state.files.get(path).cloned() {
-            None => Answer::status(404, "no such file"),
-            Some(body) => {
-                if request.method != "GET" {
-                    self.ledger.violation(format!("download by {}", request.method));
-                }
-                state.download(&self.ledger, down_id.as_deref(), body)
-            }
+        let down_id = in_query.or_else(|| request.headers.get("downid").map(String::as_str));
+        let acknowledged = {
+            let state = self.lock();
+            let mut upgrades = state.seen.upgrades.iter();
+            upgrades.find(|upgrade| Some(upgrade.down_id.as_str()) == down_id).map(|upgrade| upgrade.acknowledged)
         };
-        let range = request.headers.get("range").cloned();
-        keep(&mut state.seen.downloads, Download { path: path.to_owned(), down_id, range, status: answer.status });
-        drop(state);
-        self.changed();
-        answer
+        match acknowledged {
+            None => self.ledger.violation(format!("download with DownID {down_id:?}, which no order had")),
+            Some(false) => self.ledger.violation(format!("download {down_id:?} before its order was acknowledged")),
+            Some(true) => {}
+        }
+        acknowledged.is_some()
     }
 
     fn violation(&self, text: &str) {
@@ -176,34 +152,5 @@ impl Site for Platform {
     }
 }
 
-impl State {
-    fn download(&mut self, ledger: &crate::clouds::ledger::Ledger, down_id: Option<&str>, mut body: Vec<u8>) -> Answer {
-        let downloads = &mut self.behaviour.downloads;
-        match down_id.map(|down_id| self.seen.upgrades.iter().find(|upgrade| upgrade.down_id == down_id)) {
-            None if downloads.need_down_id => return Answer::status(403, "no DownID"),
-            None => {}
-            Some(None) => {
-                ledger.violation(format!("download with DownID {down_id:?}, which no order had"));
-                return Answer::status(403, "unknown DownID");
-            }
-            Some(Some(upgrade)) if !upgrade.acknowledged => {
-                ledger.violation(format!("download {down_id:?} before its order was acknowledged"));
-            }
-            Some(Some(_)) => {}
-        }
-        if let Some(first) = body.first_mut().filter(|_| downloads.wrong_body) {
-            *first ^= 0xFF;
-        }
-        let mut answer = Answer { ranges: !downloads.without_ranges, ..Answer::ok(body) };
-        if let Some((n, bytes)) = downloads.cut.as_mut().filter(|(n, _)| *n > 0) {
-            *n -= 1;
-            answer.cut_after = Some(*bytes);
-        }
-        answer
-    }
-}
-
 /// Chosen by us: eight digits, as in the sample of the vendor's document.
 const FIRST_DOWN_ID: usize = 0xE0C0_40B1;
-/// Files on the server; more are refused to the test. Chosen by us.
-const MAX_FILES: usize = 1000;
