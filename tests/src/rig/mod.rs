@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 use binaries::Binaries;
 use control::Control;
 use files::{Files, TempDir};
-use process::Process;
+use process::{Process, Restart};
 use stats::Stats;
 
 /// How long any one wait may take before the rig gives up. Generous: it only ends runs that hang.
@@ -79,10 +79,37 @@ impl Rig {
 
     /// Starts `polylink run`; returns at once.
     pub fn start(&mut self) -> Result<(), RigError> {
-        let mut command = self.command("run");
-        let process = Process::spawn(&mut command)
+        self.spawn("run", Restart::Never)
+    }
+
+    /// Starts `polylink launch`, and again whenever it ends, as the service manager of a device with slots does; until
+    /// [`Rig::stop`] or [`Rig::kill`].
+    pub fn start_service(&mut self) -> Result<(), RigError> {
+        self.spawn("launch", Restart::Always)
+    }
+
+    fn spawn(&mut self, words: &str, restart: Restart) -> Result<(), RigError> {
+        let process = Process::spawn(self.command(words), restart)
             .map_err(|error| RigError::new(format!("{}: {error}", self.binaries.polylink.display())))?;
         self.process = Some(process);
+        Ok(())
+    }
+
+    /// How often the service was started, the first time included; 0 if nothing runs.
+    pub fn starts(&self) -> usize {
+        self.process.as_ref().map_or(0, Process::starts)
+    }
+
+    /// Waits until the service was started so often altogether.
+    pub async fn started(&self, n: usize) -> Result<(), RigError> {
+        let process = self.running()?;
+        let started = self.within(LIMIT, &format!("start {n} of the service"), process.started(n)).await?;
+        if started { Ok(()) } else { Err(self.error(format!("the service ended for good before start {n}"))) }
+    }
+
+    /// Ends what runs without warning, and the service manager starts it again.
+    pub fn crash(&self) -> Result<(), RigError> {
+        self.running()?.crash();
         Ok(())
     }
 
@@ -164,10 +191,15 @@ impl Rig {
         }
     }
 
-    /// Waits until the host has said a line with this text; lines since its start count.
+    /// Waits until the host has said a line with this text; lines since its start count, of a service since its first.
     pub async fn said(&self, text: &str) -> Result<String, RigError> {
+        self.said_since(1, text).await
+    }
+
+    /// The same, and only what start `n` of the service or a later one has said counts.
+    pub async fn said_since(&self, n: usize, text: &str) -> Result<String, RigError> {
         let process = self.running()?;
-        let line = self.within(LIMIT, &format!("the log to say {text:?}"), process.line_with(text)).await?;
+        let line = self.within(LIMIT, &format!("the log to say {text:?}"), process.line_with(n, text)).await?;
         line.ok_or_else(|| self.error(format!("the host ended without saying {text:?}")))
     }
 

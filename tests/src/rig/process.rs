@@ -12,66 +12,106 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
-/// A running host; dropping it kills it.
+/// A running host, or the service that a manager keeps running; dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
-    child: Mutex<Child>,
-    pid: Pid,
-    log: Arc<Log>,
+    service: Arc<Service>,
     spoken: watch::Receiver<Spoken>,
 }
 
-/// How much the host has said, and whether more may come.
+/// What becomes of a host that ends without being told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Restart {
+    /// That is the end.
+    Never,
+    /// It is started again, as systemd does with `Restart=always`, at most [`STARTS_MAX`] times: then the service has
+    /// failed, as it has after `StartLimitBurst`.
+    Always,
+}
+
+/// How much the host has said, how often it was started, and whether more may come.
 #[derive(Debug, Clone, Copy, Default)]
 struct Spoken {
     lines: u64,
+    starts: usize,
     ended: bool,
+}
+
+#[derive(Debug)]
+struct Service {
+    command: Mutex<Command>,
+    restart: Restart,
+    running: Mutex<Running>,
+    log: Log,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// It was told to end: it is not started again.
+    stopping: bool,
 }
 
 #[derive(Debug, Default)]
 struct Log {
-    lines: Mutex<VecDeque<String>>,
+    /// Each with the number of the start that said it.
+    lines: Mutex<VecDeque<(usize, String)>>,
 }
 
 impl Process {
-    pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+    pub(super) fn spawn(mut command: Command, restart: Restart) -> io::Result<Self> {
         // Of a group of its own: Ctrl-C is for the demo, which then ends the host in order.
-        command.process_group(0);
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-        let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
-        let pid = Pid::from_child(&child);
-        let log = Arc::new(Log::default());
-        let (speak, spoken) = watch::channel(Spoken::default());
-        let keeper = Arc::clone(&log);
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let (child, stderr) = start(&mut command)?;
+        let running = Mutex::new(Running { child, stopping: false });
+        let service = Arc::new(Service { command: Mutex::new(command), restart, running, log: Log::default() });
+        let (speak, spoken) = watch::channel(Spoken { starts: 1, ..Spoken::default() });
+        let keeper = Arc::clone(&service);
         std::thread::Builder::new().name("host-log".to_owned()).spawn(move || keeper.keep(stderr, &speak))?;
-        Ok(Self { child: Mutex::new(child), pid, log, spoken })
+        Ok(Self { service, spoken })
     }
 
-    /// The process id.
+    /// The process id; of a service, that of its last start.
     pub fn id(&self) -> i32 {
-        self.pid.as_raw_nonzero().get()
+        Pid::from_child(&self.service.running().child).as_raw_nonzero().get()
     }
 
     /// The last lines.
     pub fn log(&self) -> String {
-        let lines = self.log.lock();
-        lines.iter().skip(lines.len().saturating_sub(LINES_SHOWN)).fold(String::new(), |text, line| text + line + "\n")
+        let lines = self.service.log.lock();
+        let shown = lines.iter().skip(lines.len().saturating_sub(LINES_SHOWN));
+        shown.fold(String::new(), |text, (_, line)| text + line + "\n")
+    }
+
+    /// How often it was started.
+    pub fn starts(&self) -> usize {
+        self.spoken.borrow().starts
+    }
+
+    /// Waits until it was started so often; false: it will not be.
+    pub(super) async fn started(&self, n: usize) -> bool {
+        let mut spoken = self.spoken.clone();
+        let now = spoken.wait_for(|now| now.starts >= n || now.ended).await;
+        now.is_ok_and(|now| now.starts >= n)
     }
 
     pub(super) fn terminate(&self) {
-        // A process that is gone already has nothing left to end.
-        let _ = kill_process(self.pid, Signal::TERM);
+        self.service.signal(Signal::TERM, true);
     }
 
     pub(super) fn kill(&self) {
-        let _ = kill_process(self.pid, Signal::KILL);
+        self.service.signal(Signal::KILL, true);
+    }
+
+    /// Ends what runs without warning, and nobody wanted that: a service is started again.
+    pub(super) fn crash(&self) {
+        self.service.signal(Signal::KILL, false);
     }
 
     /// Waits for the end: standard error closes with it.
     pub(super) async fn ended(&self) -> ExitStatus {
         self.silent().await;
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
-        child.wait().expect("a child that was spawned can be waited for")
+        self.service.running().child.wait().expect("a child that was spawned can be waited for")
     }
 
     /// Waits until it can say nothing any more.
@@ -90,12 +130,14 @@ impl Process {
         }
     }
 
-    /// Waits for a line with this text; none: it never came.
-    pub(super) async fn line_with(&self, text: &str) -> Option<String> {
+    /// Waits for a line with this text, of this start or a later one; none: it never came.
+    pub(super) async fn line_with(&self, from: usize, text: &str) -> Option<String> {
         loop {
             let spoke = self.spoke();
-            if let Some(line) = self.log.lock().iter().find(|line| line.contains(text)) {
-                return Some(line.clone());
+            let found =
+                self.service.log.lock().iter().find(|(start, line)| *start >= from && line.contains(text)).cloned();
+            if let Some((_, line)) = found {
+                return Some(line);
             }
             if !spoke.await {
                 return None;
@@ -106,21 +148,70 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut running = self.service.running();
+        running.stopping = true;
         // Only a child that was not yet waited for still owns its process id.
-        if matches!(child.try_wait(), Ok(None)) {
-            let _ = child.kill();
-            let _ = child.wait();
+        if matches!(running.child.try_wait(), Ok(None)) {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
         }
     }
 }
 
+fn start(command: &mut Command) -> io::Result<(Child, ChildStderr)> {
+    let mut child = command.spawn()?;
+    let stderr = child.stderr.take().ok_or_else(|| io::Error::other("no standard error"))?;
+    Ok((child, stderr))
+}
+
+impl Service {
+    fn running(&self) -> MutexGuard<'_, Running> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process that is gone already has nothing left to end.
+    fn signal(&self, signal: Signal, stopping: bool) {
+        let mut running = self.running();
+        running.stopping |= stopping;
+        if matches!(running.child.try_wait(), Ok(None)) {
+            let _ = kill_process(Pid::from_child(&running.child), signal);
+        }
+    }
+
+    /// Keeps what is said until the end.
+    fn keep(&self, stderr: ChildStderr, speak: &watch::Sender<Spoken>) {
+        let mut next = Some(stderr);
+        while let Some(stderr) = next {
+            let starts = speak.borrow().starts;
+            self.log.keep(stderr, starts, speak);
+            next = self.again(starts);
+            if next.is_some() {
+                speak.send_modify(|spoken| spoken.starts += 1);
+            }
+        }
+        speak.send_modify(|spoken| spoken.ended = true);
+    }
+
+    /// Starts it once more, if that is what is to be done.
+    fn again(&self, starts: usize) -> Option<ChildStderr> {
+        let mut running = self.running();
+        let _ = running.child.wait();
+        if running.stopping || self.restart == Restart::Never || starts == STARTS_MAX {
+            return None;
+        }
+        let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
+        let (child, stderr) = start(&mut command).ok()?;
+        running.child = child;
+        Some(stderr)
+    }
+}
+
 impl Log {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(usize, String)>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn keep(&self, stderr: ChildStderr, speak: &watch::Sender<Spoken>) {
+    fn keep(&self, stderr: ChildStderr, start: usize, speak: &watch::Sender<Spoken>) {
         let mut stderr = BufReader::new(stderr);
         let mut line = Vec::new();
         while let Ok(1..) = stderr.by_ref().take(LINE_KEPT).read_until(b'\n', &mut line) {
@@ -130,11 +221,10 @@ impl Log {
             if lines.len() == LINES_KEPT {
                 lines.pop_front();
             }
-            lines.push_back(text);
+            lines.push_back((start, text));
             drop(lines);
             speak.send_modify(|spoken| spoken.lines += 1);
         }
-        speak.send_modify(|spoken| spoken.ended = true);
     }
 }
 
@@ -144,3 +234,5 @@ const LINES_KEPT: usize = 4000;
 const LINE_KEPT: u64 = 4096;
 /// Lines shown with an error.
 const LINES_SHOWN: usize = 60;
+/// Starts of one service. Chosen by us: a release that does not come up has a few tries, and a scenario a few releases.
+const STARTS_MAX: usize = 30;
