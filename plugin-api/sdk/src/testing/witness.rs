@@ -100,7 +100,7 @@ fn any_reports() -> impl Strategy<Value = Happening> {
     ];
     let n = prop_oneof![20 => 1..4_usize, 1 => 100..300_usize];
     let device = prop_oneof![20 => Just(0_u32), 1 => Just(1)];
-    let cause = prop_oneof![6 => Just(Cause::Change), 1 => Just(Cause::Snapshot)];
+    let cause = select(vec![Cause::Change, Cause::Change, Cause::Change, Cause::Answer, Cause::Snapshot]);
     let age = prop_oneof![4 => 0..100_i64, 2 => 50_000..100_000_i64, 1 => any::<i32>().prop_map(i64::from)];
     (n, device, cause, body, prop::option::weighted(0.8, age))
         .prop_map(|(n, device, cause, body, age_ms)| Happening::Reports { n, device, cause, body, age_ms })
