@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::services::id;
-use polylink_plugin_sdk::services::ota::{Failure, Phase as UpdatePhase, Request, Update};
+use polylink_plugin_sdk::services::ota::{Failure, Phase as UpdatePhase, Request, UPDATES_MAX, Update};
 use polylink_plugin_sdk::{ClockQuality, Context, Now, Output, Timestamp};
 
 use super::connection::Phase;
@@ -177,9 +177,12 @@ impl LierdaSession {
             Err(why) => return self.refuse_order(now, &why.to_string()),
         };
         if let Some(known) = self.upgrades.list.iter().find(|update| update.id == offer.id) {
-            // If it is over, the platform seems not to have heard of it.
             if known.phase.is_over() {
+                // The platform seems not to have heard of it.
                 self.answer_by_versions(now);
+            } else if known.version == offer.version {
+                // Perhaps it has another address by now.
+                self.outputs.push(Output::Ota(Request::Offer(Box::new(offer))));
             }
             return;
         }
@@ -193,6 +196,9 @@ impl LierdaSession {
         }
         if changed {
             self.store_settled();
+        }
+        if self.upgrades.list.len() >= UPDATES_MAX {
+            return self.refuse_order(now, "the host has as many updates as it takes");
         }
         if rests {
             let why = format!("what became of {} for module `{}` was told lately", order.version, order.module);

@@ -1,6 +1,6 @@
 //! The same order again, an order in place of another one, and several modules.
 
-use polylink_plugin_sdk::services::ota::{Failure, Offer, Phase, Request, Target};
+use polylink_plugin_sdk::services::ota::{Failure, Offer, Phase, Request, Target, UPDATES_MAX, Update};
 use polylink_plugin_sdk::{ClockQuality, WallTime};
 use serde_json::json;
 
@@ -11,10 +11,14 @@ use crate::scenarios::firmware::facts;
 use crate::scenarios::stage::{Cloud, setup};
 
 #[test]
-fn an_order_that_comes_again_is_acknowledged_and_changes_nothing() {
+fn an_order_that_comes_again_is_acknowledged_and_brings_at_most_another_address() {
     for phase in [Phase::Waiting, Phase::Downloading, Phase::Installing] {
-        let (mut cloud, _) = ordered(phase);
+        let (mut cloud, offer) = ordered(phase);
         say_order(&mut cloud, order(json!({"SoftVer": "2.1"})));
+        cloud.host.expect_silence();
+        say_order(&mut cloud, order(json!({"Url": "http://mirror/fw.bin"})));
+        let url = "http://mirror/fw.bin?DownID=33367341".to_owned();
+        assert_eq!(expect_offer(&mut cloud), Offer { url, ..offer });
         cloud.host.expect_silence();
     }
     // One whose end is not acknowledged yet: told again.
@@ -23,6 +27,17 @@ fn an_order_that_comes_again_is_acknowledged_and_changes_nothing() {
     say_order(&mut cloud, order(json!({})));
     assert_eq!(answer_version(&mut cloud, 200), "1.0");
     assert_eq!(cloud.host.expect_ota(), acknowledge(&offer));
+}
+
+#[test]
+fn more_orders_than_a_host_takes_are_refused() {
+    let (mut cloud, offer) = ordered(Phase::Downloading);
+    let others = (1..UPDATES_MAX).map(|n| Update { id: format!("gone/{n}"), ..update(&offer, Phase::Waiting) });
+    cloud.host.updates_changed([update(&offer, Phase::Downloading)].into_iter().chain(others).collect());
+    say_order(&mut cloud, order(json!({"DownID": "one too many"})));
+    cloud.host.expect_silence();
+    cloud.host.advance(1_000);
+    cloud.assert_fact("orders_refused", "1");
 }
 
 /// Ended, told, acknowledged, and no longer in the list.
