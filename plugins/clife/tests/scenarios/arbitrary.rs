@@ -29,8 +29,8 @@ struct Talk {
     /// The updates that the host has.
     updates: Vec<ota::Update>,
     logs: Option<RequestId>,
-    /// The latest that the clock has been.
-    latest_ms: i64,
+    /// How far the wall clock was ahead of the monotonic one at most.
+    ahead_ms: i64,
 }
 
 impl Talk {
@@ -44,7 +44,7 @@ impl Talk {
             carried_out: once.then(BTreeSet::new),
             updates: Vec::new(),
             logs: None,
-            latest_ms: 0,
+            ahead_ms: i64::MIN,
         };
         talk.listen();
         talk
@@ -54,7 +54,8 @@ impl Talk {
     fn listen(&mut self) -> bool {
         let outputs = self.witness.listen(&mut self.cloud.host);
         let (any, updates) = (!outputs.is_empty(), self.updates.clone());
-        self.latest_ms = self.latest_ms.max(self.cloud.host.now().wall.unix_ms);
+        let now = self.cloud.host.now();
+        self.ahead_ms = self.ahead_ms.max(now.wall.unix_ms.saturating_sub_unsigned(now.monotonic.0));
         for output in outputs {
             match output {
                 Output::Http(id, request) => {
@@ -199,7 +200,8 @@ impl Talk {
     /// From now on everything works and everybody answers: every report is settled after a while.
     fn end_well(&mut self) {
         self.cloud.host.fail_store(false);
-        self.cloud.host.set_wall(self.latest_ms, ClockQuality::SYNCED);
+        let unix_ms = self.ahead_ms.saturating_add_unsigned(self.cloud.host.now().monotonic.0);
+        self.cloud.host.set_wall(unix_ms, ClockQuality::SYNCED);
         for _ in 0..PATIENCE {
             if self.witness.unsettled().is_empty() {
                 return;

@@ -39,8 +39,8 @@ struct Talk {
     /// Names of commands that were carried out; `None`: so much time passes that they may come again.
     carried_out: Option<BTreeSet<String>>,
     last_client_id: String,
-    /// The latest that the clock has been.
-    latest_ms: i64,
+    /// How far the wall clock was ahead of the monotonic one at most.
+    ahead_ms: i64,
 }
 
 impl Talk {
@@ -54,7 +54,7 @@ impl Talk {
             calls: Vec::new(),
             carried_out: once.then(BTreeSet::new),
             last_client_id: String::new(),
-            latest_ms: 0,
+            ahead_ms: i64::MIN,
         };
         talk.listen();
         talk
@@ -64,7 +64,8 @@ impl Talk {
     fn listen(&mut self) -> bool {
         let outputs = self.witness.listen(&mut self.cloud.host);
         let any = !outputs.is_empty();
-        self.latest_ms = self.latest_ms.max(self.cloud.host.now().wall.unix_ms);
+        let now = self.cloud.host.now();
+        self.ahead_ms = self.ahead_ms.max(now.wall.unix_ms.saturating_sub_unsigned(now.monotonic.0));
         for output in outputs {
             match output {
                 Output::Mqtt(mqtt::Request::Connect(_, connect)) => {
@@ -199,8 +200,9 @@ impl Talk {
 
     /// From now on everything works and everybody answers: every report is settled after a while.
     fn end_well(&mut self) {
-        // Or a device whose connections must have ever later times would wait.
-        self.cloud.host.set_wall(self.latest_ms, ClockQuality::SYNCED);
+        // Never back: a device whose connections have ever later times would wait.
+        let unix_ms = self.ahead_ms.saturating_add_unsigned(self.cloud.host.now().monotonic.0);
+        self.cloud.host.set_wall(unix_ms, ClockQuality::SYNCED);
         for _ in 0..PATIENCE {
             if self.witness.unsettled().is_empty() {
                 return;
