@@ -4,6 +4,7 @@ mod any_broker;
 mod enrolment;
 mod hostile;
 mod life;
+mod logs;
 mod traffic;
 
 use std::ops::{Deref, DerefMut};

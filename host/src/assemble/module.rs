@@ -132,6 +132,11 @@ impl ModuleSide {
         std::mem::replace(&mut state.facts.mcu_online, online) != online
     }
 
+    /// Whether the MCU answers.
+    pub fn is_mcu_online(&self) -> bool {
+        self.lock().facts.mcu_online
+    }
+
     /// Something on the line was wrong.
     pub fn count(&self, counter: &'static str) {
         *self.lock().counters.entry(counter).or_default() += 1;
@@ -270,7 +275,8 @@ impl ModuleHooks for ModuleSide {
         match state.named.add(instance, name, parameters) {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!(cloud = instance, name, parameters, "the product belongs to another cloud too");
+                // Not the parameters: they are for that cloud's plugin, and the log may go to a third one.
+                tracing::info!(cloud = instance, name, "the product belongs to another cloud too");
                 state.news.named = true;
                 self.changed.notify_one();
             }

@@ -14,7 +14,7 @@ use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Request, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, Request, Response, Url};
 
 use super::OwnedEvent;
 use super::dial::{self, Dialer};
@@ -72,15 +72,9 @@ fn prepare(instance: &Instance, wish: &HttpRequest<'_>) -> Result<(Client, Reque
         url.set_host(Some(server_name)).map_err(|error| Refusal::invalid(format!("tls.server_name: {error}")))?;
         verified = Some((server_name.to_ascii_lowercase(), host));
     }
-    let tls = instance.dialer.tls.get(&TlsSetup::of(&wish.tls))?;
-    let client = Client::builder()
-        .tls_backend_preconfigured((*tls).clone())
-        .dns_resolver(Names { dialer: Arc::clone(&instance.dialer), verified })
+    let client = client(&instance.dialer, &TlsSetup::of(&wish.tls), verified)?
         .redirect(policy(wish.redirects, instance.allows_plain_text()))
         .timeout(dial::timeout(wish.timeout_ms))
-        .no_proxy()
-        .referer(false)
-        .pool_max_idle_per_host(0)
         .build()
         .map_err(|error| Refusal::new(HostRefusal::OTHER, format!("no HTTP client: {error}")))?;
     let mut request = Request::new(method, url);
@@ -91,17 +85,38 @@ fn prepare(instance: &Instance, wish: &HttpRequest<'_>) -> Result<(Client, Reque
     Ok((client, request))
 }
 
+/// A client as all of the host's: its own resolver and TLS, nothing from the environment, no idle connections. `verified` is a
+/// name that is only verified, and the host that has the addresses.
+pub(super) fn client(
+    dialer: &Arc<Dialer>,
+    tls: &TlsSetup,
+    verified: Option<(String, String)>,
+) -> Result<ClientBuilder, Refusal> {
+    let tls = dialer.tls.get(tls)?;
+    Ok(Client::builder()
+        .tls_backend_preconfigured((*tls).clone())
+        .dns_resolver(Names { dialer: Arc::clone(dialer), verified })
+        .no_proxy()
+        .referer(false)
+        .pool_max_idle_per_host(0))
+}
+
 fn headers(wish: &HttpRequest<'_>) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::new();
     for pair in wish.headers.iter() {
-        let name = HeaderName::try_from(pair.0.as_str())
-            .map_err(|_| Refusal::invalid(format!("`{}` is no header name", pair.0.escape_debug())))?;
-        let value = HeaderValue::try_from(pair.1.as_str()).map_err(|_| {
-            Refusal::invalid(format!("the value of header `{name}` has characters that cannot be sent"))
-        })?;
+        let (name, value) = header(&pair.0, &pair.1)?;
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// A header that can be sent. Its value is not shown where it cannot.
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let name = HeaderName::try_from(name)
+        .map_err(|_| Refusal::invalid(format!("`{}` is no header name", name.escape_debug())))?;
+    let value = HeaderValue::try_from(value)
+        .map_err(|_| Refusal::invalid(format!("the value of header `{name}` has characters that cannot be sent")))?;
+    Ok((name, value))
 }
 
 /// Follows so many redirects, none of them into plain text where that is not allowed.

@@ -9,9 +9,11 @@
 pub mod clock;
 mod dial;
 mod http;
+mod logs;
 mod module;
 mod mqtt;
 mod network;
+mod ota;
 mod registry;
 mod resolve;
 #[cfg(feature = "script")]
@@ -34,13 +36,15 @@ use std::time::Duration;
 use polylink_plugin_api::services::Script;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::subdevices::Subdevice;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Ota, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
 
 use self::clock::Clock;
 use self::dial::Dialer;
 use self::registry::{Instance, locked};
 use self::store::Storage;
+use crate::log::KeptLog;
+use crate::update::engine::Updates;
 
 pub use self::network::{hardware_address, has_radio, interfaces};
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
@@ -127,6 +131,8 @@ pub struct ServiceOptions {
     pub clock: Clock,
     /// What each script may use.
     pub scripts: ScriptLimits,
+    /// What clouds are sent that ask for the log.
+    pub log: KeptLog,
 }
 
 /// What a script may use (`polylink.script/1`).
@@ -164,6 +170,8 @@ pub struct InstanceSetup {
     pub module: Arc<dyn ModuleHooks>,
     /// The subdevices.
     pub subdevices: Arc<dyn SubdeviceHooks>,
+    /// Updates of this device.
+    pub updates: Arc<Updates>,
 }
 
 /// The services of one host. Clones share everything.
@@ -196,6 +204,8 @@ impl Services {
         #[cfg(feature = "script")]
         Script::ID,
         Subdevices::ID,
+        Ota::ID,
+        Logs::ID,
     ];
 
     /// Services that work on this runtime.
@@ -230,7 +240,9 @@ impl Services {
         let storage = self.storage(&setup);
         let runtime = self.shared.options.runtime.clone();
         let id = registry::insert(|id| {
-            let instance = Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage);
+            let options = &self.shared.options;
+            let instance = Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage)
+                .with_log(options.log.clone(), options.clock.clone());
             #[cfg(feature = "script")]
             let instance = instance.with_workers(Arc::clone(&self.shared.workers));
             instance
@@ -273,6 +285,8 @@ impl Services {
             #[cfg(feature = "script")]
             Script::ID => ExtensionRef::new(&script::TABLE),
             Subdevices::ID => ExtensionRef::new(&subdevices::TABLE),
+            Ota::ID => ExtensionRef::new(&ota::TABLE),
+            Logs::ID => ExtensionRef::new(&logs::TABLE),
             _ => return None,
         })
     }
@@ -294,6 +308,14 @@ impl Services {
         let instances = locked(&self.shared.instances).clone();
         for instance in instances.into_iter().filter_map(registry::find) {
             instance.sink.complete(event.clone());
+        }
+    }
+
+    /// Tells the instance of this name, if there is one, that the list of its updates changed.
+    pub fn announce_update(&self, name: &str) {
+        let instances = locked(&self.shared.instances).clone();
+        for instance in instances.into_iter().filter_map(registry::find).filter(|instance| instance.name == name) {
+            instance.sink.complete(ota::changed());
         }
     }
 
