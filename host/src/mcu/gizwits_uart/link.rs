@@ -34,6 +34,8 @@ pub struct GizwitsUart {
     /// What was last said by [`LinkOutput::Online`].
     said_online: Option<bool>,
     identity: Option<Identity>,
+    /// Pauses before the MCU is asked once more who it is, because it was given firmware and says what it said before.
+    asks_left: &'static [u64],
     profile: Option<Profile>,
     /// Reports that came before the product was known and are not acknowledged yet, see [`HELD_REPORTS`].
     held: VecDeque<Frame>,
@@ -66,6 +68,8 @@ struct Online {
     restart_wanted: bool,
     /// The MCU is to be told that no more firmware comes.
     abort_wanted: bool,
+    /// The MCU is asked once more who it is.
+    ask_again: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -87,6 +91,7 @@ impl GizwitsUart {
             phase: Phase::Closed,
             said_online: None,
             identity: None,
+            asks_left: &[],
             profile: None,
             held: VecDeque::new(),
             last_request: None,
@@ -178,7 +183,7 @@ impl Link for GizwitsUart {
             Phase::Handshaking { next_try, .. } => self.requests.is_free().then_some(*next_try),
             Phase::Online(online) => {
                 let dead = online.heard.after(DEAD_MS);
-                let next = online.next_beat().min(online.repeat_word);
+                let next = online.next_beat().min(online.repeat_word).min(online.ask_again.unwrap_or(dead));
                 Some(if self.requests.is_free() { next.min(dead) } else { dead })
             }
         };
@@ -237,6 +242,8 @@ impl GizwitsUart {
                     online.after_command = true;
                     let payload = std::mem::take(&mut ask.payload);
                     self.requests.send(now, P0_TO_MCU, payload, Purpose::Command(ask))
+                } else if online.ask_again.take_if(|at| *at <= now).is_some() {
+                    self.requests.send(now, GET_DEVICE_INFORMATION, Vec::new(), Purpose::Identify)
                 } else if online.next_beat() <= now {
                     online.beat = now;
                     self.requests.send(now, HEARTBEAT, Vec::new(), Purpose::Heartbeat)
@@ -271,6 +278,9 @@ impl GizwitsUart {
     }
 
     fn handshake_failed(&mut self, now: Timestamp) {
+        if matches!(self.phase, Phase::Online(_)) {
+            return self.shake_hands(now.after(FIRST_PAUSE_MS));
+        }
         if let Phase::Handshaking { next_try, failures } = &mut self.phase {
             *failures = failures.saturating_add(1);
             *next_try = now.after((FIRST_PAUSE_MS << (*failures - 1).min(8)).min(LONGEST_PAUSE_MS));
@@ -503,6 +513,7 @@ impl GizwitsUart {
     }
 
     fn identified(&mut self, now: Timestamp, identity: Identity) {
+        let ask_again = self.ask_again(now, &identity);
         if self.identity.as_ref() != Some(&identity) {
             if self.identity.as_ref().is_some_and(|last| last.product_key != identity.product_key) {
                 self.profile = None;
@@ -519,6 +530,7 @@ impl GizwitsUart {
             after_command: false,
             restart_wanted: false,
             abort_wanted: false,
+            ask_again,
         });
         self.say_online(true);
     }
