@@ -46,6 +46,8 @@ pub enum FirmwareInput<'a> {
 pub enum FirmwareOutput {
     /// The transfer was not begun, for this reason. One that is under way goes on.
     Refused(&'static str),
+    /// The transfer was not begun, because the MCU does not answer now.
+    Offline,
     /// These bytes of the image are wanted, by [`FirmwareInput::Bytes`]. Never beyond its end.
     Wanted {
         /// From here on.

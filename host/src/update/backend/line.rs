@@ -5,6 +5,8 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use md5::{Digest as _, Md5};
@@ -22,6 +24,8 @@ use crate::update::manifest::Verified;
 pub struct LineBackend {
     to_port: mpsc::Sender<PortMessage>,
     said: Mutex<mpsc::Receiver<FirmwareOutput>>,
+    /// What is being installed is to be given up.
+    stops: AtomicBool,
 }
 
 impl LineBackend {
@@ -29,7 +33,7 @@ impl LineBackend {
     /// told, and ends: a few places suffice.
     #[must_use]
     pub fn new(to_port: mpsc::Sender<PortMessage>, said: mpsc::Receiver<FirmwareOutput>) -> Self {
-        Self { to_port, said: Mutex::new(said) }
+        Self { to_port, said: Mutex::new(said), stops: AtomicBool::new(false) }
     }
 
     async fn tell(&self, message: PortMessage) -> Result<(), String> {
@@ -54,7 +58,10 @@ impl Backend for LineBackend {
         let mut said = self.said.lock().await;
         // What an earlier transfer left.
         while said.try_recv().is_ok() {}
-        self.tell(PortMessage::BeginFirmware(Image { size, md5, format })).await?;
+        self.stops.store(false, Ordering::Relaxed);
+        let image = Image { size, md5, format };
+        self.tell(PortMessage::BeginFirmware(image.clone())).await?;
+        let mut n_asked = 1;
         loop {
             match said.recv().await.ok_or(GONE)? {
                 FirmwareOutput::Wanted { offset, len } => {
@@ -75,11 +82,22 @@ impl Backend for LineBackend {
                 FirmwareOutput::Ended(TransferEnd::Done) => return Ok(Installed::Runs),
                 FirmwareOutput::Ended(end) => return Err(end.to_string()),
                 FirmwareOutput::Refused(why) => return Err(why.to_owned()),
+                FirmwareOutput::Offline if self.stops.load(Ordering::Relaxed) => {
+                    return Err(TransferEnd::Cancelled.to_string());
+                }
+                // Perhaps it restarts, because of the firmware that it was given before.
+                FirmwareOutput::Offline if n_asked < ASKS_MAX => {
+                    n_asked += 1;
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    self.tell(PortMessage::BeginFirmware(image.clone())).await?;
+                }
+                FirmwareOutput::Offline => return Err("the MCU does not answer".to_owned()),
             }
         }
     }
 
     fn stop(&self) {
+        self.stops.store(true, Ordering::Relaxed);
         // A mailbox that is full is that of a line that hangs; the transfer ends by itself then.
         let _ = self.to_port.try_send(PortMessage::CancelFirmware);
     }
@@ -124,6 +142,13 @@ fn look(image: &ImageFile, proof: &Verified) -> std::io::Result<(std::fs::File, 
 }
 
 const GONE: &str = "the line to the MCU is gone";
+
+/// How often an MCU that does not answer is asked whether it takes firmware. Not documented; chosen by us: a minute is longer
+/// than an MCU restarts.
+const ASKS_MAX: u32 = 60;
+
+/// How soon it is asked again. Chosen by us.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Bytes read at once. Not documented; chosen by us.
 const BUFFER: usize = 64 * 1024;

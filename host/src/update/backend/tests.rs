@@ -142,6 +142,39 @@ async fn an_mcu_gets_its_image_piece_by_piece_with_its_md5() {
     assert_eq!((installed, begun.format), (Err("the MCU was lost".to_owned()), ImageFormat::IntelHex));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_mcu_that_restarts_is_waited_for_and_one_that_is_gone_is_not() {
+    let image = b"image";
+    let (_place, file) = Place::new("restarts", image);
+    let (to_port, mut port) = mpsc::channel(8);
+    let (link, said) = mpsc::channel(8);
+    let backend = LineBackend::new(to_port, said);
+    for (n_offline, end, expected) in
+        [(3, Some(TransferEnd::Done), Ok(Installed::Runs)), (60, None, Err("the MCU does not answer".to_owned()))]
+    {
+        let played = async {
+            for _ in 0..n_offline {
+                assert!(matches!(port.recv().await, Some(PortMessage::BeginFirmware(_))));
+                link.send(FirmwareOutput::Offline).await.expect("listens");
+            }
+            if let Some(end) = end {
+                assert!(matches!(port.recv().await, Some(PortMessage::BeginFirmware(_))));
+                link.send(FirmwareOutput::Ended(end)).await.expect("listens");
+            }
+        };
+        let ((installed, _), ()) = tokio::join!(install(&backend, verified(image), &file), played);
+        assert_eq!(installed, expected);
+    }
+    // Nor if it is not wanted any more.
+    let played = async {
+        port.recv().await.expect("it begins");
+        backend.stop();
+        link.send(FirmwareOutput::Offline).await.expect("listens");
+    };
+    let ((installed, _), ()) = tokio::join!(install(&backend, verified(image), &file), played);
+    assert_eq!(installed, Err(TransferEnd::Cancelled.to_string()));
+}
+
 #[tokio::test]
 async fn a_line_that_refuses_or_is_gone_ends_it() {
     let (_place, file) = Place::new("refused", b"image");

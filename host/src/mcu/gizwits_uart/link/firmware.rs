@@ -18,7 +18,7 @@ impl GizwitsUart {
         match input {
             FirmwareInput::Begin(image) => match self.may_begin(&image) {
                 Ok(()) => self.transfer = Some(Transfer::new(image)),
-                Err(why) => self.outputs.push_back(LinkOutput::Firmware(FirmwareOutput::Refused(why))),
+                Err(said) => self.outputs.push_back(LinkOutput::Firmware(said)),
             },
             FirmwareInput::Bytes { offset, bytes } => self.with_transfer(|transfer| transfer.take(now, offset, bytes)),
             FirmwareInput::Cancel => self.with_transfer(Transfer::cancel),
@@ -96,14 +96,14 @@ impl GizwitsUart {
         Some(self.requests.send_flagged(now, (command, flags), payload, Purpose::Transfer))
     }
 
-    fn may_begin(&self, image: &Image) -> Result<(), &'static str> {
+    fn may_begin(&self, image: &Image) -> Result<(), FirmwareOutput> {
         if !matches!(self.phase, Phase::Online(_)) {
-            return Err("the MCU does not answer");
+            return Err(FirmwareOutput::Offline);
         }
         if self.transfer.is_some() {
-            return Err("a transfer to the MCU is under way");
+            return Err(FirmwareOutput::Refused("a transfer to the MCU is under way"));
         }
-        if image.size == 0 { Err("the file is empty") } else { Ok(()) }
+        if image.size == 0 { Err(FirmwareOutput::Refused("the file is empty")) } else { Ok(()) }
     }
 
     /// Lets the transfer do something, and passes on what it says. `doing` tells whether the MCU must hear that we abort.
