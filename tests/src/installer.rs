@@ -1,0 +1,85 @@
+//! The product's own program for updates (`docs/UPDATES.md`): it notes each call, keeps what it is to install, and answers as
+//! the test says.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::owner::Owner;
+use crate::rig::{Rig, RigError};
+
+/// Statuses of `install` and `status` (`docs/UPDATES.md`).
+pub const NEEDS_RESTART: u8 = 0;
+/// What was installed runs.
+pub const RUNS: u8 = 20;
+/// What runs is on trial.
+pub const ON_TRIAL: u8 = 20;
+/// What ran before runs again.
+pub const STEPPED_BACK: u8 = 21;
+
+/// The program in the directory of a rig.
+#[derive(Debug)]
+pub struct Installer {
+    dir: PathBuf,
+}
+
+impl Installer {
+    /// Puts it into the directory of a host that does not run yet, and lets that host install by it what this owner signed.
+    pub fn put(rig: &Rig, owner: &Owner) -> Result<Self, RigError> {
+        let dir = rig.dir().join("installer");
+        let program = dir.join("update");
+        let put = || {
+            std::fs::create_dir(&dir)?;
+            write(&program, PROGRAM, 0o700)?;
+            let (hook, key) = (program.display(), owner.public_key());
+            let section = format!("[update]\nbackend = \"hook\"\nhook = \"{hook}\"\nkeys = [\"{key}\"]\n");
+            write(&rig.dir().join("conf.d/60-update.toml"), &section, 0o600)
+        };
+        put().map_err(failed)?;
+        Ok(Self { dir })
+    }
+
+    /// The status with which it answers such calls from now on; 0 unless told otherwise.
+    pub fn says(&self, phase: &str, status: u8) -> Result<(), RigError> {
+        std::fs::write(self.dir.join(phase), status.to_string()).map_err(failed)
+    }
+
+    /// What it was called with so far.
+    pub fn calls(&self) -> Vec<String> {
+        let calls = std::fs::read_to_string(self.dir.join("calls")).unwrap_or_default();
+        calls.lines().map(str::to_owned).collect()
+    }
+
+    /// What it has installed last.
+    pub fn installed(&self) -> Vec<u8> {
+        std::fs::read(self.dir.join("installed")).unwrap_or_default()
+    }
+
+    /// Waits until it was called with this so often.
+    pub async fn called(&self, rig: &Rig, phase: &str, n: usize) -> Result<(), RigError> {
+        let is_called = || self.calls().iter().filter(|call| *call == phase).count() >= n;
+        rig.until(&format!("call {n} of {phase}"), |_| is_called()).await.map(drop)
+    }
+}
+
+/// The version that the module tells from the next start on, as that of another release would be.
+pub fn release(rig: &Rig, software: &str) -> Result<(), RigError> {
+    let section = format!("[module]\nsoftware = \"{software}\"\n");
+    write(&rig.dir().join("conf.d/70-release.toml"), &section, 0o600).map_err(failed)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    std::fs::write(path, text)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+fn failed(error: io::Error) -> RigError {
+    RigError::new(format!("installer: {error}"))
+}
+
+const PROGRAM: &str = r#"#!/bin/sh
+dir=${0%/*}
+echo "$1" >>"$dir/calls"
+[ "$1" != install ] || cat "$POLYLINK_IMAGE" >"$dir/installed"
+[ ! -e "$dir/$1" ] || exit "$(cat "$dir/$1")"
+"#;
