@@ -219,18 +219,19 @@ impl Lierda {
 
     /// 9: orders an upgrade to a file on its own server; MessageId and download id.
     pub fn order_upgrade(&self, image: &Image) -> Result<(String, String), String> {
-        let (down_id, order) = self.publish(image);
+        let (down_id, order) = self.publish_upgrade(image);
         Ok((self.platform.order(&order)?, down_id))
     }
 
     /// 9 whenever the device says that it runs something else, until it has acknowledged one; download id.
     pub fn plan_upgrade(&self, image: &Image) -> String {
-        let (down_id, order) = self.publish(image);
+        let (down_id, order) = self.publish_upgrade(image);
         self.platform.plan(&down_id, order);
         down_id
     }
 
-    fn publish(&self, image: &Image) -> (String, Json) {
+    /// Puts a file on its server; download id, and the payload of an order for it, which is not sent.
+    pub fn publish_upgrade(&self, image: &Image) -> (String, Json) {
         image.publish(&self.files, self.n_images.fetch_add(1, Ordering::Relaxed))
     }
 
