@@ -60,7 +60,7 @@ impl Backend for LineBackend {
         while said.try_recv().is_ok() {}
         self.stops.store(false, Ordering::Relaxed);
         let image = Image { size, md5, format };
-        self.tell(PortMessage::BeginFirmware(image.clone())).await?;
+        self.tell(PortMessage::BeginFirmware(image)).await?;
         let mut n_asked = 1;
         loop {
             match said.recv().await.ok_or(GONE)? {
@@ -89,7 +89,7 @@ impl Backend for LineBackend {
                 FirmwareOutput::Offline if n_asked < ASKS_MAX => {
                     n_asked += 1;
                     tokio::time::sleep(ASK_AGAIN).await;
-                    self.tell(PortMessage::BeginFirmware(image.clone())).await?;
+                    self.tell(PortMessage::BeginFirmware(image)).await?;
                 }
                 FirmwareOutput::Offline => return Err("the MCU does not answer".to_owned()),
             }
