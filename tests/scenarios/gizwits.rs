@@ -6,6 +6,7 @@ mod identity;
 mod life;
 mod outage;
 mod routes;
+mod updates;
 
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};

@@ -135,13 +135,26 @@ impl Api {
     }
 }
 
-/// Asks what a firmware file is, without loading it: the headers of its download tell.
+/// How to ask what a file is without loading it: the headers of its download tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// For nothing but the headers.
+    Head,
+    /// For the first byte: the protocol knows `GET` alone, so a server may know no `HEAD`.
+    FirstByte,
+}
+
+/// Asks what a firmware file is.
 #[must_use]
-pub fn look_at_file(url: &str) -> Request {
+pub fn look_at_file(url: &str, look: Look) -> Request {
+    let mut headers = vec![("Content-Type".into(), "application/text".into())];
+    if look == Look::FirstByte {
+        headers.push(("Range".into(), "bytes=0-0".into()));
+    }
     Request {
-        method: "HEAD".into(),
+        method: if look == Look::Head { "HEAD" } else { "GET" }.into(),
         url: url.to_owned(),
-        headers: vec![("Content-Type".into(), "application/text".into())],
+        headers,
         timeout_ms: TIMEOUT_MS,
         max_body: MAX_BODY,
         redirects: REDIRECTS,

@@ -3,7 +3,6 @@
 use polylink_testbed::clouds::SimCloud;
 use polylink_testbed::clouds::deli::Deli;
 use polylink_testbed::clouds::gizwits::ApiCall;
-use polylink_testbed::clouds::gizwits::behaviour::Upgrade;
 use polylink_testbed::demo::product;
 use polylink_testbed::lan::app::LanApp;
 use polylink_testbed::mcu::jsonl::JsonMcu;
@@ -108,25 +107,25 @@ fn the_mcu_is_told_of_apps_wherever_they_are_and_when_the_last_has_left() {
 }
 
 #[test]
-fn firmware_that_the_cloud_tells_of_is_asked_for_and_shown_to_the_operator() {
+fn firmware_that_nothing_here_installs_is_looked_at_and_shown_to_the_operator() {
     check(async || {
         let home = Home::online().await?;
         let asked = || home.gizwits.seen().calls(ApiCall::Check).count();
         let before = asked();
-        let upgrade = Upgrade { soft_version: "POLYSW02".to_owned(), url: home.gizwits.http().url("/mcu.bin") };
-        home.gizwits.change(|behaviour| {
-            behaviour.upgrades.insert(MCU_FIRMWARE, upgrade);
-        });
-        home.gizwits.push_upgrade(MCU_FIRMWARE).map_err(|error| home.rig.error(error))?;
-        let offered = |status: &Json| facts(status)["mcu_update"].as_str().is_some_and(|it| it.contains("POLYSW02"));
-        home.rig.until("the plan to be shown", offered).await?;
+        let path = home.gizwits.publish(MODULE_FIRMWARE, "04020007", b"a module");
+        home.gizwits.push_upgrade(MODULE_FIRMWARE).map_err(|error| home.rig.error(error))?;
+        let refused = "version 04020007: not installed, nothing installs images for the module here";
+        let shows = |status: &Json| facts(status)["module_update"].as_str().is_some_and(|shown| shown == refused);
+        home.rig.until("the refusal to be shown", shows).await?;
         assert_eq!(asked(), before + 1);
         let check = home.gizwits.seen().calls(ApiCall::Check).last().cloned().expect("it was counted");
-        assert_eq!((check.status, check.fields["type"].as_str()), (200, "2"));
-        assert_eq!(check.fields["soft_version"], "POLYSW01");
+        assert_eq!((check.status, check.fields["type"].as_str()), (200, "1"));
+        assert_eq!(check.fields["soft_version"], "04020006");
+        let methods: Vec<_> = home.gizwits.files().requests(&path).into_iter().map(|seen| seen.method).collect();
+        assert_eq!(methods, ["HEAD"], "nothing is loaded");
         let output = home.rig.command_line("status --json").await?;
         let shown: Json = serde_json::from_slice(&output.stdout).map_err(|error| home.rig.error(error.to_string()))?;
-        assert!(offered(&shown), "{shown:#}");
+        assert!(shows(&shown), "{shown:#}");
         home.finish(&[]).await
     });
 }
@@ -174,4 +173,4 @@ fn a_product_without_datapoints_costs_the_gizwits_cloud_alone() {
 /// First P0 byte of a read (Gizwits P0, 3.1).
 const READ: u8 = 0x02;
 /// Type of firmware (Gizwits protocol, 5.4).
-const MCU_FIRMWARE: u8 = 2;
+const MODULE_FIRMWARE: u8 = 1;

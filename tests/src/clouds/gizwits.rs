@@ -9,6 +9,7 @@ mod api;
 pub mod behaviour;
 mod m2m;
 mod platform;
+mod storage;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -24,6 +25,7 @@ use super::ledger::Ledger;
 use crate::broker::Broker;
 use crate::changes;
 use crate::demo::product;
+use crate::file_server::FileServer;
 use crate::http::HttpServer;
 use crate::lan::udp::{Announce, Ear};
 use crate::mcu::p0::Raw;
@@ -33,6 +35,7 @@ pub struct Gizwits {
     platform: Arc<Platform>,
     broker: Arc<Broker>,
     http: HttpServer,
+    files: FileServer,
     announces: Ear,
 }
 
@@ -43,9 +46,10 @@ impl Gizwits {
         let broker = Arc::new(Broker::start(platform.clone(), None)?);
         platform.attach(&broker);
         let http = HttpServer::start_site(platform.clone())?;
+        let files = FileServer::start()?;
         let hears = platform.clone();
         let announces = Ear::listen(Box::new(move |announce| hears.announced(announce)))?;
-        Ok(Self { platform, broker, http, announces })
+        Ok(Self { platform, broker, http, files, announces })
     }
 
     /// Its broker, for faults.

@@ -35,18 +35,22 @@ impl FirmwareFile {
     /// # Errors
     /// The download failed, or length and MD5 are not told.
     pub fn parse(status: u16, headers: &[(String, String)]) -> Result<Self, FileError> {
-        if status != 200 {
-            return Err(FileError::Status(status));
-        }
+        let length_header = match status {
+            200 => LENGTH,
+            206 => RANGE,
+            _ => return Err(FileError::Status(status)),
+        };
         let header = |name: &str| headers.iter().find(|(given, _)| given == name).map(|(_, value)| value.trim());
         let text = |name: &str, fits: fn(&str) -> bool| header(name).filter(|value| fits(value)).map(str::to_owned);
-        let length = header(LENGTH).filter(|length| length.bytes().all(|digit| digit.is_ascii_digit()));
+        // A part says behind the slash how long the whole is (RFC 9110, 14.4).
+        let length = header(length_header).map(|length| length.rsplit_once('/').map_or(length, |(_, whole)| whole));
+        let length = length.filter(|length| length.bytes().all(|digit| digit.is_ascii_digit()));
         let length = length.and_then(|length| length.parse().ok()).filter(|length: &u64| *length > 0);
         Ok(Self {
             soft_version: text("soft-version", is_version),
             firmware_version: text("firmware-version", is_firmware_version),
             md5: header(MD5).and_then(digest).ok_or(FileError::Header(MD5))?,
-            length: length.ok_or(FileError::Header(LENGTH))?,
+            length: length.ok_or(FileError::Header(length_header))?,
         })
     }
 }
@@ -56,6 +60,7 @@ fn digest(text: &str) -> Option<[u8; 16]> {
 }
 
 const LENGTH: &str = "content-length";
+const RANGE: &str = "content-range";
 const MD5: &str = "firmware-md5";
 
 #[cfg(test)]
@@ -88,6 +93,20 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_the_file_says_how_long_the_whole_is() {
+        let with = |range: &str| {
+            headers(|headers| headers[0] = ("content-length".into(), "1".into()))
+                .into_iter()
+                .chain([("content-range".into(), range.into())])
+                .collect::<Vec<(String, String)>>()
+        };
+        assert_eq!(FirmwareFile::parse(206, &with("bytes 0-0/5000")).map(|file| file.length), Ok(5_000));
+        for range in ["bytes 0-0/*", "bytes 0-0/", "bytes */0", ""] {
+            assert_eq!(FirmwareFile::parse(206, &with(range)), Err(FileError::Header(RANGE)), "{range}");
+        }
+    }
+
+    #[test]
     fn without_status_length_and_digest_there_is_no_file() {
         assert_eq!(FirmwareFile::parse(404, &headers(|_| ())), Err(FileError::Status(404)));
         for (at, value, name) in [(0, "0", LENGTH), (0, "-3", LENGTH), (0, "", LENGTH), (1, "9001", MD5), (1, "", MD5)]
@@ -99,9 +118,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_header_can_panic_the_reader(name in "content-length|firmware-md5|firmware-version|soft-version", value in "\\PC{0,40}") {
+        fn no_header_can_panic_the_reader(part: bool, name in "content-length|content-range|firmware-md5|firmware-version|soft-version", value in "\\PC{0,40}") {
             let headers = headers(|headers| headers.insert(0, (name, value)));
-            let _ = FirmwareFile::parse(200, &headers);
+            let _ = FirmwareFile::parse(if part { 206 } else { 200 }, &headers);
         }
     }
 }

@@ -81,10 +81,7 @@ impl GizwitsSession {
 
     pub(super) fn take_module(&mut self, now: Now, event: module::Event) {
         match event {
-            module::Event::Changed(facts) => {
-                self.facts = facts;
-                self.withdraw_what_runs();
-            }
+            module::Event::Changed(facts) => self.take_facts(facts),
             module::Event::Reset => self.reset(now),
             module::Event::NetworkJoined => self.lan.network_joined(now.monotonic),
             // The host keeps the window, and says in its facts whether it is open.

@@ -2,12 +2,12 @@
 //! for progress and failure, and of a success the cloud hears when it is asked for firmware the next time.
 
 use polylink_plugin_sdk::services::ota::{Event, Failure as Why, Phase as UpdatePhase, Request, Update};
-use polylink_plugin_sdk::services::{Failure, http};
+use polylink_plugin_sdk::services::{Failure, http, module};
 use polylink_plugin_sdk::{Context, Now, Output, RequestId};
 
 use super::GizwitsSession;
 use super::cloud::Phase;
-use crate::api::{self, Kind, Offer, Target, Versions};
+use crate::api::{self, Kind, Look, Offer, Target, Versions};
 use crate::ota::order::{self, Order, word};
 use crate::ota::{Check, Decision, FirmwareFile, OfferError, Running, Scheme, Wanted, decide};
 
@@ -17,17 +17,51 @@ pub struct Updates {
     can_install: bool,
     /// Those that the host has, without the ones acknowledged since.
     list: Vec<Update>,
-    /// Firmware that is wanted, and the question what its file is; at most one of each kind.
-    asked: Vec<(RequestId, Wanted)>,
-    /// Firmware that the host was not offered, and why; at most one of each kind.
-    left: Vec<(Wanted, &'static str)>,
+    /// Firmware that is wanted, with the question what its file is; at most one of each kind.
+    asked: Vec<Asked>,
+    /// What was offered to the host last, of each kind, since the start.
+    offered: Vec<Wanted>,
+    /// Firmware that is not on its way, and why; at most one of each kind.
+    left: Vec<Left>,
+    /// The MCU has taken firmware and has not said yet that it runs it; the cloud is asked when it does.
+    mcu_unheard: bool,
+}
+
+/// A question what a file is.
+struct Asked {
+    request: RequestId,
+    look: Look,
+    wanted: Wanted,
+}
+
+/// Firmware that is not on its way.
+struct Left {
+    kind: Kind,
+    target: Target,
+    /// For people.
+    why: String,
+    /// This device never installs such firmware: nobody tries again before the next start.
+    is_final: bool,
+}
+
+impl Left {
+    fn is(&self, wanted: &Wanted) -> bool {
+        self.kind == wanted.kind && self.target == wanted.target
+    }
 }
 
 impl Updates {
     /// What the host says at the start.
     pub fn of(context: &Context) -> Self {
         let can_install = context.services.contains(&polylink_plugin_sdk::services::id::OTA);
-        Self { can_install, list: context.updates.clone(), asked: Vec::new(), left: Vec::new() }
+        Self {
+            can_install,
+            list: context.updates.clone(),
+            asked: Vec::new(),
+            offered: Vec::new(),
+            left: Vec::new(),
+            mcu_unheard: false,
+        }
     }
 
     /// For people: what there is of this kind.
@@ -44,17 +78,26 @@ impl Updates {
             };
             return Some(format!("{}: {standing}", words(&order.target)));
         }
-        let asked = self.asked.iter().map(|(_, wanted)| (wanted, "available"));
-        let mut others = asked.chain(self.left.iter().map(|(wanted, why)| (wanted, *why)));
-        let (wanted, standing) = others.find(|(wanted, _)| wanted.kind == kind)?;
-        Some(format!("{}: {standing}", words(&wanted.target)))
+        let asked = self.asked.iter().map(|asked| (asked.wanted.kind, &asked.wanted.target, "available"));
+        let mut others = asked.chain(self.left.iter().map(|left| (left.kind, &left.target, left.why.as_str())));
+        let (_, target, standing) = others.find(|(other, ..)| *other == kind)?;
+        Some(format!("{}: {standing}", words(target)))
     }
 
+    /// Whether nothing is to be done for this: the host has it from there, or has loaded it already. An address may be good
+    /// for a while only, so a new one is passed on.
     fn has(&self, wanted: &Wanted) -> bool {
-        let is_it = |update: &Update| {
-            Order::parse(&update.id).is_some_and(|order| order.kind == wanted.kind && order.target == wanted.target)
-        };
-        self.list.iter().any(is_it) || self.asked.iter().any(|(_, asked)| asked == wanted)
+        let is_there = self.find(wanted).is_some_and(|update| {
+            let is_loaded = !matches!(update.phase, UpdatePhase::Waiting | UpdatePhase::Downloading);
+            is_loaded || self.offered.contains(wanted)
+        });
+        is_there || self.asked.iter().any(|asked| asked.wanted == *wanted)
+    }
+
+    /// What the host has of this firmware, from wherever.
+    fn find(&self, wanted: &Wanted) -> Option<&Update> {
+        let is_it = |order: Order| order.kind == wanted.kind && order.target == wanted.target;
+        self.list.iter().find(|update| Order::parse(&update.id).is_some_and(is_it))
     }
 
     /// Ids of those that have not begun and are like this.
@@ -150,9 +193,9 @@ impl GizwitsSession {
         match decision {
             Ok(Some(Decision::Wanted(wanted))) => self.want_firmware(now, wanted),
             Ok(Some(Decision::UpToDate(Check { kind, scheme }))) => {
-                let is_gone = |wanted: &Wanted| wanted.kind == kind && scheme.names(&wanted.target);
-                self.updates.asked.retain(|(_, wanted)| !is_gone(wanted));
-                self.updates.left.retain(|(wanted, _)| !is_gone(wanted));
+                let is_gone = |other: Kind, target: &Target| other == kind && scheme.names(target);
+                self.updates.asked.retain(|asked| !is_gone(asked.wanted.kind, &asked.wanted.target));
+                self.updates.left.retain(|left| !is_gone(left.kind, &left.target));
                 self.withdraw(|order| order.kind == kind && scheme.names(&order.target));
             }
             Ok(None) => {}
@@ -164,43 +207,58 @@ impl GizwitsSession {
     fn want_firmware(&mut self, now: Now, wanted: Wanted) {
         let text = format!("firmware for the {} is available: {}", word(wanted.kind), words(&wanted.target));
         if !self.updates.can_install {
-            if !self.updates.left.iter().any(|(left, _)| *left == wanted) {
+            if !self.updates.left.iter().any(|left| left.is(&wanted)) {
                 self.info(format!("{text}; {INSTALLS_NONE}"));
-                self.leave(wanted, INSTALLS_NONE);
+                self.leave(Left {
+                    kind: wanted.kind,
+                    target: wanted.target,
+                    why: INSTALLS_NONE.into(),
+                    is_final: true,
+                });
             }
             return;
         }
         self.withdraw(|order| order.kind == wanted.kind && order.target != wanted.target);
-        self.updates.asked.retain(|(_, other)| other.kind != wanted.kind || *other == wanted);
-        self.updates.left.retain(|(other, _)| other.kind != wanted.kind);
+        self.updates.asked.retain(|other| other.wanted.kind != wanted.kind || other.wanted == wanted);
+        self.updates.left.retain(|left| left.kind != wanted.kind || left.is(&wanted));
         if self.upgrades.date(unix_s(now)) {
             self.save_upgrades();
         }
-        if self.updates.has(&wanted) || self.upgrades.rests(&wanted, unix_s(now)) {
+        let is_final = self.updates.left.iter().any(|left| left.is(&wanted) && left.is_final);
+        if self.updates.has(&wanted) || is_final || self.upgrades.rests(&wanted, unix_s(now)) {
             return;
         }
+        self.updates.left.retain(|left| left.kind != wanted.kind);
         self.info(text);
-        let id = self.next_id();
-        self.http(id, api::look_at_file(&wanted.url));
-        self.updates.asked.push((id, wanted));
+        self.ask_what_file(wanted, Look::Head);
+    }
+
+    fn ask_what_file(&mut self, wanted: Wanted, look: Look) {
+        let request = self.next_id();
+        self.http(request, api::look_at_file(&wanted.url, look));
+        self.updates.asked.push(Asked { request, look, wanted });
     }
 
     /// Takes the answer to the question what a file is, and offers it to the host.
     fn take_file(&mut self, id: RequestId, result: Result<http::Response, Failure>) {
-        let Some(at) = self.updates.asked.iter().position(|(asked, _)| *asked == id) else { return };
-        let (_, wanted) = self.updates.asked.swap_remove(at);
-        let file = match result {
-            Ok(answer) => FirmwareFile::parse(answer.status, &answer.headers),
+        let Some(at) = self.updates.asked.iter().position(|asked| asked.request == id) else { return };
+        let Asked { look, wanted, .. } = self.updates.asked.swap_remove(at);
+        let file = match (result, look) {
+            (Ok(answer), _) => FirmwareFile::parse(answer.status, &answer.headers).map_err(|error| error.to_string()),
             // Like the check: one attempt, and the next start begins anew.
-            Err(failure) => {
+            (Err(failure), Look::Head) => {
                 self.info(format!("no answer about the firmware's file: {}", failure.text));
-                return self.leave(wanted, NOT_REACHED);
+                let Wanted { kind, target, .. } = wanted;
+                return self.leave(Left { kind, target, why: NOT_REACHED.into(), is_final: false });
             }
+            // A server that sends the whole file instead of a byte.
+            (Err(failure), Look::FirstByte) => Err(failure.text),
         };
-        let file = match file {
-            Ok(file) => Some(file),
-            Err(error) => {
-                // Not every server answers that question; the owner's rules decide what may be installed.
+        let file = match (file, look) {
+            (Ok(file), _) => Some(file),
+            (Err(_), Look::Head) => return self.ask_what_file(wanted, Look::FirstByte),
+            (Err(error), Look::FirstByte) => {
+                // Not every server answers either; the owner's rules decide what may be installed.
                 self.info(format!("what the firmware's file is cannot be told beforehand: {error}"));
                 None
             }
@@ -208,13 +266,20 @@ impl GizwitsSession {
         if self.upgrades.tried(wanted.kind) {
             self.save_upgrades();
         }
-        self.outputs.push(Output::Ota(Request::Offer(Box::new(order::offer(wanted, file)))));
+        let known = self.updates.find(&wanted).map(|update| update.id.clone());
+        let offer = order::offer(wanted.clone(), file);
+        // Another id would be another update of the same firmware.
+        if known.is_none_or(|known| known == offer.id) {
+            self.outputs.push(Output::Ota(Request::Offer(Box::new(offer))));
+        }
+        self.updates.offered.retain(|other| other.kind != wanted.kind);
+        self.updates.offered.push(wanted);
     }
 
-    /// Shows firmware that the host is not offered.
-    fn leave(&mut self, wanted: Wanted, why: &'static str) {
-        self.updates.left.retain(|(other, _)| other.kind != wanted.kind);
-        self.updates.left.push((wanted, why));
+    /// Shows firmware that is not on its way.
+    fn leave(&mut self, left: Left) {
+        self.updates.left.retain(|other| other.kind != left.kind);
+        self.updates.left.push(left);
     }
 
     /// Takes back what has not begun and is like this.
@@ -237,18 +302,36 @@ impl GizwitsSession {
         self.withdraw(|order| matches!(&order.target, Target::Version(version) if version == running.of(order.kind)));
     }
 
+    /// The device says of itself what it runs.
+    pub(super) fn take_facts(&mut self, facts: module::Facts) {
+        let is_another = facts.mcu_software != self.facts.mcu_software;
+        self.facts = facts;
+        self.withdraw_what_runs();
+        if is_another && std::mem::take(&mut self.updates.mcu_unheard) {
+            self.check_pushed(Kind::Mcu);
+        }
+    }
+
     pub(super) fn take_updates(&mut self, now: Now, event: Event) {
         let Event::Changed(list) = event;
         self.updates.list = list;
         let installed = self.settle_updates(now);
-        if self.settings.check_updates {
-            // That is how the cloud learns what runs.
-            installed.into_iter().for_each(|kind| self.check_pushed(kind));
+        if !self.settings.check_updates {
+            return;
+        }
+        // That is how the cloud learns what runs. An MCU restarts before it runs it.
+        for (kind, target) in installed {
+            let is_there = !matches!(&target, Target::Version(version) if *version != self.facts.mcu_software);
+            if kind == Kind::Module || is_there {
+                self.check_pushed(kind);
+            } else {
+                self.updates.mcu_unheard = true;
+            }
         }
     }
 
-    /// Draws the conclusions of updates that are over; the kinds of which there is new firmware.
-    pub(super) fn settle_updates(&mut self, now: Now) -> Vec<Kind> {
+    /// Draws the conclusions of updates that are over; which firmware is new.
+    pub(super) fn settle_updates(&mut self, now: Now) -> Vec<(Kind, Target)> {
         let (over, going): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.updates.list).into_iter().partition(|update| update.phase.is_over());
         self.updates.list = going;
@@ -258,13 +341,19 @@ impl GizwitsSession {
                 let (kind, firmware) = (word(order.kind), words(&order.target));
                 match phase {
                     UpdatePhase::Failed(Why::Cancelled) => {}
-                    UpdatePhase::Failed(_) => {
+                    UpdatePhase::Failed(failure) => {
                         self.warn(format!("firmware for the {kind}, {firmware}, was not installed: {reason}"));
-                        self.rest(now, order.kind, order.target);
+                        let Order { kind, target, .. } = order;
+                        // What this device cannot do at all cost nothing, and its owner may teach it.
+                        let is_final = failure == Why::Unsupported;
+                        if !is_final {
+                            self.rest(now, kind, target.clone());
+                        }
+                        self.leave(Left { kind, target, why: format!("not installed, {reason}"), is_final });
                     }
                     _ => {
                         self.info(format!("the {kind} runs other firmware now: {firmware}"));
-                        installed.push(order.kind);
+                        installed.push((order.kind, order.target.clone()));
                         self.installed(now, order);
                     }
                 }

@@ -66,8 +66,21 @@ fn a_check_without_an_answer_is_not_repeated() {
 /// Answers the question what the file is.
 #[track_caller]
 fn answer_file(stage: &mut Stage, url: &str, status: u16, headers: &[(&str, &str)]) {
+    answer_look(stage, "HEAD", url, status, headers);
+}
+
+/// Answers the same question about the first byte.
+#[track_caller]
+fn answer_first_byte(stage: &mut Stage, url: &str, status: u16, headers: &[(&str, &str)]) {
+    answer_look(stage, "GET", url, status, headers);
+}
+
+#[track_caller]
+fn answer_look(stage: &mut Stage, method: &str, url: &str, status: u16, headers: &[(&str, &str)]) {
     let (id, request) = stage.http();
-    assert_eq!((request.method.as_str(), request.url.as_str()), ("HEAD", url));
+    assert_eq!((request.method.as_str(), request.url.as_str()), (method, url));
+    let is_part = request.headers.contains(&("Range".to_owned(), "bytes=0-0".to_owned()));
+    assert_eq!(is_part, method == "GET");
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     stage.host.deliver(Input::Http(id, Ok(http::Response { status, headers, body: Vec::new() })));
 }
@@ -147,9 +160,28 @@ fn a_server_that_says_nothing_of_the_file_beforehand_is_left_to_the_rules_of_the
         let mut stage = Stage::online();
         push_mcu(&mut stage, MCU_OFFER);
         answer_file(&mut stage, MCU_URL, status, headers);
+        answer_first_byte(&mut stage, MCU_URL, status, headers);
         let offer = expect_offer(&mut stage);
         assert_eq!((offer.size, offer.digests.as_slice()), (0, &[][..]));
     }
+    // One that sends the whole file.
+    let mut stage = Stage::online();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 405, &[]);
+    let (id, _) = stage.http();
+    stage.host.http_failed(id, Reason::Protocol);
+    assert_eq!(expect_offer(&mut stage).digests, []);
+}
+
+#[test]
+fn a_server_that_knows_no_head_is_asked_for_the_first_byte() {
+    let mut stage = Stage::online();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 405, &[]);
+    let part = [("content-range", "bytes 0-0/5000"), FILE[1]];
+    answer_first_byte(&mut stage, MCU_URL, 206, &part);
+    let offer = expect_offer(&mut stage);
+    assert_eq!((offer.size, offer.digests.len()), (5_000, 1));
 }
 
 #[test]
@@ -174,12 +206,55 @@ fn an_offer_that_comes_again_changes_nothing() {
     push_mcu(&mut stage, MCU_OFFER);
     stage.host.expect_silence();
     stage.host.http_answer(file, 405, "");
+    answer_first_byte(&mut stage, MCU_URL, 405, &[]);
     expect_offer(&mut stage);
     for phase in [Phase::Waiting, Phase::Downloading, Phase::Installing] {
         let (mut stage, _) = with_update(phase);
         push_mcu(&mut stage, MCU_OFFER);
         stage.host.expect_silence();
     }
+}
+
+#[test]
+fn a_new_address_is_passed_on_as_long_as_the_file_is_not_there() {
+    const ELSEWHERE: &str = "http://dl.test/again.bin";
+    for phase in [Phase::Waiting, Phase::Downloading] {
+        let (mut stage, update) = with_update(phase);
+        push_mcu(&mut stage, &MCU_OFFER.replace(MCU_URL, ELSEWHERE));
+        answer_file(&mut stage, ELSEWHERE, 200, FILE);
+        let offer = expect_offer(&mut stage);
+        assert_eq!((offer.id, offer.url.as_str()), (update.id, ELSEWHERE));
+        push_mcu(&mut stage, &MCU_OFFER.replace(MCU_URL, ELSEWHERE));
+        stage.host.expect_silence();
+    }
+    let (mut stage, _) = with_update(Phase::Installing);
+    push_mcu(&mut stage, &MCU_OFFER.replace(MCU_URL, ELSEWHERE));
+    stage.host.expect_silence();
+}
+
+#[test]
+fn an_address_after_a_restart_is_passed_on_once() {
+    let (mut stage, update) = with_update(Phase::Downloading);
+    stage.host.setup().updates = vec![update.clone()];
+    stage.host.restart();
+    stage.open_lan();
+    stage.provision();
+    stage.log_in();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 200, FILE);
+    assert_eq!(expect_offer(&mut stage).id, update.id);
+    push_mcu(&mut stage, MCU_OFFER);
+    stage.host.expect_silence();
+}
+
+#[test]
+fn firmware_that_is_on_its_way_is_not_offered_under_a_second_id() {
+    let mut stage = Stage::online();
+    let update = Update { id: "module/fid/9".to_owned(), phase: Phase::Downloading, ..Update::default() };
+    stage.host.updates_changed(vec![update]);
+    push_module(&mut stage, 9);
+    answer_file(&mut stage, MODULE_URL, 200, FILE);
+    stage.host.expect_silence();
 }
 
 #[test]
@@ -304,7 +379,6 @@ fn a_fid_and_its_release_date_are_stored_when_the_new_firmware_runs_and_not_befo
 fn every_kind_of_failure_is_logged_and_that_firmware_rests_for_a_day() {
     for failure in [
         Failure::Other,
-        Failure::Unsupported,
         Failure::Policy,
         Failure::Download,
         Failure::Digest,
@@ -317,7 +391,12 @@ fn every_kind_of_failure_is_logged_and_that_firmware_rests_for_a_day() {
         assert_eq!(stage.host.expect_ota(), acknowledge(&update));
         let line = "firmware for the mcu, version 03020000, was not installed: because";
         assert!(stage.host.logs().iter().any(|(_, text)| text == line));
+        let shown = "version 03020000: not installed, because";
+        assert_eq!(fact(&stage, "mcu_update").as_deref(), Some(shown));
         stage.host.updates_changed(Vec::new());
+        push_mcu(&mut stage, MCU_OFFER);
+        stage.host.expect_silence();
+        assert_eq!(fact(&stage, "mcu_update").as_deref(), Some(shown));
         stage.host.restart();
         stage.open_lan();
         stage.provision();
@@ -330,6 +409,44 @@ fn every_kind_of_failure_is_logged_and_that_firmware_rests_for_a_day() {
         answer_file(&mut stage, MCU_URL, 200, FILE);
         assert_eq!(expect_offer(&mut stage).id, update.id);
     }
+}
+
+#[test]
+fn firmware_that_this_device_cannot_install_at_all_is_shown_and_offered_again_at_the_next_start() {
+    let (mut stage, update) = with_update(Phase::Waiting);
+    becomes(&mut stage, &update, Phase::Failed(Failure::Unsupported));
+    assert_eq!(stage.host.expect_ota(), acknowledge(&update));
+    stage.host.updates_changed(Vec::new());
+    push_mcu(&mut stage, MCU_OFFER);
+    stage.host.expect_silence();
+    assert_eq!(fact(&stage, "mcu_update").as_deref(), Some("version 03020000: not installed, because"));
+    stage.host.restart();
+    stage.open_lan();
+    stage.provision();
+    stage.log_in();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 200, FILE);
+    assert_eq!(expect_offer(&mut stage).id, update.id);
+}
+
+#[test]
+fn of_an_mcu_that_restarts_the_cloud_hears_when_it_runs_the_new_version() {
+    let mut stage = Stage::online_with_checks();
+    push_mcu(&mut stage, MCU_OFFER);
+    answer_file(&mut stage, MCU_URL, 200, FILE);
+    let id = expect_offer(&mut stage).id;
+    let update = Update { id, target: Target::Mcu, ..Update::default() };
+    becomes(&mut stage, &update, Phase::Finished);
+    assert_eq!(stage.host.expect_ota(), acknowledge(&update));
+    stage.host.expect_silence();
+    stage.host.facts_changed(module::Facts { bindable: true, ..facts() });
+    stage.host.expect_silence();
+    stage.host.facts_changed(module::Facts { mcu_software: "03020000".to_owned(), ..facts() });
+    let (check, request) = stage.http();
+    assert_eq!(field(&request.body, "soft_version").as_deref(), Some("03020000"));
+    stage.host.http_answer(check, 404, NOTHING);
+    stage.host.facts_changed(module::Facts { mcu_software: "03030000".to_owned(), ..facts() });
+    stage.host.expect_silence();
 }
 
 #[test]

@@ -163,7 +163,8 @@ fn check(state: &mut State, did: &str, fields: &Fields) -> Result<(u16, String),
     if let Some(refusal) = state.behaviour.refuse_checks.pop_front() {
         return Err(Fault::Refused(refusal));
     }
-    let upgrade = state.behaviour.upgrades.get(&kind);
+    // What runs already is no upgrade.
+    let upgrade = state.behaviour.upgrades.get(&kind).filter(|new| new.soft_version != fields["soft_version"]);
     let upgrade = upgrade.ok_or_else(|| Fault::Refused(Refusal::new(404, NOTHING_TO_UPGRADE)))?;
     Ok((200, format!("soft_ver={}&download_url={}\r\n", upgrade.soft_version, upgrade.url)))
 }

@@ -372,6 +372,9 @@ fn the_recorded_requests_are_answered_as_documented() {
         let upgrade = Upgrade { soft_version: "03010102".to_owned(), url: "http://here/42".to_owned() };
         gizwits.change(|behaviour| drop(behaviour.upgrades.insert(1, upgrade)));
         assert_eq!(call(gizwits, CHECK).await, (200, "soft_ver=03010102&download_url=http://here/42\r\n".to_owned()));
+        let same = Upgrade { soft_version: "04020006".to_owned(), url: "http://here/42".to_owned() };
+        gizwits.change(|behaviour| drop(behaviour.upgrades.insert(1, same)));
+        assert!(call(gizwits, CHECK).await.1.contains(r#""error_code": 9034"#), "the device runs it");
         gizwits.change(|behaviour| behaviour.without_v4_1 = true);
         assert_eq!(call(gizwits, CHECK).await.0, 404);
         let firmware = Firmware { fid: 7, url: "http://here/7".to_owned() };
@@ -385,8 +388,33 @@ fn the_recorded_requests_are_answered_as_documented() {
         let (status, body) = call(gizwits, PROVISION).await;
         assert!(status == 400 && body.contains("9016"), "{body}");
         let seen = gizwits.seen();
-        assert_eq!((seen.calls(ApiCall::Deregister).count(), seen.calls(ApiCall::Check).count()), (2, 3));
+        assert_eq!((seen.calls(ApiCall::Deregister).count(), seen.calls(ApiCall::Check).count()), (2, 4));
         assert_eq!(seen.requests[0].fields["mac"], MAC);
+        no_breach(gizwits);
+    });
+}
+
+#[test]
+fn firmware_is_offered_and_described_by_the_headers_of_its_download_alone() {
+    run(async |gizwits| {
+        let path = gizwits.publish(1, "03010102", b"abc");
+        let url = gizwits.files().url(&path);
+        assert_eq!(call(gizwits, CHECK).await.1, format!("soft_ver=03010102&download_url={url}\r\n"));
+        let old = gizwits.publish_by_fid(1, 7, "14112521", b"abc");
+        let url = gizwits.files().url(&old);
+        assert_eq!(call(gizwits, TARGET_FID).await.1, format!("target_fid=7&download_url={url}&"));
+        for (path, version) in [(&path, "Soft-Version: 03010102"), (&old, "Firmware-Version: 14112521")] {
+            let url = gizwits.files().url(path);
+            let (host, _) = url["http://".len()..].split_once('/').unwrap();
+            let mut stream = TcpStream::connect(host).await.unwrap();
+            let head = format!("HEAD {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut heard = String::new();
+            stream.read_to_string(&mut heard).await.unwrap();
+            for line in [version, "Firmware-MD5: 900150983cd24fb0d6963f7d28e17f72", "content-length: 3"] {
+                assert!(heard.contains(line), "{heard}");
+            }
+        }
         no_breach(gizwits);
     });
 }
