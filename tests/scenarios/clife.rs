@@ -5,7 +5,9 @@ mod enrolment;
 mod hostile;
 mod life;
 mod logs;
+mod profiles;
 mod traffic;
+mod updates;
 
 use std::ops::{Deref, DerefMut};
 

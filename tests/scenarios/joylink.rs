@@ -10,6 +10,7 @@ mod outage;
 mod schedules;
 mod scripts;
 mod services;
+mod updates;
 
 use std::ops::{Deref, DerefMut};
 

@@ -19,3 +19,4 @@ pub mod mcu;
 pub mod observer;
 pub mod owner;
 pub mod rig;
+pub mod update_program;

@@ -41,13 +41,15 @@ pub enum FirmwareInput<'a> {
     Cancel,
 }
 
+/// Why a line refuses an image while the MCU is not there, as it is for a moment after it was given firmware: the one reason
+/// that may be gone when it is asked again.
+pub const NOT_THERE: &str = "the MCU does not answer";
+
 /// What a transfer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirmwareOutput {
     /// The transfer was not begun, for this reason. One that is under way goes on.
     Refused(&'static str),
-    /// The transfer was not begun, because the MCU does not answer now.
-    Offline,
     /// These bytes of the image are wanted, by [`FirmwareInput::Bytes`]. Never beyond its end.
     Wanted {
         /// From here on.

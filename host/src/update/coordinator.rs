@@ -10,6 +10,7 @@
 mod asking;
 pub mod output;
 mod record;
+mod told;
 
 use std::collections::VecDeque;
 
@@ -20,6 +21,7 @@ use super::manifest::{Target, Verified};
 use super::offer::{Moment, Offer};
 pub use output::{CancelRefused, Failed, FailedAt, Listed, News, OfferRefused, Outcome, Output, Progress, Subject};
 use record::{Ended, Operation, Record, Stage};
+use told::Told;
 
 /// See the module.
 #[derive(Debug)]
@@ -29,10 +31,7 @@ pub struct Coordinator {
     step: Step,
     outputs: VecDeque<Output>,
     is_healthy: bool,
-    /// Of what is being done.
-    percent: Option<u8>,
-    /// When its asker was told of it last.
-    told: Option<Timestamp>,
+    told: Told,
 }
 
 /// What it can do, and how patient it is.
@@ -72,7 +71,7 @@ impl Coordinator {
     pub fn restore(settings: Settings, saved: Option<&[u8]>) -> Self {
         let record = saved.and_then(Record::decode).unwrap_or_default();
         let (step, outputs) = (Step::Idle, VecDeque::new());
-        Self { settings, record, step, outputs, is_healthy: false, percent: None, told: None }
+        Self { settings, record, step, outputs, is_healthy: false, told: Told::default() }
     }
 
     /// Begins after a start of the host, when the product is known, or has become another one: what was not installed yet
@@ -104,7 +103,8 @@ impl Coordinator {
     /// So much of the file is here.
     pub fn loading(&mut self, moment: &Moment, id: u64, percent: Option<u8>) {
         if self.is_at(id, &Step::Loading) {
-            self.progress(moment, percent, News::Loading(percent));
+            self.told.progress(percent, News::Loading(percent));
+            self.tell_progress(moment);
         }
     }
 
@@ -113,6 +113,7 @@ impl Coordinator {
         if !self.is_at(id, &Step::Loading) {
             return;
         }
+        self.told.end();
         match loaded {
             Ok(()) => self.verify(),
             Err(failed) => self.fail(moment, failed),
@@ -137,7 +138,8 @@ impl Coordinator {
         let counter = proof.manifest().map(|manifest| manifest.counter);
         active.stage = Stage::Installing { counter, n: before + 1 };
         let subject = active.subject();
-        (self.step, self.percent) = (Step::Installing, None);
+        self.step = Step::Installing;
+        self.told.begin();
         self.save();
         self.tell(News::Verified);
         self.outputs.push_back(Output::Install { subject, proof });
@@ -146,7 +148,8 @@ impl Coordinator {
     /// So much is installed.
     pub fn installing(&mut self, moment: &Moment, id: u64, percent: Option<u8>) {
         if self.is_at(id, &Step::Installing) {
-            self.progress(moment, percent, News::Installing(percent));
+            self.told.progress(percent, News::Installing(percent));
+            self.tell_progress(moment);
         }
     }
 
@@ -155,6 +158,7 @@ impl Coordinator {
         if !self.is_at(id, &Step::Installing) {
             return;
         }
+        self.told.end();
         match installed {
             Ok(Installed::NeedsRestart) => self.restart(),
             Ok(Installed::Runs) => self.confirm(None),
@@ -249,6 +253,7 @@ impl Coordinator {
             Step::Trial { until, again } if self.is_healthy && again <= moment.now => self.confirm(Some(until)),
             _ => {}
         }
+        self.tell_progress(moment);
         self.next(moment);
     }
 
@@ -280,7 +285,7 @@ impl Coordinator {
                 }
             }
         });
-        own.into_iter().chain(starts).min()
+        own.into_iter().chain(self.told.due(moment.now)).chain(starts).min()
     }
 
     /// What is to be done.
@@ -321,7 +326,8 @@ impl Coordinator {
     fn load(&mut self) {
         let Some(Operation { id, offer, .. }) = &self.record.active else { return };
         let load = Output::Load { id: *id, offer: offer.clone() };
-        (self.step, self.percent) = (Step::Loading, None);
+        self.step = Step::Loading;
+        self.told.begin();
         self.tell(News::Loading(None));
         self.outputs.push_back(load);
     }
@@ -417,13 +423,8 @@ impl Coordinator {
     }
 
     /// Tells progress, though seldom.
-    fn progress(&mut self, moment: &Moment, percent: Option<u8>, news: News) {
-        if percent == self.percent {
-            return;
-        }
-        self.percent = percent;
-        if self.told.is_none_or(|told| moment.now.since(told) >= PROGRESS_MS) {
-            self.told = Some(moment.now);
+    fn tell_progress(&mut self, moment: &Moment) {
+        if let Some(news) = self.told.take(moment.now) {
             self.tell(news);
         }
     }
@@ -436,9 +437,6 @@ impl Coordinator {
 /// Ends that are remembered until they are acknowledged; beyond, the oldest is forgotten. Chosen by us: as many as four
 /// clouds may have; what a cloud that is not configured any more left must not fill the record.
 const ENDED_MAX: usize = 64;
-
-/// Least time between two news of progress alone (`polylink.ota/1`).
-const PROGRESS_MS: u64 = 1000;
 
 /// Characters of a reason. Chosen by us: clouds show it to people.
 const WHY_MAX: usize = 300;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polylink_plugin_api::ClockQuality;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, watch};
 
 use super::backend::{Backend, ImageFile};
 use super::coordinator::{
@@ -144,7 +144,7 @@ impl Updates {
     }
 
     async fn carry_out(self: Arc<Self>, parts: Parts) {
-        let (to_progress, mut progress) = mpsc::channel(1);
+        let (to_progress, mut progress) = watch::channel(None);
         let mut engine = Engine { updates: self, parts: Arc::new(parts), job: None, to_progress };
         loop {
             while let Some(output) = engine.poll() {
@@ -167,10 +167,14 @@ impl Updates {
             tokio::select! {
                 // What a job told comes before its end.
                 biased;
-                Some((id, told)) = progress.recv() => engine.updates.change(|coordinator, moment| match told {
-                    Progress::Loading(percent) => coordinator.loading(moment, id, percent),
-                    Progress::Installing(percent) => coordinator.installing(moment, id, Some(percent)),
-                }),
+                Ok(()) = progress.changed() => {
+                    let told = *progress.borrow_and_update();
+                    engine.updates.change(|coordinator, moment| match told {
+                        Some((id, Progress::Loading(percent))) => coordinator.loading(moment, id, percent),
+                        Some((id, Progress::Installing(percent))) => coordinator.installing(moment, id, Some(percent)),
+                        None => {}
+                    });
+                }
                 (id, done) = job => {
                     engine.job = None;
                     engine.done(id, done);
@@ -203,11 +207,13 @@ struct Engine {
     updates: Arc<Updates>,
     parts: Arc<Parts>,
     job: Option<Job>,
-    to_progress: mpsc::Sender<(u64, Progress)>,
+    /// The last word of a job; only that counts.
+    to_progress: watch::Sender<Option<(u64, Progress)>>,
 }
 
 type Job = Pin<Box<dyn Future<Output = (u64, Done)> + Send>>;
 
+#[derive(Clone, Copy)]
 enum Progress {
     Loading(Option<u8>),
     Installing(u8),
@@ -268,7 +274,9 @@ impl Engine {
                 let told = self.to_progress.clone();
                 self.start(subject.id, async move {
                     let image = ImageFile::new(parts.directory.path().join(part(&subject.id.to_string())));
-                    let tell = |percent| drop(told.try_send((subject.id, Progress::Installing(percent))));
+                    let tell = |percent| {
+                        told.send_replace(Some((subject.id, Progress::Installing(percent))));
+                    };
                     Done::Installed(match parts.backend(subject) {
                         Ok(backend) => backend.install(Arc::new(proof), parts.order(subject), &image, &tell).await,
                         Err(why) => Err(why),
@@ -331,7 +339,7 @@ async fn load(
     clock: &Clock,
     id: u64,
     offer: Offer,
-    told: mpsc::Sender<(u64, Progress)>,
+    told: watch::Sender<Option<(u64, Progress)>>,
 ) -> Result<(), Failed> {
     let Offer { url, headers, size, digests, plain_text, .. } = offer;
     let deadline = clock.now().monotonic.after(LOAD_MS);
@@ -345,9 +353,8 @@ async fn load(
         random: random(),
         clock: &now,
     };
-    // One that is not heard is made good by the next.
     let mut tell = |have, total: Option<u64>| {
-        let _ = told.try_send((id, Progress::Loading(total.map(|total| percent(have, total)))));
+        told.send_replace(Some((id, Progress::Loading(total.map(|total| percent(have, total))))));
     };
     fetch.run(&mut tell).await.map(drop).map_err(|why| Failed::new(failed_at(&why), why))
 }

@@ -38,6 +38,15 @@ pub struct Upgrades {
     changed: bool,
 }
 
+/// An order that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// The engine is to begin with this.
+    New(Image),
+    /// It has this already, and may need the address: that of the former order may be over.
+    Again(Image),
+}
+
 /// What the engine is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -134,26 +143,28 @@ impl Upgrades {
         self.n_lost
     }
 
-    /// Takes an order (7): what to answer, and what the engine is to do, if it is a new one. `devices` are those that may
-    /// be upgraded.
+    /// Takes an order (7): what to answer, and what the engine is to hear of it. `devices` are those that may be upgraded.
     ///
     /// Code 6 if it is for nobody of them, or unusable ([`Image`]), or not newer than what runs: the cloud orders what is
     /// newer than the heartbeats say, so anything else is a mistake. The version that runs is taken only if the last
     /// upgrade to it failed, as a repair. Code 22 while another upgrade is under way; the same order again is a success,
-    /// and nothing new. What is ordered again after it had ended needs no word of that end any more.
+    /// which may have another address, and nothing new is told of. What is ordered again after it had ended needs no word
+    /// of that end any more.
     pub fn take_order<'a>(
         &mut self,
         now: Timestamp,
         order: &OtaOrder,
         devices: impl IntoIterator<Item = Device<'a>>,
-    ) -> (OtaAnswer, Option<Image>) {
+    ) -> (OtaAnswer, Option<Taken>) {
         let answer = |code| OtaAnswer::of(code, order.serial);
         let firmware = &order.firmware;
         let device = devices.into_iter().find(|device| device.target.feedid() == firmware.feedid);
         let image = device.as_ref().and_then(|device| Some((Image::of(firmware, device)?, device.version)));
         let Some((image, running)) = image else { return (answer(Code::UPGRADE_FAILED), None) };
         match &self.current {
-            Some(current) if current.build == image.build() => return (answer(Code::SUCCESS), None),
+            Some(current) if current.build == image.build() => {
+                return (answer(Code::SUCCESS), Some(Taken::Again(image)));
+            }
             _ if !self.is_wanted(&image, running) => return (answer(Code::UPGRADE_FAILED), None),
             Some(_) => return (answer(Code::DOWNLOADING), None),
             None => {}
@@ -162,7 +173,7 @@ impl Upgrades {
         self.outcomes.retain(|outcome| outcome.build != build);
         self.current = Some(Upgrade::new(build, image.productuuid.clone(), running, now));
         self.changed = true;
-        (answer(Code::SUCCESS), Some(image))
+        (answer(Code::SUCCESS), Some(Taken::New(image)))
     }
 
     /// The engine is so far. Returns whether it should be at anything.
@@ -216,6 +227,13 @@ impl Upgrades {
             (Resumed::Idle, Stage::Installing) => self.failed(now, "the new version did not start"),
             (Resumed::Idle, Stage::Downloading) => self.failed(now, "the download was broken off by a restart"),
         };
+    }
+
+    /// After a restart: the engine is at this, which was not written down here before the power went. `running` is what the
+    /// device runs now.
+    pub fn adopt(&mut self, now: Timestamp, build: Build, productuuid: String, running: Option<u16>) {
+        self.current.get_or_insert_with(|| Upgrade::new(build, productuuid, running, now));
+        self.changed = true;
     }
 
     /// This one is no longer bound: nothing of it is told any more. Returns what the engine is to stop.

@@ -5,7 +5,7 @@
 //! Module map: [`table`] the tasks, and what may be done to them · [`engine`] what of it is due · [`plan`] when the steps
 //! of a task are due · [`run`] how far a running task has come · [`expression`] `sec_min_hour_day_month_week_year` ·
 //! [`period`] the days of a time span · [`wire`] packets of type 13 · [`results`] what the cloud is told until it
-//! knows · [`text`] fields of fixed size.
+//! knows.
 
 pub mod engine;
 pub mod expression;
@@ -14,5 +14,4 @@ pub mod plan;
 pub mod results;
 pub mod run;
 pub mod table;
-pub mod text;
 pub mod wire;

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use crate::timers::expression::TimeExpression;
 use crate::timers::period::{Period, WeekIndex0};
-use crate::timers::text::Text;
 use crate::timers::wire::{Answer, Body, Listing, Message, Numbers, Operation, Request, StepResult, Task};
+use crate::wire::Text;
 use polylink_plugin_sdk::bytes::{Reader, Writer};
 use polylink_plugin_sdk::hex;
 
@@ -142,7 +142,7 @@ fn answer_of(operation: Operation, fields: &Value) -> Answer {
 
 fn listing(fields: &Value) -> Listing {
     let feedid = Text::new(fields["feedid"].as_str().unwrap()).unwrap();
-    let tasks = list(&fields["tasks"], |fields| Task { feedid: feedid.clone(), ..task(fields) });
+    let tasks = list(&fields["tasks"], |fields| Task { feedid, ..task(fields) });
     Listing { feedid, tasks }
 }
 

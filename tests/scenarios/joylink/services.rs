@@ -1,6 +1,5 @@
-//! What the cloud offers beside control: firmware, recipes, the weather, where a video goes.
+//! What the cloud offers beside control and firmware: recipes, the weather, where a video goes.
 
-use polylink_testbed::clouds::joylink::Image;
 use polylink_testbed::clouds::joylink::product::Product;
 use polylink_testbed::clouds::joylink::seen::Seen;
 use polylink_testbed::mcu::jsonl::JsonLog;
@@ -9,33 +8,6 @@ use serde_json::{Value as Json, json};
 use super::Site;
 use super::json_lines::Bench;
 use crate::set::check;
-
-#[test]
-fn a_firmware_order_is_taken_and_honestly_told_as_failed() {
-    check(async || {
-        let site = Site::online(Product::default(), "firmware_number = 4\n").await?;
-        let image = Image { sub: None, version: 5, name: "1.0.0.20260102_release".to_owned(), body: vec![7; 10_000] };
-        assert_eq!(site.answer(site.joylink.order_upgrade(&image)).await?.code, 0);
-        site.seen("the end of it", |seen| seen.upgrades[0].reports.last().is_some_and(|(status, _)| *status == FAILED))
-            .await?;
-        let seen = site.joylink.seen();
-        assert_eq!((seen.upgrades[0].running, &seen.downloads), (false, &Vec::new()));
-        site.rig.said("cannot install firmware").await?;
-        let feedid = &site.joylink.product().device.feedid;
-        let order = |version: u32| {
-            json!({"feedid": feedid, "productuuid": site.joylink.product().uuid, "version": version,
-                   "versionname": "x", "crc32": 1, "url": "http://127.0.0.1:9/1.bin"})
-        };
-        let mut for_another = order(6);
-        for_another["feedid"] = json!("1540000000000000999");
-        for wrong in [for_another, order(3), json!({}), json!({"feedid": feedid, "version": "six"})] {
-            let refused = site.answer(site.joylink.order(&wrong)).await?;
-            assert_eq!(refused.code, 6, "{wrong}: {refused:?}");
-        }
-        site.reports_arrive(20).await?;
-        site.finish().await
-    });
-}
 
 #[test]
 fn a_recipe_is_cooked_step_by_step_and_its_progress_is_told() {
@@ -120,6 +92,3 @@ fn results(seen: &Seen) -> Vec<String> {
     let steps = seen.progress.last().and_then(|progress| progress["subTask"].as_array()).map(Vec::as_slice);
     steps.unwrap_or_default().iter().filter_map(|step| step["result"].as_str().map(str::to_owned)).collect()
 }
-
-/// Status of an upgrade (JoyLink, 10).
-const FAILED: u8 = 3;

@@ -1,4 +1,4 @@
-//! The JoyLink cloud, written from its protocol document: a TCP server for one device, and the firmware server.
+//! The JoyLink cloud, written from its protocol document: a TCP server for one device, and a server for its firmware.
 //!
 //! The ledger says online once the device has authenticated and uploaded a snapshot. A device gets its identity from an
 //! app in the same LAN: one authorizes it as soon as it shows up, unless [`Behaviour::enrols`] leaves that to the test's own
@@ -33,14 +33,13 @@ pub use self::upgrades::Image;
 use super::SimCloud;
 use super::ledger::Ledger;
 use crate::changes;
-use crate::http::HttpServer;
+use crate::file_server::FileServer;
 use crate::joylink_wire::timers::Task;
 
 /// A running JoyLink cloud with one device.
 pub struct JoyLink {
     platform: Arc<Platform>,
     server: Server,
-    http: HttpServer,
     enrolment: Enrolment,
 }
 
@@ -53,13 +52,11 @@ impl JoyLink {
 
     /// The same with another product.
     pub fn start_with(counter: &str, product: Product) -> io::Result<Self> {
-        let platform = Platform::new(counter, product);
-        let http = HttpServer::start_site(platform.clone())?;
+        let platform = Platform::new(counter, product)?;
         // Set once, right here.
-        let _ = platform.images_at.set(http.address());
         let server = Server::start(platform.clone())?;
         let enrolment = Enrolment::start(platform.clone(), server.address())?;
-        Ok(Self { platform, server, http, enrolment })
+        Ok(Self { platform, server, enrolment })
     }
 
     /// Where devices connect.
@@ -77,9 +74,14 @@ impl JoyLink {
         &self.platform.product
     }
 
-    /// Its firmware server, for scripts: a scripted path is answered so and judged by nobody.
-    pub fn http(&self) -> &HttpServer {
-        &self.http
+    /// Its firmware server. What clients do there against HTTP is for the test to look at.
+    pub fn files(&self) -> &FileServer {
+        &self.platform.files
+    }
+
+    /// Puts an image on the firmware server, for what a test does to it before it is ordered; its path there.
+    pub fn publish(&self, image: &Image) -> Result<String, String> {
+        self.platform.publish(image)
     }
 
     /// Changes what the cloud does from now on.
@@ -239,12 +241,12 @@ impl SimCloud for JoyLink {
     }
 
     fn go_away(&self) {
-        self.http.go_away();
+        self.platform.files.go_away();
         self.server.go_away();
     }
 
     fn come_back(&self) -> io::Result<()> {
-        self.http.come_back()?;
+        self.platform.files.come_back()?;
         self.server.come_back()
     }
 }

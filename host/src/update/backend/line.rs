@@ -14,7 +14,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::{Backend, ImageFile, blocking};
 use crate::mcu::port::PortMessage;
-use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, TransferEnd};
+use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, NOT_THERE, TransferEnd};
 use crate::update::digest::Digests;
 use crate::update::download::machine::percent;
 use crate::update::hook::{Installed, Order, Standing};
@@ -24,8 +24,8 @@ use crate::update::manifest::Verified;
 pub struct LineBackend {
     to_port: mpsc::Sender<PortMessage>,
     said: Mutex<mpsc::Receiver<FirmwareOutput>>,
-    /// What is being installed is to be given up.
-    stops: AtomicBool,
+    /// Whoever waits for the MCU is to stop that.
+    stopped: AtomicBool,
 }
 
 impl LineBackend {
@@ -33,7 +33,7 @@ impl LineBackend {
     /// told, and ends: a few places suffice.
     #[must_use]
     pub fn new(to_port: mpsc::Sender<PortMessage>, said: mpsc::Receiver<FirmwareOutput>) -> Self {
-        Self { to_port, said: Mutex::new(said), stops: AtomicBool::new(false) }
+        Self { to_port, said: Mutex::new(said), stopped: AtomicBool::new(false) }
     }
 
     async fn tell(&self, message: PortMessage) -> Result<(), String> {
@@ -58,10 +58,10 @@ impl Backend for LineBackend {
         let mut said = self.said.lock().await;
         // What an earlier transfer left.
         while said.try_recv().is_ok() {}
-        self.stops.store(false, Ordering::Relaxed);
+        self.stopped.store(false, Ordering::Relaxed);
         let image = Image { size, md5, format };
         self.tell(PortMessage::BeginFirmware(image)).await?;
-        let mut n_asked = 1;
+        let mut asked = 0;
         loop {
             match said.recv().await.ok_or(GONE)? {
                 FirmwareOutput::Wanted { offset, len } => {
@@ -81,23 +81,22 @@ impl Backend for LineBackend {
                 FirmwareOutput::Progress(acknowledged) => progress(percent(acknowledged.into(), size.into())),
                 FirmwareOutput::Ended(TransferEnd::Done) => return Ok(Installed::Runs),
                 FirmwareOutput::Ended(end) => return Err(end.to_string()),
-                FirmwareOutput::Refused(why) => return Err(why.to_owned()),
-                FirmwareOutput::Offline if self.stops.load(Ordering::Relaxed) => {
-                    return Err(TransferEnd::Cancelled.to_string());
-                }
-                // Perhaps it restarts, because of the firmware that it was given before.
-                FirmwareOutput::Offline if n_asked < ASKS_MAX => {
-                    n_asked += 1;
+                // It may only be restarting, because of the firmware that it was given before.
+                FirmwareOutput::Refused(NOT_THERE) if asked < ASKED_MAX => {
+                    asked += 1;
                     tokio::time::sleep(ASK_AGAIN).await;
+                    if self.stopped.load(Ordering::Relaxed) {
+                        return Err(TransferEnd::Cancelled.to_string());
+                    }
                     self.tell(PortMessage::BeginFirmware(image)).await?;
                 }
-                FirmwareOutput::Offline => return Err("the MCU does not answer".to_owned()),
+                FirmwareOutput::Refused(why) => return Err(why.to_owned()),
             }
         }
     }
 
     fn stop(&self) {
-        self.stops.store(true, Ordering::Relaxed);
+        self.stopped.store(true, Ordering::Relaxed);
         // A mailbox that is full is that of a line that hangs; the transfer ends by itself then.
         let _ = self.to_port.try_send(PortMessage::CancelFirmware);
     }
@@ -141,14 +140,12 @@ fn look(image: &ImageFile, proof: &Verified) -> std::io::Result<(std::fs::File, 
     Ok((file, md5.finalize().into(), format))
 }
 
-const GONE: &str = "the line to the MCU is gone";
-
-/// How often an MCU that does not answer is asked whether it takes firmware. Not documented; chosen by us: a minute is longer
-/// than an MCU restarts.
-const ASKS_MAX: u32 = 60;
-
-/// How soon it is asked again. Chosen by us.
+/// How often an MCU that is not there is asked whether it takes the image, and the pause between. Not documented; chosen by us:
+/// a minute, in which an MCU has checked and copied what it was given before.
+const ASKED_MAX: u32 = 60;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+const GONE: &str = "the line to the MCU is gone";
 
 /// Bytes read at once. Not documented; chosen by us.
 const BUFFER: usize = 64 * 1024;

@@ -14,7 +14,7 @@ use super::super::slots::tests::verified;
 use super::*;
 use crate::config::ProductKey;
 use crate::mcu::port::PortMessage;
-use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, TransferEnd};
+use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, NOT_THERE, TransferEnd};
 use crate::update::manifest::Target;
 
 struct Place(PathBuf);
@@ -142,37 +142,37 @@ async fn an_mcu_gets_its_image_piece_by_piece_with_its_md5() {
     assert_eq!((installed, begun.format), (Err("the MCU was lost".to_owned()), ImageFormat::IntelHex));
 }
 
-#[tokio::test(start_paused = true)]
-async fn an_mcu_that_restarts_is_waited_for_and_one_that_is_gone_is_not() {
-    let image = b"image";
-    let (_place, file) = Place::new("restarts", image);
-    let (to_port, mut port) = mpsc::channel(8);
-    let (link, said) = mpsc::channel(8);
+/// An MCU that is not there for the first questions and takes the image then; whoever waits is told to stop at one of them.
+/// What becomes of it, and how often the MCU was asked.
+async fn absent(times: usize, stop_at: usize) -> (Result<Installed, String>, usize) {
+    let (_place, file) = Place::new(&format!("absent-{times}-{stop_at}"), b"image");
+    let (to_port, mut port) = mpsc::channel(4);
+    let (link, said) = mpsc::channel(4);
     let backend = LineBackend::new(to_port, said);
-    for (n_offline, end, expected) in
-        [(3, Some(TransferEnd::Done), Ok(Installed::Runs)), (60, None, Err("the MCU does not answer".to_owned()))]
-    {
-        let played = async {
-            for _ in 0..n_offline {
-                assert!(matches!(port.recv().await, Some(PortMessage::BeginFirmware(_))));
-                link.send(FirmwareOutput::Offline).await.expect("listens");
-            }
-            if let Some(end) = end {
-                assert!(matches!(port.recv().await, Some(PortMessage::BeginFirmware(_))));
-                link.send(FirmwareOutput::Ended(end)).await.expect("listens");
-            }
-        };
-        let ((installed, _), ()) = tokio::join!(install(&backend, verified(image), &file), played);
-        assert_eq!(installed, expected);
-    }
-    // Nor if it is not wanted any more.
+    let asked = std::cell::Cell::new(0);
     let played = async {
-        port.recv().await.expect("it begins");
-        backend.stop();
-        link.send(FirmwareOutput::Offline).await.expect("listens");
+        while let Some(PortMessage::BeginFirmware(_)) = port.recv().await {
+            asked.set(asked.get() + 1);
+            let is_there = asked.get() > times;
+            let end = FirmwareOutput::Ended(TransferEnd::Done);
+            link.send(if is_there { end } else { FirmwareOutput::Refused(NOT_THERE) }).await.expect("listens");
+            if asked.get() == stop_at {
+                backend.stop();
+            }
+        }
+        std::future::pending::<()>().await;
     };
-    let ((installed, _), ()) = tokio::join!(install(&backend, verified(image), &file), played);
-    assert_eq!(installed, Err(TransferEnd::Cancelled.to_string()));
+    tokio::select! {
+        (installed, _) = install(&backend, verified(b"image"), &file) => (installed, asked.get()),
+        () = played => unreachable!("it is pending"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_mcu_that_is_restarting_is_waited_for_but_not_for_ever() {
+    assert_eq!(absent(5, usize::MAX).await, (Ok(Installed::Runs), 6));
+    assert_eq!(absent(usize::MAX, usize::MAX).await, (Err(NOT_THERE.to_owned()), 61));
+    assert_eq!(absent(5, 3).await, (Err("given up by the host".to_owned()), 3));
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ impl Coordinator {
     #[must_use]
     pub fn all(&self) -> Vec<(&str, Listed)> {
         let Record { active, waiting, ended, .. } = &self.record;
-        let percent = self.percent.unwrap_or(0);
+        let percent = self.told.percent();
         let progress = match active.as_ref().map(|active| active.stage) {
             Some(Stage::Waiting | Stage::Loading) => Progress::Loading(percent),
             _ => Progress::Installing(percent),

@@ -1,6 +1,7 @@
 //! Whole conversations of a Clife session with its platform, in virtual time.
 
 mod arbitrary;
+mod asking;
 mod bad_input;
 mod clock;
 mod commands;
@@ -9,6 +10,7 @@ mod encryption;
 mod files;
 mod greeting;
 mod log_uploads;
+mod profiles;
 mod registration;
 mod reports;
 mod stage;

@@ -26,16 +26,25 @@ impl Unit {
         Self { upgrades, own: Some(5), sub: Some(7), now: 0, answers: true }
     }
 
+    /// The code of the answer, and the image that the engine is to begin with.
     fn order(&mut self, firmware: Firmware) -> (i32, Option<Image>) {
+        let (code, taken) = self.give(firmware);
+        match taken {
+            Some(Taken::New(image)) => (code, Some(image)),
+            Some(Taken::Again(_)) | None => (code, None),
+        }
+    }
+
+    fn give(&mut self, firmware: Firmware) -> (i32, Option<Taken>) {
         let devices = [
             Device { target: Target::Own(feed(OWN)), productuuid: PRODUCT, version: self.own },
             Device { target: Target::Sub(feed(SUB)), productuuid: "SUBSUB", version: self.sub },
         ];
         let order = OtaOrder { serial: 33, firmware };
-        let (answer, image) = self.upgrades.take_order(Timestamp(self.now), &order, devices);
+        let (answer, taken) = self.upgrades.take_order(Timestamp(self.now), &order, devices);
         assert_eq!((answer.serial, answer.msg.as_str()), (33, answer.code.text()));
-        assert!(image.is_none() || answer.code.is_success());
-        (answer.code.0, image)
+        assert_eq!(taken.is_some(), answer.code.is_success());
+        (answer.code.0, taken)
     }
 
     /// All that is sent until then, with the time; polled only when it wants to be.
@@ -204,7 +213,8 @@ fn the_same_order_again_is_a_success_without_a_second_upgrade_and_another_one_ha
     assert!(unit.order(firmware(6)).1.is_some());
     assert_eq!(unit.order(firmware(6)), (0, None));
     let elsewhere = Firmware { url: "https://mirror.example/6.bin?signature=2".into(), ..firmware(6) };
-    assert_eq!(unit.order(elsewhere), (0, None));
+    let Some(Taken::Again(image)) = unit.give(elsewhere.clone()).1 else { panic!("it is the same") };
+    assert_eq!(image.url, elsewhere.url);
     assert_eq!(unit.order(firmware(7)), (22, None));
     assert_eq!(unit.order(Firmware { crc32: 1, ..firmware(6) }), (22, None));
     assert_eq!(unit.order(firmware(4)), (6, None));

@@ -141,9 +141,8 @@ impl JoylinkSession {
 
 /// What the table of schedules needs to know.
 pub fn schedule_settings(settings: &Settings, bond: Option<&Authorization>) -> timers::table::Settings {
-    let feedid = bond.map_or(FeedId::EMPTY, |bond| bond.feedid);
     timers::table::Settings {
-        feedid: timers::wire::Feedid::from_field(feedid.field()),
+        feedid: bond.map_or(FeedId::EMPTY, |bond| bond.feedid),
         max_tasks: settings.max_tasks,
         utc_offset_s: settings.timezone_offset_s,
         week_index0: settings.week_index0,

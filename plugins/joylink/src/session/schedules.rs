@@ -15,7 +15,7 @@ use crate::timers::run::Moment;
 use crate::timers::table::Table;
 use crate::timers::wire::{self, Answer, Message, Operation, Request};
 use crate::wire::cloud::controltype;
-use crate::wire::{Code, biz};
+use crate::wire::{Code, FeedId, biz};
 
 /// Steps that are due, one after another.
 #[derive(Debug, Default)]
@@ -185,9 +185,9 @@ impl JoylinkSession {
             }
             return true;
         };
-        let feedid = execution.due.feedid.to_field();
+        let feedid = execution.due.feedid;
         self.executions.is_asking = true;
-        match self.device_of(&feedid) {
+        match self.device_of(feedid) {
             Some(device) => self.take_bytes(now, device, biz::CONTROL, command, ReplyTo::Schedule),
             None => self.schedule_command_done(Code::NO_SUCH_SUB_DEVICE),
         }
@@ -212,7 +212,7 @@ impl JoylinkSession {
             );
         }
         self.schedule_uplink.done(&done.due, done.code.0);
-        let Some(device) = self.device_of(&done.due.feedid.to_field()) else { return };
+        let Some(device) = self.device_of(done.due.feedid) else { return };
         let at_s = self.unix_s(now);
         self.tell_result(device, controltype::TIMER, &done.due.id.to_string(), at_s);
         self.show(device);
@@ -227,11 +227,11 @@ impl JoylinkSession {
     }
 
     /// The device with this identity.
-    fn device_of(&self, feedid: &[u8; 32]) -> Option<u32> {
-        if self.bond().is_some_and(|bond| bond.feedid.field() == feedid) {
+    fn device_of(&self, feedid: FeedId) -> Option<u32> {
+        if self.bond().is_some_and(|bond| bond.feedid == feedid) {
             return Some(0);
         }
-        self.gateway.records().find(|record| record.feedid().field() == feedid)?.device()
+        self.gateway.records().find(|record| record.feedid() == feedid)?.device()
     }
 
     /// When [`Self::work_schedules`] has something to do.

@@ -9,7 +9,7 @@ use polylink_plugin_sdk::{Context, Now, Output};
 
 use super::{JoylinkSession, Timer};
 use crate::config::OtaTarget;
-use crate::ota::{Build, Device, Image, Resumed, Stage, Target, is_regular_name};
+use crate::ota::{Build, Device, Image, Resumed, Stage, Taken, Target, is_regular_name};
 use crate::packet::Kind;
 use crate::wire::{Answer, Code, FeedId, OtaAnswer, OtaOrder};
 
@@ -93,23 +93,31 @@ impl JoylinkSession {
             productuuid: record.productuuid(),
             version: record.version(),
         });
-        let (answer, image) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
+        let (answer, taken) = self.upgrades.take_order(now.monotonic, order, std::iter::once(own).chain(subs));
         self.tell_cloud(now, Kind::OtaOrder, &answer.encode());
-        if let Some(image) = image {
-            let note = if is_regular_name(&image.versionname) { "" } else { ", an unusual name" };
-            let text = format!("firmware {} ({}{note}) was ordered", image.version, image.versionname);
-            match self.whose(image.target) {
-                Ok(whose) => {
-                    self.info(text);
-                    self.updates.taken = Some(Box::new(offer_of(image, whose)));
-                }
-                Err(why) => {
-                    self.warn(format!("{text} and is refused: {why}"));
-                    self.upgrades.failed(now.monotonic, why);
+        match taken {
+            Some(Taken::New(image)) => {
+                let note = if is_regular_name(&image.versionname) { "" } else { ", an unusual name" };
+                let text = format!("firmware {} ({}{note}) was ordered", image.version, image.versionname);
+                match self.whose(image.target) {
+                    Ok(whose) => {
+                        self.info(text);
+                        self.updates.taken = Some(Box::new(offer_of(image, whose)));
+                    }
+                    Err(why) => {
+                        self.warn(format!("{text} and is refused: {why}"));
+                        self.upgrades.failed(now.monotonic, why);
+                    }
                 }
             }
-        } else if !answer.code.is_success() {
-            self.info(format!("an order for firmware {} was refused: {}", order.firmware.version, answer.code.text()));
+            Some(Taken::Again(image)) => {
+                let whose = self.whose(image.target).ok();
+                self.updates.taken = whose.map(|whose| Box::new(offer_of(image, whose)));
+            }
+            None => {
+                let version = order.firmware.version;
+                self.info(format!("an order for firmware {version} was refused: {}", answer.code.text()));
+            }
         }
         self.shows = true;
     }
@@ -159,15 +167,27 @@ impl JoylinkSession {
         if let Some(build) = self.upgrades.current() {
             let is_known = self.updates.find(&build).is_some();
             let engine = if is_known { Resumed::Continues } else { Resumed::Idle };
-            let is_own = self.bond().is_some_and(|bond| bond.feedid == build.feedid);
-            let running = if is_own {
-                Some(self.firmware_number())
-            } else {
-                self.gateway.by_feedid(build.feedid.as_str()).and_then(|record| record.version())
-            };
+            let running = self.bound(build.feedid).and_then(|(_, running)| running);
             self.upgrades.resumed(now.monotonic, running, engine);
+        } else {
+            // One that is over may have been told; of one that goes on the cloud waits to hear.
+            let goes_on = self.updates.list.iter().filter(|update| !update.phase.is_over());
+            let mut builds = goes_on.filter_map(|update| Build::of_id(&update.id));
+            let found = builds.find_map(|build| Some((build, self.bound(build.feedid)?)));
+            if let Some((build, (productuuid, running))) = found {
+                self.upgrades.adopt(now.monotonic, build, productuuid, running);
+            }
         }
         self.follow_updates(now);
+    }
+
+    /// Product type of the device or of a subdevice that is bound, and number of the firmware that it runs.
+    fn bound(&self, feedid: FeedId) -> Option<(String, Option<u16>)> {
+        if self.bond().is_some_and(|bond| bond.feedid == feedid) {
+            return Some((self.product_uuid().unwrap_or_default().to_owned(), Some(self.firmware_number())));
+        }
+        let record = self.gateway.by_feedid(feedid.as_str())?;
+        Some((record.productuuid().to_owned(), record.version()))
     }
 
     fn follow_updates(&mut self, now: Now) {
@@ -257,7 +277,7 @@ fn said_of(failure: Failure, reason: &str) -> String {
 }
 
 /// Said to people by the cloud.
-const NO_ENGINE: &str = "this device cannot install firmware yet";
+const NO_ENGINE: &str = "operation not supported (100): this device installs no firmware";
 /// As above.
 const NOT_TAKEN: &str = "this device does not take it";
 /// So long the host may take to show what it was offered (not documented; chosen by us: it does at once).

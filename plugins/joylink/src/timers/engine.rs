@@ -3,7 +3,8 @@
 use super::plan::{Plan, commands};
 use super::run::{Moment, Run};
 use super::table::{Entry, Table, TaskKey};
-use super::wire::{Commands, Feedid};
+use super::wire::Commands;
+use crate::wire::FeedId;
 use polylink_plugin_sdk::Timestamp;
 
 /// A step of a task that is due.
@@ -14,7 +15,7 @@ pub struct Due {
     /// Its id; 0 while the cloud has given it none.
     pub id: i32,
     /// For whom.
-    pub feedid: Feedid,
+    pub feedid: FeedId,
     /// 1 or 2.
     pub step: u8,
     /// For the main controller, in this order. The code of the step is that of the first that fails; 0 if there are none.
@@ -60,7 +61,7 @@ fn due_step(entry: &Entry, step: u8) -> Option<Due> {
     // "action_cmds at once if any": a countdown has no first step without them.
     let is_none =
         matches!(plan, Plan::Course(super::plan::Course::Countdown { .. })) && step == 1 && commands.is_empty();
-    (!is_none).then(|| Due { task: *key, id: task.id, feedid: task.feedid.clone(), step, commands })
+    (!is_none).then_some(Due { task: *key, id: task.id, feedid: task.feedid, step, commands })
 }
 
 fn next_of(plan: &Plan, run: &Run, now: Moment, offset_s: i32) -> Timestamp {

@@ -11,7 +11,8 @@ use polylink_plugin_sdk::Timestamp;
 
 use super::engine::Due;
 use super::table::{Table, TaskKey};
-use super::wire::{Answer, Feedid, Message, Operation, Request, StepResult};
+use super::wire::{Answer, Message, Operation, Request, StepResult};
+use crate::wire::FeedId;
 
 /// What waits for an answer of the cloud, and when to say it again.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ struct Snapshot {
     /// When it was first asked for, and when it is to be sent.
     wanted: Option<(Timestamp, Timestamp)>,
     /// Serial numbers, and what was in the messages.
-    sent: Vec<(u32, Feedid, BTreeSet<i32>)>,
+    sent: Vec<(u32, FeedId, BTreeSet<i32>)>,
     retry: Retry,
 }
 
@@ -295,7 +296,7 @@ impl Uplink {
         self.snapshot.sent.clear();
         for listing in table.snapshot() {
             let ids = listing.tasks.iter().map(|task| task.id).collect();
-            let feedid = listing.feedid.clone();
+            let feedid = listing.feedid;
             let message = self.message(unix_s, Request::Snapshot(listing));
             self.snapshot.sent.push((message.serial, feedid, ids));
             messages.push(message);

@@ -38,6 +38,17 @@ pub struct Run {
     base: Option<(Timestamp, u64)>,
     /// Whether the time that the device was off is accounted for.
     caught_up: bool,
+    /// What the calendar said last. A session asks with each input, and most change nothing.
+    ahead: Option<Ahead>,
+}
+
+/// The first instant of the calendar after `from`, and so after each moment from there until that instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ahead {
+    anchor_s: i64,
+    from: i64,
+    at: i64,
+    steps: &'static [u8],
 }
 
 /// What is due.
@@ -59,13 +70,14 @@ impl Run {
             n_served: 0,
             base: Some((now.monotonic, 0)),
             caught_up: true,
+            ahead: None,
         }
     }
 
     /// A task that ran before a restart.
     #[must_use]
     pub const fn restored(anchor_ms: Option<i64>, served_s: i64, n_served: u64) -> Self {
-        Self { anchor_ms, served_s, n_served, base: None, caught_up: false }
+        Self { anchor_ms, served_s, n_served, base: None, caught_up: false, ahead: None }
     }
 
     /// What of a calendar is due. Waits while the time is unknown.
@@ -90,11 +102,12 @@ impl Run {
         let mut due = DueSteps::default();
         let mut from = self.served_s.max(now_s.saturating_sub(LATE_S));
         // Instants are a second apart at least, so this ends.
-        while let Some((at, steps)) = calendar.next_after(anchor_s, from, offset_s).filter(|(at, _)| *at <= now_s) {
+        while let Some((at, steps)) = self.look_ahead(calendar, anchor_s, from, offset_s).filter(|(at, _)| *at <= now_s)
+        {
             due.steps = steps.to_vec();
             (from, self.served_s) = (at, at);
         }
-        due.finished = calendar.next_after(anchor_s, from.max(now_s), offset_s).is_none();
+        due.finished = self.look_ahead(calendar, anchor_s, from.max(now_s), offset_s).is_none();
         due
     }
 
@@ -124,7 +137,7 @@ impl Run {
         let Some(now_ms) = now.unix_ms else { return look_again };
         let anchor_s = seconds(self.anchor_ms.unwrap_or(now_ms));
         let from = self.served_s.max(seconds(now_ms).saturating_sub(LATE_S));
-        let next = calendar.next_after(anchor_s, from, offset_s);
+        let next = self.known(anchor_s, from).or_else(|| calendar.next_after(anchor_s, from, offset_s));
         let wait_ms = next.map(|(at, _)| at.saturating_mul(1000).saturating_sub(now_ms).max(0).unsigned_abs());
         wait_ms.map_or(look_again, |wait_ms| now.monotonic.after(wait_ms).min(look_again))
     }
@@ -136,6 +149,27 @@ impl Run {
         let next = at.after(course.due_ms(self.n_served).saturating_sub(elapsed_ms));
         // The wall clock may tell that more time has passed.
         if self.caught_up { next } else { next.min(now.monotonic.after(LOOK_AGAIN_MS)) }
+    }
+
+    /// The first instant after `from`, from the calendar only where that was not known. A run has one calendar.
+    fn look_ahead(
+        &mut self,
+        calendar: &Calendar,
+        anchor_s: i64,
+        from: i64,
+        offset_s: i32,
+    ) -> Option<(i64, &'static [u8])> {
+        if let Some(known) = self.known(anchor_s, from) {
+            return Some(known);
+        }
+        let next = calendar.next_after(anchor_s, from, offset_s);
+        self.ahead = next.map(|(at, steps)| Ahead { anchor_s, from, at, steps });
+        next
+    }
+
+    fn known(&self, anchor_s: i64, from: i64) -> Option<(i64, &'static [u8])> {
+        let ahead = self.ahead.filter(|ahead| ahead.anchor_s == anchor_s && (ahead.from..ahead.at).contains(&from))?;
+        Some((ahead.at, ahead.steps))
     }
 
     /// How long the course has run, in milliseconds.

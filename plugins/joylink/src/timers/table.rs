@@ -9,7 +9,8 @@ use polylink_plugin_sdk::bytes::Writer;
 use super::period::WeekIndex0;
 use super::plan::{Plan, Senseless};
 use super::run::{Moment, Run};
-use super::wire::{Body, Commands, Feedid, Listing, Task};
+use super::wire::{Body, Commands, Listing, Task};
+use crate::wire::FeedId;
 
 pub use serve::Served;
 pub use stored::Damage;
@@ -22,7 +23,7 @@ pub struct TaskKey(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The device itself, as opposed to its sub-devices.
-    pub feedid: Feedid,
+    pub feedid: FeedId,
     /// How many tasks there can be.
     pub max_tasks: usize,
     /// Seconds that the local time of expressions is ahead of UTC.
@@ -152,18 +153,18 @@ impl Table {
     #[must_use]
     pub fn query(&self, ids: &[i32]) -> Vec<Listing> {
         if ids.is_empty() {
-            return vec![self.listing(&self.settings.feedid)];
+            return vec![self.listing(self.settings.feedid)];
         }
         let mut listings = Vec::new();
         for feedid in self.feedids() {
-            let mut listing = self.listing(&feedid);
+            let mut listing = self.listing(feedid);
             listing.tasks.retain(|task| ids.contains(&task.id));
             if !listing.tasks.is_empty() {
                 listings.push(listing);
             }
         }
         if listings.is_empty() {
-            listings.push(Listing { feedid: self.settings.feedid.clone(), tasks: Vec::new() });
+            listings.push(Listing { feedid: self.settings.feedid, tasks: Vec::new() });
         }
         listings
     }
@@ -171,7 +172,7 @@ impl Table {
     /// All tasks that have an id: a listing for the device itself, and one for each sub-device that has tasks.
     #[must_use]
     pub fn snapshot(&self) -> Vec<Listing> {
-        self.feedids().iter().map(|feedid| self.listing(feedid)).collect()
+        self.feedids().into_iter().map(|feedid| self.listing(feedid)).collect()
     }
 
     /// Adds a task that the device made; the cloud will give it an id.
@@ -287,7 +288,7 @@ impl Table {
     fn put(&mut self, index: usize, mut task: Task, now: Moment) -> Result<(), Refusal> {
         let old = &self.entries[index].task;
         if task.name.is_empty() {
-            task.name = old.name.clone();
+            task.name = old.name;
         }
         inherit(&mut task.body, &old.body);
         let plan = self.plan(&task)?;
@@ -322,17 +323,17 @@ impl Table {
         self.entries.iter().position(|entry| entry.task.id == id && id != NO_ID)
     }
 
-    fn listing(&self, feedid: &Feedid) -> Listing {
-        let of_this = self.entries.iter().filter(|entry| entry.task.feedid == *feedid && entry.task.id != NO_ID);
-        Listing { feedid: feedid.clone(), tasks: of_this.map(|entry| entry.task.clone()).collect() }
+    fn listing(&self, feedid: FeedId) -> Listing {
+        let of_this = self.entries.iter().filter(|entry| entry.task.feedid == feedid && entry.task.id != NO_ID);
+        Listing { feedid, tasks: of_this.map(|entry| entry.task.clone()).collect() }
     }
 
     /// The device itself first.
-    fn feedids(&self) -> Vec<Feedid> {
-        let mut feedids = vec![self.settings.feedid.clone()];
+    fn feedids(&self) -> Vec<FeedId> {
+        let mut feedids = vec![self.settings.feedid];
         for entry in self.entries.iter().filter(|entry| entry.task.id != NO_ID) {
             if !feedids.contains(&entry.task.feedid) {
-                feedids.push(entry.task.feedid.clone());
+                feedids.push(entry.task.feedid);
             }
         }
         feedids

@@ -8,11 +8,8 @@ mod task;
 
 use polylink_plugin_sdk::bytes::{Reader, Truncated, Writer};
 
-use super::text::Text;
+use crate::wire::{FeedId, Text};
 pub use task::{Body, Commands, Task};
-
-/// Name of a device or sub-device.
-pub type Feedid = Text<32>;
 
 /// What can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -118,7 +115,7 @@ pub struct StepResult {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Whose tasks they are.
-    pub feedid: Feedid,
+    pub feedid: FeedId,
     /// The tasks.
     pub tasks: Vec<Task>,
 }
@@ -356,13 +353,13 @@ impl<T> Message<T> {
 impl Listing {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let n_tasks = count(reader)?;
-        let feedid = Text::from_field(&reader.array()?);
-        let tasks = many(n_tasks, || Task::decode_simplified(reader, feedid.clone()))?;
+        let feedid = Text::from_field(reader.array()?);
+        let tasks = many(n_tasks, || Task::decode_simplified(reader, feedid))?;
         Ok(Self { feedid, tasks })
     }
 
     fn encode(&self, writer: &mut Writer) {
-        writer.i32_le(length(self.tasks.len())).bytes(&self.feedid.to_field());
+        writer.i32_le(length(self.tasks.len())).bytes(self.feedid.field());
         self.tasks.iter().for_each(|task| task.encode_simplified(writer));
     }
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::WireError;
 
 /// A text of up to `N` bytes without a NUL, possibly empty. On the wire NULs fill it up to `N` bytes; in JSON it is a text.
+/// UTF-8, but for one that a peer has cut within a character, where that is not refused.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<const N: usize>([u8; N]);
 
@@ -31,10 +32,17 @@ impl<const N: usize> Text<N> {
     /// # Errors
     /// It is cut off, or not UTF-8.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, WireError> {
-        let mut field: [u8; N] = reader.array()?;
-        let end = field.iter().position(|byte| *byte == 0).unwrap_or(N);
-        field[end..].fill(0);
-        std::str::from_utf8(&field[..end]).map(|_| Self(field)).map_err(|_| WireError::Text)
+        let text = Self::from_field(reader.array()?);
+        std::str::from_utf8(text.bytes()).map(|_| text).map_err(|_| WireError::Text)
+    }
+
+    /// Takes a field as [`Self::read`] does, whatever its bytes are: nothing of it is lost.
+    #[must_use]
+    pub fn from_field(mut field: [u8; N]) -> Self {
+        if let Some(end) = field.iter().position(|byte| *byte == 0) {
+            field[end..].fill(0);
+        }
+        Self(field)
     }
 
     /// As it stands on the wire.
@@ -43,17 +51,26 @@ impl<const N: usize> Text<N> {
         &self.0
     }
 
-    /// The text.
+    /// The text, as far as it is UTF-8.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        let end = self.0.iter().position(|byte| *byte == 0).unwrap_or(N);
-        std::str::from_utf8(&self.0[..end]).expect("the text was checked when it was made")
+        self.bytes().utf8_chunks().next().map_or("", |chunk| chunk.valid())
     }
 
     /// Whether it is the empty text.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.as_str().is_empty()
+        self.bytes().is_empty()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self::EMPTY
     }
 }
 
@@ -79,5 +96,29 @@ impl<'de, const N: usize> Deserialize<'de> for Text<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::new(&text).ok_or_else(|| serde::de::Error::custom("text too long for its field"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_ends_at_the_first_zero_or_with_its_field() {
+        assert_eq!(Text::from_field(*b"ab\0c"), Text::new("ab").unwrap());
+        assert_eq!(Text::from_field(*b"abcd").as_str(), "abcd");
+        assert_eq!(Text::<4>::new("ab").unwrap().field(), b"ab\0\0");
+        assert_eq!(Text::<4>::new("abcde"), None);
+        assert_eq!(Text::<4>::new("a\0"), None);
+        assert!(Text::from_field(*b"\0abc").is_empty());
+    }
+
+    #[test]
+    fn of_a_text_that_is_cut_within_a_character_nothing_is_lost_where_it_is_not_refused() {
+        let cut = *b"a\xE5\xAE\x89\xE5\xAE";
+        let text = Text::from_field(cut);
+        assert_eq!((text.as_str(), text.field()), ("a\u{5b89}", &cut));
+        assert_ne!(text, Text::new("a\u{5b89}").unwrap());
+        assert_eq!(Text::<6>::read(&mut Reader::new(&cut)), Err(WireError::Text));
     }
 }

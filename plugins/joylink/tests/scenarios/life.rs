@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::packet::{Kind, Opened, Packet, Route, STAMP, Splitter, enctype};
 use crate::scenarios::stage::{Stage, accesskey, control, n};
-use crate::timers::wire::{Answer, Feedid, Listing, Message, Operation, Request, StepResult};
+use crate::timers::wire::{Answer, Listing, Message, Operation, Request, StepResult};
 use crate::wire::{
     Answer as CodeAndText, AsyncResult, AuthAnswer, Code, CodeAnswer, FeedId, RecipeReport, SerialAnswer, SubScript,
     SubUpload, SubUploadAnswer,
@@ -323,8 +323,8 @@ pub fn set_n(value: i64) -> Vec<u8> {
 }
 
 /// A name as schedules have it.
-pub fn name(feedid: &str) -> Feedid {
-    Feedid::new(feedid).expect("a short name")
+pub fn name(feedid: &str) -> FeedId {
+    FeedId::new(feedid).expect("a short name")
 }
 
 /// A name as everything else has it.

@@ -1,6 +1,8 @@
 //! What becomes of sub-devices when something ends: the host, the line to the MCU, the owner's wish to have the gateway.
 
 use polylink_testbed::clouds::SimCloud;
+use polylink_testbed::clouds::joylink::Image;
+use polylink_testbed::clouds::joylink::seen::FAILED;
 use serde_json::json;
 
 use super::super::facts;
@@ -114,6 +116,24 @@ fn a_factory_reset_gives_up_all_lamps() {
         assert_eq!(home.beat().await?, None, "a heartbeat with lamps");
         home.mcu.subdevice(1, &lamp(1));
         home.device("it to be accepted", |log| log.accepted.len() == 3).await?;
+        home.close().await
+    });
+}
+
+#[test]
+fn firmware_for_a_lamp_is_taken_and_has_failed_at_once_as_nothing_can_install_it() {
+    check(async || {
+        let home = Home::with_lamps(1, "").await?;
+        let name = "1.0.8.20260102_release".to_owned();
+        let image = Image { sub: Some(feedid(1)), version: 8, name, body: vec![7; 100] };
+        assert_eq!(home.answer(home.joylink.order_upgrade(&image)).await?.code, 0);
+        home.seen("the end of it", |seen| seen.upgrades[0].end().is_some()).await?;
+        let upgrade = home.joylink.seen().upgrades.remove(0);
+        let end = upgrade.end().expect("it was just seen");
+        assert_eq!((&upgrade.feedid, end.status), (&feedid(1), FAILED));
+        assert!(end.description.starts_with("operation not supported (100): "), "{end:?}");
+        let path = upgrade.path.as_deref().expect("it is on the cloud's own server");
+        assert_eq!(home.joylink.files().requests(path), []);
         home.close().await
     });
 }

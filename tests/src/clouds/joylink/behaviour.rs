@@ -32,8 +32,8 @@ pub struct Behaviour {
     pub upgrade_limit: Duration,
     /// How far the cloud's clock is ahead of this machine's, in seconds; for sessions to come.
     pub clock_ahead_s: i64,
-    /// What the firmware server does.
-    pub images: Images,
+    /// Orders promise another crc than the image has.
+    pub wrong_image_crc: bool,
     /// An app authorizes the device, and sub-devices that wait for it, as soon as they show up.
     pub enrols: bool,
 }
@@ -65,17 +65,6 @@ pub enum Segments {
     Pieces(usize),
     /// Two come in one; a packet waits for the next one.
     Pairs,
-}
-
-/// What the firmware server does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Images {
-    /// Orders promise another crc than the image has.
-    pub wrong_crc: bool,
-    /// Downloads to come that break off, and after how many bytes.
-    pub cut: Option<(u32, usize)>,
-    /// Images come without their last bytes, and with the length that is left.
-    pub short_by: usize,
 }
 
 /// What becomes of one packet, decided when it is sent.
@@ -136,7 +125,7 @@ impl Default for Behaviour {
             heartbeat_limit: Duration::from_secs(65),
             upgrade_limit: Duration::from_secs(600),
             clock_ahead_s: 0,
-            images: Images::default(),
+            wrong_image_crc: false,
             enrols: true,
         }
     }

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value as Json, json};
@@ -16,11 +16,12 @@ use super::seen::{Answer, MAX_SEEN, Seen, SubState, keep};
 use super::server::{Conversation, Line, Outgoing};
 use super::timers::Operation;
 use crate::clouds::ledger::Ledger;
+use crate::file_server::FileServer;
 use crate::joylink_wire::cipher::Secret;
 use crate::joylink_wire::packet::{CLOUD, Packet};
 use crate::joylink_wire::timers::Task;
 
-/// Shared by connections, the firmware server and the simulator's face.
+/// Shared by connections and the simulator's face.
 pub(super) struct Platform {
     pub ledger: Ledger,
     pub product: Product,
@@ -28,7 +29,7 @@ pub(super) struct Platform {
     /// Ticks with every change of [`Seen`].
     pub changes: watch::Sender<u64>,
     /// Where firmware is.
-    pub images_at: OnceLock<SocketAddr>,
+    pub files: FileServer,
     state: Mutex<State>,
 }
 
@@ -94,15 +95,15 @@ pub(super) enum About {
 }
 
 impl Platform {
-    pub fn new(counter: &str, product: Product) -> Arc<Self> {
-        Arc::new(Self {
+    pub fn new(counter: &str, product: Product) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
             ledger: Ledger::default(),
             product,
             counter: counter.to_owned(),
             changes: watch::channel(0).0,
-            images_at: OnceLock::new(),
+            files: FileServer::start()?,
             state: Mutex::new(State { last_serial: FIRST_SERIAL, last_timer: FIRST_TIMER, ..State::default() }),
-        })
+        }))
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {

@@ -29,8 +29,6 @@ pub struct Seen {
     pub snapshots: Vec<(String, Vec<Task>)>,
     /// Upgrades that were ordered.
     pub upgrades: Vec<Upgrade>,
-    /// Downloads: path and status.
-    pub downloads: Vec<(String, u16)>,
     /// Why the cloud ended connections.
     pub closed: Vec<String>,
     /// Connections that ended, for whatever reason.
@@ -127,12 +125,46 @@ pub struct Upgrade {
     pub feedid: String,
     /// Number of the new firmware.
     pub version: u16,
+    /// Where the image is on the firmware server; `None` if it is elsewhere.
+    pub path: Option<String>,
     /// Code of the answer.
     pub answer: Option<i64>,
-    /// Status and progress of each report.
-    pub reports: Vec<(u8, u8)>,
+    /// What the device has told of it.
+    pub reports: Vec<Report>,
     /// A heartbeat has carried the new version.
     pub running: bool,
+}
+
+impl Upgrade {
+    /// The statuses that were told, each once in a row: more of the same only tell of progress.
+    pub fn statuses(&self) -> Vec<u8> {
+        let mut statuses: Vec<u8> = self.reports.iter().map(|report| report.status).collect();
+        statuses.dedup();
+        statuses
+    }
+
+    /// The end that was told.
+    pub fn end(&self) -> Option<&Report> {
+        self.reports.last().filter(|report| report.is_end())
+    }
+}
+
+/// What the device has told of an upgrade (8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// 0 loading, 1 installing, 2 finished, 3 failed.
+    pub status: u8,
+    /// The same for people.
+    pub description: String,
+    /// Percent of what it is at.
+    pub progress: u8,
+}
+
+impl Report {
+    /// Whether the upgrade is over.
+    pub fn is_end(&self) -> bool {
+        self.status >= FINISHED
+    }
 }
 
 /// Puts something on a list, or counts it.
@@ -144,5 +176,9 @@ pub(super) fn keep<T>(list: &mut Vec<T>, left_out: &mut u64, entry: T) {
     }
 }
 
+/// Status of an upgrade that has brought the new version (JoyLink, 10).
+pub const FINISHED: u8 = 2;
+/// Status of one that has left the old version.
+pub const FAILED: u8 = 3;
 /// Entries of each list; later ones are counted. Chosen by us.
 pub(super) const MAX_SEEN: usize = 100_000;

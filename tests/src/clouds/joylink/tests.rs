@@ -6,3 +6,4 @@ mod misbehaviour;
 mod peer;
 mod strictness;
 mod timers;
+mod upgrades;

@@ -433,7 +433,7 @@ fn a_second_transfer_an_empty_file_and_an_absent_mcu_are_refused() {
     check(&rig.firmware(begin(b"")), &[r#"firmware Refused("the file is empty")"#]);
     let (mut line, _) = Line::opened();
     let said = line.input(LinkInput::Firmware(begin(b"x")));
-    check(&said, &["firmware Offline"]);
+    check(&said, &[r#"firmware Refused("the MCU does not answer")"#]);
 }
 
 #[test]

@@ -88,9 +88,7 @@ proptest! {
             });
         }
         said.extend(line.input(LinkInput::Closed));
-        let over = |said: &&String| {
-            ["firmware ended", "firmware Refused", "firmware Offline"].iter().any(|end| said.starts_with(end))
-        };
+        let over = |said: &&String| said.starts_with("firmware ended") || said.starts_with("firmware Refused");
         prop_assert_eq!(said.iter().filter(over).count(), begun);
         for said in said {
             if let Some(Ok(ticket)) = said.split(' ').next().map(str::parse::<u64>) {

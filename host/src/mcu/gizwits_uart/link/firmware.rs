@@ -10,7 +10,7 @@ use super::super::frame::Frame;
 use super::super::requests::Purpose;
 use super::super::transfer::{Answer, Transfer};
 use super::{GizwitsUart, Phase, RESTART_MS};
-use crate::mcu::transfer::{FirmwareInput, FirmwareOutput, Image, TransferEnd};
+use crate::mcu::transfer::{FirmwareInput, FirmwareOutput, Image, NOT_THERE, TransferEnd};
 use crate::mcu::{Identity, LinkOutput};
 
 impl GizwitsUart {
@@ -18,7 +18,7 @@ impl GizwitsUart {
         match input {
             FirmwareInput::Begin(image) => match self.may_begin(&image) {
                 Ok(()) => self.transfer = Some(Transfer::new(image)),
-                Err(said) => self.outputs.push_back(LinkOutput::Firmware(said)),
+                Err(why) => self.outputs.push_back(LinkOutput::Firmware(FirmwareOutput::Refused(why))),
             },
             FirmwareInput::Bytes { offset, bytes } => self.with_transfer(|transfer| transfer.take(now, offset, bytes)),
             FirmwareInput::Cancel => self.with_transfer(Transfer::cancel),
@@ -96,14 +96,14 @@ impl GizwitsUart {
         Some(self.requests.send_flagged(now, (command, flags), payload, Purpose::Transfer))
     }
 
-    fn may_begin(&self, image: &Image) -> Result<(), FirmwareOutput> {
+    fn may_begin(&self, image: &Image) -> Result<(), &'static str> {
         if !matches!(self.phase, Phase::Online(_)) {
-            return Err(FirmwareOutput::Offline);
+            return Err(NOT_THERE);
         }
         if self.transfer.is_some() {
-            return Err(FirmwareOutput::Refused("a transfer to the MCU is under way"));
+            return Err("a transfer to the MCU is under way");
         }
-        if image.size == 0 { Err(FirmwareOutput::Refused("the file is empty")) } else { Ok(()) }
+        if image.size == 0 { Err("the file is empty") } else { Ok(()) }
     }
 
     /// Lets the transfer do something, and passes on what it says. `doing` tells whether the MCU must hear that we abort.

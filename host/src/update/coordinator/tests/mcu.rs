@@ -91,7 +91,8 @@ fn check(cuts: Vec<usize>) -> usize {
         Outcome::Succeeded => assert_eq!(line.runs, "new", "cuts {cuts:?}"),
         Outcome::Failed { at: FailedAt::Installing, .. } => {
             assert!(cuts.len() >= INSTALLS_MAX as usize, "cuts {cuts:?}");
-            assert!((1..=INSTALLS_MAX as usize).contains(&line.transfers), "cuts {cuts:?}");
+            // None at all if the power goes each time between the record and the first piece.
+            assert!(line.transfers <= INSTALLS_MAX as usize, "cuts {cuts:?}");
         }
         other => panic!("cuts {cuts:?}: {other:?}"),
     }

@@ -87,7 +87,26 @@ fn progress_is_told_once_a_second_and_listed_at_once() {
     talk.pass(1);
     talk.0.loading(&talk.1.clone(), 1, Some(50));
     talk.0.loading(&talk.1.clone(), 1, Some(50));
-    assert_eq!(talk.heard(), ["deli 1 Loading(Some(1))", "deli 1 Loading(Some(50))"]);
+    assert_eq!(talk.heard(), ["deli 1 Loading(Some(1))", "deli 1 Loading(Some(49))"]);
+}
+
+#[test]
+fn progress_that_stands_still_is_told_a_second_later() {
+    let mut talk = Talk::new();
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.heard();
+    for percent in [1, 2, 40] {
+        talk.0.loading(&talk.1.clone(), 1, Some(percent));
+    }
+    assert_eq!(talk.0.next_timeout(&talk.1), Some(talk.1.now.after(told::PROGRESS_MS)));
+    talk.pass(1);
+    assert_eq!(talk.heard(), ["deli 1 Loading(Some(1))", "deli 1 Loading(Some(40))"]);
+    // What is over is not told of any more.
+    talk.0.loading(&talk.1.clone(), 1, Some(41));
+    talk.0.loaded(&talk.1.clone(), 1, Ok(()));
+    talk.pass(1);
+    let verify = "Verify(Subject { id: 1, target: Module, device: 0 })".to_owned();
+    assert_eq!((talk.heard(), talk.0.next_timeout(&talk.1)), (vec![verify], None));
 }
 
 #[test]

@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::timers::period::WeekIndex0;
 use crate::timers::table::Settings;
-use crate::timers::text::Text;
 use crate::timers::wire::{Body, Task};
+use crate::wire::Text;
 
 /// 2015-02-20 08:00:00 at 8 hours ahead of UTC.
 const START_S: i64 = 1_424_390_400;
@@ -252,6 +252,25 @@ fn a_stopped_task_is_silent_and_a_restarted_one_starts_afresh() {
     assert!(device.table.restart(&[1], device.now()).is_empty());
     device.advance();
     device.pass(500).check(&[(0, 1), (600, 1), (900, 2)], 0);
+}
+
+#[test]
+fn the_calendar_is_asked_once_for_each_instant_and_each_correction_of_the_clock() {
+    for body in [at("0_0_9_29_2_*_*"), span("0_0_9_*_*_*_*", "0_0_10_*_*_*_*", 1, &[6]), at("*_*_*_/3_*_*_*")] {
+        let mut device = Device::with(body, Some(START_S));
+        let run = |device: &Device| device.table.entries[0].run;
+        let known = run(&device);
+        for _ in 0..1000 {
+            device.shift(1).advance();
+            // An answer of the calendar is for the moments after the one that it was asked for.
+            assert_eq!(run(&device), known);
+        }
+        device.set_clock(Some(START_S + 2000 * DAY_S));
+        assert_ne!(run(&device), known);
+        let known = run(&device);
+        device.shift(10).advance();
+        assert_eq!(run(&device), known);
+    }
 }
 
 #[derive(Clone, Debug)]

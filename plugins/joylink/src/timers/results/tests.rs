@@ -55,7 +55,7 @@ impl Device {
 
     fn done(&mut self, id: i32, step: u8, code: i32) {
         let (key, task) = self.table.tasks().find(|(_, task)| task.id == id).unwrap();
-        let due = Due { task: key, id, feedid: task.feedid.clone(), step, commands: vec![] };
+        let due = Due { task: key, id, feedid: task.feedid, step, commands: vec![] };
         self.uplink.done(&due, code);
     }
 }

@@ -5,8 +5,8 @@ use proptest::sample::select;
 
 use super::*;
 use crate::timers::engine::tests::{at, settings, task};
-use crate::timers::text::Text;
 use crate::timers::wire::{Answer, Operation, Request};
+use crate::wire::Text;
 
 const NOW: Moment = Moment { monotonic: Timestamp(0), unix_ms: Some(1_424_390_400_000) };
 const DAILY: &str = "0_0_9_*_*_*_*";
@@ -101,7 +101,7 @@ fn a_modification_of_which_one_fails_changes_none() {
 fn a_listing_is_of_one_device_and_without_tasks_that_have_no_id() {
     let mut table = table(&[1, 2]);
     let sub = Text::new("sub").unwrap();
-    table.add(vec![Task { feedid: sub.clone(), ..task(3, at(DAILY)) }], NOW).unwrap();
+    table.add(vec![Task { feedid: sub, ..task(3, at(DAILY)) }], NOW).unwrap();
     table.add_own(task(0, at(DAILY)), NOW).unwrap();
     let seen = |listings: Vec<Listing>| -> Vec<(String, Vec<i32>)> {
         let ids = |listing: &Listing| listing.tasks.iter().map(|task| task.id).collect();

@@ -2,14 +2,14 @@
 
 use polylink_plugin_sdk::bytes::{Reader, Writer};
 
-use super::{Feedid, WireError, count, length};
-use crate::timers::text::Text;
+use super::{WireError, count, length};
+use crate::wire::{FeedId, Text};
 
 /// A timer as a peer says it. What it says may make no sense; the task table judges that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Task {
     /// Whose it is.
-    pub feedid: Feedid,
+    pub feedid: FeedId,
     /// For people.
     pub name: Text<128>,
     /// Given by the cloud; 0 as long as it has not.
@@ -86,11 +86,11 @@ impl Task {
     /// The bytes are no task.
     pub fn decode(reader: &mut Reader<'_>) -> Result<Self, WireError> {
         let (mode, version) = (reader.i32_le()?, reader.i32_le()?);
-        let (feedid, name) = (Text::from_field(&reader.array()?), Text::from_field(&reader.array()?));
+        let (feedid, name) = (Text::from_field(reader.array()?), Text::from_field(reader.array()?));
         Self::decode_rest(reader, mode, version, feedid, name)
     }
 
-    pub(super) fn decode_simplified(reader: &mut Reader<'_>, feedid: Feedid) -> Result<Self, WireError> {
+    pub(super) fn decode_simplified(reader: &mut Reader<'_>, feedid: FeedId) -> Result<Self, WireError> {
         let (mode, version) = (reader.i32_le()?, reader.i32_le()?);
         Self::decode_rest(reader, mode, version, feedid, Text::default())
     }
@@ -99,7 +99,7 @@ impl Task {
         reader: &mut Reader<'_>,
         mode: i32,
         version: i32,
-        feedid: Feedid,
+        feedid: FeedId,
         name: Text<128>,
     ) -> Result<Self, WireError> {
         let (id, state, origin) = (reader.i32_le()?, reader.u8()?, reader.u8()?);
@@ -109,7 +109,7 @@ impl Task {
     /// Writes the full form.
     pub fn encode(&self, writer: &mut Writer) {
         writer.i32_le(self.body.mode()).i32_le(self.version);
-        writer.bytes(&self.feedid.to_field()).bytes(&self.name.to_field());
+        writer.bytes(self.feedid.field()).bytes(self.name.field());
         self.encode_rest(writer);
     }
 

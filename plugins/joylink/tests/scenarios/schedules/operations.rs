@@ -190,7 +190,7 @@ fn tasks_of_subdevices_are_listed_apart() {
     let listings: Vec<_> = answers
         .iter()
         .map(|answer| match answer {
-            Answer::Listing(listing) => (listing.feedid.clone(), listing.tasks.len()),
+            Answer::Listing(listing) => (listing.feedid, listing.tasks.len()),
             other => panic!("{other:?}"),
         })
         .collect();

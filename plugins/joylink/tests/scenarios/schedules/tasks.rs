@@ -2,8 +2,8 @@
 
 use crate::scenarios::life::{name, set_n};
 use crate::scenarios::stage::FEEDID;
-use crate::timers::text::Text;
 use crate::timers::wire::{Body, Commands, Operation, Request, Task};
+use crate::wire::Text;
 
 /// A task of the device itself that runs.
 pub fn task(id: i32, body: Body) -> Task {

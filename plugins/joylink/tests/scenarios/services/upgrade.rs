@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::firmware::{give, order, take_status};
 use crate::packet::Kind;
 use crate::scenarios::gateway::talk::{PRODUCT, asking, feedid_of, joined, unbinding, with_bound};
-use crate::scenarios::stage::{App, FEEDID, Stage, bond, bound, n, with};
+use crate::scenarios::stage::{App, FEEDID, PRODUCT_UUID, Stage, bond, bound, n, with};
 use crate::wire::{Code, CodeAnswer, Heartbeat, SubHeartbeat};
 
 const DOWNLOADING: i64 = 0;
@@ -261,6 +261,29 @@ fn an_upgrade_goes_on_over_restarts_and_its_end_is_told_once() {
 }
 
 #[test]
+fn an_upgrade_of_which_only_the_host_knows_is_told_of_unless_it_is_over_or_of_nobody() {
+    let (mut stage, offer) = ordered(oven(json!({})));
+    stage.host.setup().stored.remove("upgrade");
+    restart(&mut stage, vec![update(&offer, Phase::Downloading, 70)]);
+    let told: Value = serde_json::from_slice(&stage.expect(Kind::OtaStatus)).expect("JSON");
+    let data = json!({"feedid": FEEDID, "productuuid": PRODUCT_UUID, "status": DOWNLOADING, "progress": 70,
+        "status_desc": "downloading"});
+    assert_eq!(told["data"], data);
+    take_status(&mut stage);
+    assert_eq!(give(&mut stage, &order(json!({"version": 7}))), (22, 12));
+    becomes(&mut stage, &offer, Phase::Finished, 100);
+    expect_status(&mut stage, FINISHED, 100, "finished");
+    take_status(&mut stage);
+    expect_acknowledged(&mut stage, &id());
+
+    let (mut stage, offer) = ordered(oven(json!({})));
+    stage.host.setup().stored.remove("upgrade");
+    let of_another = Offer { id: "2002/6/00000001".to_owned(), ..offer };
+    restart(&mut stage, vec![update(&of_another, Phase::Downloading, 70)]);
+    expect_no_status(&mut stage);
+}
+
+#[test]
 fn an_upgrade_that_the_host_has_lost_has_failed() {
     let (mut stage, _) = ordered(oven(json!({})));
     restart(&mut stage, vec![]);
@@ -288,11 +311,17 @@ fn an_offer_that_the_host_does_not_take_has_failed_after_a_minute() {
 }
 
 #[test]
-fn the_same_order_again_changes_nothing_and_another_one_has_to_wait() {
+fn the_same_order_again_only_renews_the_address_and_another_one_has_to_wait() {
     let (mut stage, offer) = ordered(oven(json!({})));
     becomes(&mut stage, &offer, Phase::Downloading, 30);
-    assert_eq!(give(&mut stage, &order(json!({}))), (0, 12));
-    assert_eq!(give(&mut stage, &order(json!({"url": "https://mirror.example/6?signed=2"}))), (0, 12));
+    // The address of before may be over.
+    for url in ["http://firmware.example/6.bin", "https://mirror.example/6?signed=2"] {
+        assert_eq!(give(&mut stage, &order(json!({"url": url}))), (0, 12));
+        assert_eq!(expect_offer(&mut stage), Offer { url: url.to_owned(), ..offer.clone() });
+        // What the host makes of that changes nothing here.
+        stage.host.advance(60_001);
+        stage.take_kinds();
+    }
     assert_eq!(give(&mut stage, &order(json!({"version": 7}))), (22, 12));
     assert_eq!(give(&mut stage, &order(json!({"crc32": 1}))), (22, 12));
     stage.host.expect_silence();
@@ -384,6 +413,18 @@ fn the_upgrade_of_a_subdevice_that_is_unbound_is_taken_back() {
     becomes(&mut stage, &offer, Phase::Failed(Failure::Cancelled), 10);
     expect_acknowledged(&mut stage, &offer.id);
     expect_no_status(&mut stage);
+}
+
+#[test]
+fn an_order_that_is_repeated_while_its_subdevice_is_away_ends_nothing() {
+    let (mut stage, offer) = sub_ordered();
+    stage.expect(Kind::OtaStatus);
+    becomes(&mut stage, &offer, Phase::Downloading, 10);
+    stage.host.subdevices_changed(vec![]);
+    stage.settle_down();
+    let again = order(json!({"feedid": feedid_of("a1"), "productuuid": PRODUCT, "version": 4}));
+    assert_eq!(give(&mut stage, &again), (0, 12));
+    stage.host.expect_silence();
 }
 
 #[test]

@@ -1,8 +1,7 @@
 use serde_json::{Value as Json, json};
 
-use super::peer::{Peer, answer, check, run, snapshot};
+use super::peer::{Peer, answer, check, snapshot};
 use crate::clouds::SimCloud;
-use crate::clouds::joylink::Image;
 use crate::clouds::joylink::product::{Conversion, FEEDID, Product};
 use crate::joylink_wire::fields::Writer;
 use crate::joylink_wire::script::Script;
@@ -115,48 +114,6 @@ fn results_information_progress_and_video_have_their_answers() {
         cloud.until(|seen| seen.answers.contains_key(&id)).await;
         assert_eq!(cloud.answer_to(&id).unwrap().code, -4);
     });
-}
-
-#[test]
-fn an_upgrade_is_followed_to_the_heartbeat_of_the_new_version() {
-    let violations = run(Product::default(), async |cloud| {
-        let mut peer = Peer::working(cloud).await;
-        let image = Image { sub: None, version: 4, name: "1.2.3.20260102_release".to_owned(), body: vec![1; 100] };
-        let id = cloud.order_upgrade(&image).unwrap();
-        let order: Json = serde_json::from_slice(&peer.hear().await.1).unwrap();
-        let text = json!({"code": 0, "serial": order["serial"], "msg": "success"}).to_string();
-        peer.send(7, text.as_bytes()).await;
-        cloud.until(|seen| seen.answers.contains_key(&id)).await;
-        for (status, progress) in [(0, 50), (1, 0), (2, 100), (1, 0)] {
-            let data = json!({
-                "feedid": FEEDID, "productuuid": "SIMPLY", "status": status, "status_desc": "", "progress": progress,
-            });
-            peer.send(8, json!({"cmd": "otastat", "data": data}).to_string().as_bytes()).await;
-            assert_eq!(peer.hear().await, (8, br#"{"code":0,"msg":"success"}"#.to_vec()));
-        }
-        assert!(!cloud.seen().upgrades[0].running);
-        peer.send(10, &[4, 0, 76, 0]).await;
-        assert_eq!(peer.hear().await.0, 10);
-        let seen = cloud.seen();
-        assert!(seen.upgrades[0].running);
-        assert_eq!(seen.upgrades[0].reports.len(), 4);
-    });
-    assert!(violations.len() == 1 && violations[0].contains("status 1 after"), "{violations:?}");
-}
-
-#[test]
-fn an_upgrade_nobody_speaks_of_has_failed() {
-    let violations = run(Product::default(), async |cloud| {
-        let mut peer = Peer::working(cloud).await;
-        cloud.change(|behaviour| behaviour.upgrade_limit = std::time::Duration::ZERO);
-        let id = cloud.order(&json!({"feedid": FEEDID, "version": 4})).unwrap();
-        let order: Json = serde_json::from_slice(&peer.hear().await.1).unwrap();
-        let text = json!({"code": 0, "serial": order["serial"], "msg": "success"}).to_string();
-        peer.send(7, text.as_bytes()).await;
-        cloud.until(|seen| seen.answers.contains_key(&id)).await;
-        peer.settle().await;
-    });
-    assert!(violations.len() == 1 && violations[0].contains("no word of the upgrade"), "{violations:?}");
 }
 
 #[test]

@@ -4,10 +4,8 @@ use serde_json::json;
 
 use super::peer::{BEAT, Peer, RANDOM, answer, check, snapshot};
 use crate::clouds::SimCloud;
-use crate::clouds::joylink::Image;
 use crate::clouds::joylink::behaviour::{Behaviour, Faults, Segments};
 use crate::clouds::joylink::product::Product;
-use crate::joylink_wire::checksum::crc32;
 
 /// A working device at a cloud that was changed after the snapshot.
 #[track_caller]
@@ -207,44 +205,4 @@ fn serials_repeat_and_each_command_is_answered() {
         }
         cloud.ledger().until(|entries| entries.commands_done() == 2).await;
     });
-}
-
-#[test]
-fn images_are_not_what_their_order_says() {
-    check(Product::default(), async |cloud| {
-        let mut peer = Peer::working(cloud).await;
-        cloud.change(|behaviour| {
-            behaviour.images.wrong_crc = true;
-            behaviour.images.short_by = 3;
-            behaviour.images.cut = Some((1, 2));
-        });
-        let image =
-            Image { sub: None, version: 4, name: "1.2.3.20260102_release".to_owned(), body: b"123456789".to_vec() };
-        let id = cloud.order_upgrade(&image).unwrap();
-        let (kind, body) = peer.hear().await;
-        let order: serde_json::Value = serde_json::from_slice(&body).unwrap();
-        assert_eq!((kind, order["cmd"].as_str()), (7, Some("ota")));
-        assert_ne!(order["data"]["crc32"], crc32(&image.body));
-        let text = json!({"code": 0, "serial": order["serial"], "msg": "success"}).to_string();
-        peer.send(7, text.as_bytes()).await;
-        cloud.until(|seen| seen.answers.contains_key(&id)).await;
-        let url = order["data"]["url"].as_str().unwrap().strip_prefix("http://").unwrap().to_owned();
-        let (host, path) = url.split_once('/').unwrap();
-        for wanted in [None, Some("123456")] {
-            let body = download(host, path).await;
-            assert_eq!(body.ok().as_deref(), wanted);
-        }
-        assert_eq!(cloud.seen().downloads.len(), 2);
-    });
-}
-
-/// The body of a file, if it comes whole.
-async fn download(host: &str, path: &str) -> Result<String, String> {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
-    let request = format!("GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut text = String::new();
-    stream.read_to_string(&mut text).await.map_err(|error| error.to_string())?;
-    Ok(text.split_once("\r\n\r\n").ok_or("no body")?.1.to_owned())
 }
