@@ -2,10 +2,10 @@
 
 mod any_broker;
 mod enrolment;
-mod firmware;
 mod hostile;
 mod kinds;
 mod outage;
+mod updates;
 
 use std::ops::{Deref, DerefMut};
 

@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use crate::changes;
-use crate::http::listen;
+use crate::http::{Request, listen};
 
 /// One file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,15 @@ pub struct Seen {
     pub over: bool,
 }
 
+/// Who else has a say: the cloud whose files these are. Called from the server's tasks: return promptly.
+pub trait Keeper: Send + Sync + 'static {
+    /// Whether this request may have its file; else it is answered 403. Asked before anything else.
+    fn admits(&self, request: &Request) -> bool;
+
+    /// A client did what HTTP forbids.
+    fn violation(&self, text: &str);
+}
+
 /// The server; dropping it closes its port and its connections.
 #[derive(Debug)]
 pub struct FileServer {
@@ -108,23 +117,28 @@ pub struct FileServer {
 impl FileServer {
     /// A server by plain HTTP on a free loopback port; needs a running tokio runtime.
     pub fn start() -> io::Result<Self> {
-        Self::start_on(None)
+        Self::start_on(None, None)
+    }
+
+    /// One whose files belong to somebody.
+    pub fn start_kept(keeper: Arc<dyn Keeper>) -> io::Result<Self> {
+        Self::start_on(None, Some(keeper))
     }
 
     /// One by HTTPS, for a certificate of this name (see [`crate::authority::Authority::server`]), which must lead to
     /// 127.0.0.1: `localhost`, or the address itself.
     pub fn start_tls(name: &str, config: Arc<rustls::ServerConfig>) -> io::Result<Self> {
-        Self::start_on(Some((name, TlsAcceptor::from(config))))
+        Self::start_on(Some((name, TlsAcceptor::from(config))), None)
     }
 
-    fn start_on(tls: Option<(&str, TlsAcceptor)>) -> io::Result<Self> {
+    fn start_on(tls: Option<(&str, TlsAcceptor)>, keeper: Option<Arc<dyn Keeper>>) -> io::Result<Self> {
         let listener = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
         let address = listener.local_addr()?;
         let origin = match &tls {
             Some((name, _)) => format!("https://{name}:{}", address.port()),
             None => format!("http://{address}"),
         };
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared { keeper, ..Shared::default() });
         let tls = tls.map(|(_, acceptor)| Tls(acceptor));
         let server = Self { address, origin, shared, tls, task: Mutex::default() };
         server.accept(listener);
@@ -259,10 +273,17 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shared {
     state: Mutex<State>,
     changes: watch::Sender<()>,
+    keeper: Option<Arc<dyn Keeper>>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -278,6 +299,9 @@ impl Shared {
     }
 
     fn violation(&self, text: String) {
+        if let Some(keeper) = &self.keeper {
+            keeper.violation(&text);
+        }
         let mut state = self.lock();
         if state.violations.len() < VIOLATIONS_KEPT {
             state.violations.push(text);

@@ -28,6 +28,7 @@ pub(crate) mod record;
 pub mod schema;
 pub(crate) mod tables;
 mod transcript;
+pub mod witness;
 
 #[cfg(test)]
 mod tests;

@@ -107,6 +107,8 @@ enum Timer {
     Time,
     /// The firmware is told again.
     Firmware,
+    /// The firmware is told in answer to an order.
+    Answer,
     /// What was installed does not say its version.
     Installed,
 }
@@ -241,6 +243,7 @@ impl LierdaSession {
                 Timer::Subscriptions => self.hang_up(now, "the broker does not answer the subscriptions"),
                 Timer::Time => self.ask_time(now),
                 Timer::Firmware => self.tell_firmware(now),
+                Timer::Answer => self.answer_by_versions(now),
                 Timer::Installed => self.waited_for_version(now),
             }
         }

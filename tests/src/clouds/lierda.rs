@@ -20,6 +20,7 @@ mod topics;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value as Json, json};
 
@@ -33,13 +34,14 @@ use super::SimCloud;
 use super::ledger::Ledger;
 use crate::broker::Broker;
 use crate::changes;
-use crate::http::HttpServer;
+use crate::file_server::FileServer;
 
 /// A running Lierda platform with one device.
 pub struct Lierda {
     platform: Arc<Platform>,
     broker: Arc<Broker>,
-    http: HttpServer,
+    files: FileServer,
+    n_images: AtomicUsize,
 }
 
 /// Names of the topic for passthrough commands.
@@ -75,9 +77,9 @@ impl Lierda {
     pub fn start_with(counter: &str, product: Product) -> io::Result<Self> {
         let platform = Platform::new(counter, product);
         let broker = Arc::new(Broker::start(platform.clone(), None)?);
-        let http = HttpServer::start_site(platform.clone())?;
-        platform.attach(&broker, http.address());
-        Ok(Self { platform, broker, http })
+        let files = FileServer::start_kept(platform.clone())?;
+        platform.attach(&broker);
+        Ok(Self { platform, broker, files, n_images: AtomicUsize::new(0) })
     }
 
     /// Its broker, for faults.
@@ -85,9 +87,9 @@ impl Lierda {
         &self.broker
     }
 
-    /// Its firmware server, for scripts: a scripted path is answered so and judged by nobody.
-    pub fn http(&self) -> &HttpServer {
-        &self.http
+    /// Its firmware server, for faults; see [`firmware::path_of`].
+    pub fn files(&self) -> &FileServer {
+        &self.files
     }
 
     /// Changes what the platform does from now on.
@@ -217,7 +219,20 @@ impl Lierda {
 
     /// 9: orders an upgrade to a file on its own server; MessageId and download id.
     pub fn order_upgrade(&self, image: &Image) -> Result<(String, String), String> {
-        self.platform.order_upgrade(image)
+        let (down_id, order) = self.publish_upgrade(image);
+        Ok((self.platform.order(&order)?, down_id))
+    }
+
+    /// 9 whenever the device says that it runs something else, until it has acknowledged one; download id.
+    pub fn plan_upgrade(&self, image: &Image) -> String {
+        let (down_id, order) = self.publish_upgrade(image);
+        self.platform.plan(&down_id, order);
+        down_id
+    }
+
+    /// Puts a file on its server; download id, and the payload of an order for it, which is not sent.
+    pub fn publish_upgrade(&self, image: &Image) -> (String, Json) {
+        image.publish(&self.files, self.n_images.fetch_add(1, Ordering::Relaxed))
     }
 
     /// 9 with any payload.
@@ -254,12 +269,12 @@ impl SimCloud for Lierda {
     }
 
     fn go_away(&self) {
-        self.http.go_away();
+        self.files.go_away();
         self.broker.go_away();
     }
 
     fn come_back(&self) -> io::Result<()> {
-        self.http.come_back()?;
+        self.files.come_back()?;
         self.broker.come_back()
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn answer(request: &Request, file: Option<&File>, fault: Option<&Faul
         return plain(405, &[("allow".to_owned(), "GET, HEAD".to_owned())]);
     }
     if !file.demands.iter().all(|(name, value)| request.headers.get(&name.to_ascii_lowercase()) == Some(value)) {
-        return plain(403, &[]);
+        return forbidden();
     }
     match fault {
         Some(Fault::Status { status, retry_after_s }) => {
@@ -67,6 +67,11 @@ pub(super) fn answer(request: &Request, file: Option<&File>, fault: Option<&Faul
         _ => {}
     }
     of_file(request, file, fault)
+}
+
+/// Whoever asked may not have it.
+pub(super) fn forbidden() -> Answer {
+    plain(403, &[])
 }
 
 fn of_file(request: &Request, file: &File, fault: Option<&Fault>) -> Answer {

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::answer::{Answer, Pace, answer};
+use super::answer::{Answer, Pace, answer, forbidden};
 use super::{SEEN_KEPT, Seen, Shared};
 use crate::changes;
 use crate::http::{Broken, Request, read_request};
@@ -72,10 +72,15 @@ struct Reply {
 impl Reply {
     fn to(request: &Request, shared: &Arc<Shared>) -> Self {
         let path = request.target.split('?').next().unwrap_or_default().to_owned();
+        let is_admitted = shared.keeper.as_ref().is_none_or(|keeper| keeper.admits(request));
         let mut state = shared.lock();
-        let file = state.files.get_mut(&path);
-        let fault = file.and_then(super::File::next_fault);
-        let answer = answer(request, state.files.get(&path), fault.as_ref());
+        let answer = if is_admitted {
+            let file = state.files.get_mut(&path);
+            let fault = file.and_then(super::File::next_fault);
+            answer(request, state.files.get(&path), fault.as_ref())
+        } else {
+            forbidden()
+        };
         let index = (state.seen.len() < SEEN_KEPT).then_some(state.seen.len());
         if index.is_some() {
             state.seen.push(Seen {

@@ -74,6 +74,27 @@ async fn a_request_without_what_is_demanded_is_refused() {
     assert!(let_in.contains(" 200 ") && let_in.contains("Soft-Version: 2\r\n"), "{let_in}");
 }
 
+/// Lets in who has a ticket.
+struct Usher;
+
+impl Keeper for Usher {
+    fn admits(&self, request: &Request) -> bool {
+        request.headers.contains_key("ticket")
+    }
+
+    fn violation(&self, _text: &str) {}
+}
+
+#[tokio::test]
+async fn a_keeper_decides_who_is_let_in_and_refusals_use_up_no_fault() {
+    let server = FileServer::start_kept(Arc::new(Usher)).unwrap();
+    server.serve("/a", b"hello".as_slice());
+    server.misbehave_once("/a", Fault::Cut(1));
+    assert!(ask(&server, "").await.contains(" 403 "));
+    assert!(ask(&server, "Ticket: 1\r\n").await.ends_with("\r\n\r\nh"));
+    assert_eq!(server.requests("/a").iter().map(|seen| seen.status).collect::<Vec<_>>(), [403, 200]);
+}
+
 #[tokio::test]
 async fn an_answer_is_held_until_it_is_released_or_the_client_leaves() {
     let server = FileServer::start().unwrap();

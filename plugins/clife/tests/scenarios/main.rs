@@ -9,7 +9,6 @@ mod connecting;
 mod encryption;
 mod files;
 mod greeting;
-mod in_the_end;
 mod log_uploads;
 mod profiles;
 mod registration;

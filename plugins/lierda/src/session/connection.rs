@@ -305,7 +305,9 @@ impl LierdaSession {
 
     /// Forgets what belongs to a connection that is gone.
     pub(super) fn end_connection(&mut self, now: Now) {
-        for timer in [Timer::Authentication, Timer::Subscriptions, Timer::Time, Timer::Firmware, Timer::Reconnect] {
+        for timer in
+            [Timer::Authentication, Timer::Subscriptions, Timer::Time, Timer::Firmware, Timer::Answer, Timer::Reconnect]
+        {
             self.timers.clear(&timer);
         }
         self.stamps.ended(now);

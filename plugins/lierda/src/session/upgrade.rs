@@ -5,9 +5,10 @@
 
 use std::collections::BTreeSet;
 
+use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::services::id;
-use polylink_plugin_sdk::services::ota::{Failure, Phase as UpdatePhase, Request, Update};
-use polylink_plugin_sdk::{ClockQuality, Context, Now, Output};
+use polylink_plugin_sdk::services::ota::{Failure, Phase as UpdatePhase, Request, UPDATES_MAX, Update};
+use polylink_plugin_sdk::{ClockQuality, Context, Now, Output, Timestamp};
 
 use super::connection::Phase;
 use super::{LierdaSession, Timer, storage};
@@ -16,7 +17,7 @@ use crate::frame::{self, Frame};
 use crate::ota::{self, Order, Settled, module_of};
 
 /// What is known of orders.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Upgrades {
     /// True if the host can load and install firmware.
     can_install: bool,
@@ -32,13 +33,27 @@ pub struct Upgrades {
     kept_back: BTreeSet<String>,
     /// An order that this host cannot carry out.
     pub left: Option<Order>,
+    /// Until then no order is answered by versions again.
+    answered_until: Option<Timestamp>,
+    /// How long that is after each answer.
+    pauses: Backoff,
 }
 
 impl Upgrades {
     /// What the host says at the start.
     pub fn of(context: &Context) -> Self {
-        let can_install = context.services.contains(&id::OTA);
-        Self { can_install, list: context.updates.clone(), ..Self::default() }
+        Self {
+            can_install: context.services.contains(&id::OTA),
+            list: context.updates.clone(),
+            settled: Settled::default(),
+            overdue: BTreeSet::new(),
+            told: BTreeSet::new(),
+            kept_back: BTreeSet::new(),
+            left: None,
+            answered_until: None,
+            pauses: Backoff::exponential(ANSWER_PAUSE_MS, LONGEST_ANSWER_PAUSE_MS)
+                .reset_after(2 * LONGEST_ANSWER_PAUSE_MS),
+        }
     }
 
     /// For people: a module, and what there is for it.
@@ -126,6 +141,7 @@ impl LierdaSession {
             self.drop_left_order(&order.module);
             // What runs is to stay, so nothing else is to be loaded either.
             self.withdraw(&order.module, |phase| matches!(phase, UpdatePhase::Waiting | UpdatePhase::Downloading));
+            self.answer_by_versions(now);
         } else if self.upgrades.can_install {
             self.offer_order(now, &order);
         } else {
@@ -137,6 +153,19 @@ impl LierdaSession {
     fn refuse_order(&mut self, now: Now, why: &str) {
         self.warn(format!("a firmware order is not taken: {why}"));
         self.told.counters.orders_refused += 1;
+        self.answer_by_versions(now);
+    }
+
+    /// Tells what runs in answer to an order that is not carried out. A platform that orders by each version that it hears, as
+    /// the document suggests (4, OTA), would be answered for ever at the speed of the line; so there is a pause after each answer,
+    /// and a longer one after the next.
+    pub(super) fn answer_by_versions(&mut self, now: Now) {
+        if let Some(until) = self.upgrades.answered_until.filter(|until| *until > now.monotonic) {
+            return self.timers.set(Timer::Answer, until);
+        }
+        let pause = self.upgrades.pauses.failed(now.monotonic, &mut self.random);
+        self.upgrades.pauses.connected(now.monotonic);
+        self.upgrades.answered_until = Some(now.monotonic.after(pause));
         self.tell_firmware(now);
     }
 
@@ -148,9 +177,12 @@ impl LierdaSession {
             Err(why) => return self.refuse_order(now, &why.to_string()),
         };
         if let Some(known) = self.upgrades.list.iter().find(|update| update.id == offer.id) {
-            // If it is over, the platform seems not to have heard of it.
             if known.phase.is_over() {
-                self.tell_module(now, order.module.clone(), None);
+                // The platform seems not to have heard of it.
+                self.answer_by_versions(now);
+            } else if known.version == offer.version {
+                // Perhaps it has another address by now.
+                self.outputs.push(Output::Ota(Request::Offer(Box::new(offer))));
             }
             return;
         }
@@ -164,6 +196,9 @@ impl LierdaSession {
         }
         if changed {
             self.store_settled();
+        }
+        if self.upgrades.list.len() >= UPDATES_MAX {
+            return self.refuse_order(now, "the host has as many updates as it takes");
         }
         if rests {
             let why = format!("what became of {} for module `{}` was told lately", order.version, order.module);
@@ -331,3 +366,8 @@ const FAILED_AS_ASKED: UpdatePhase = UpdatePhase::Failed(Failure::Cancelled);
 const ORDER: i64 = 9;
 /// Time for new firmware to say its version after it was installed (not documented; chosen by us: an MCU starts anew first).
 const VERSION_TIMEOUT_MS: u64 = 60_000;
+/// After the first answer to an order that is not carried out, doubled after each (not documented; chosen by us: a person
+/// who tries again does not notice it).
+const ANSWER_PAUSE_MS: u64 = 1_000;
+/// The longest such pause (not documented; chosen by us: versions are told daily anyway).
+const LONGEST_ANSWER_PAUSE_MS: u64 = 3_600_000;

@@ -8,7 +8,6 @@ mod connecting;
 mod firmware;
 mod hex;
 mod history;
-mod in_the_end;
 mod management;
 mod passthrough;
 mod reports;

@@ -40,8 +40,8 @@ pub struct Behaviour {
     pub wrong_key_commands: bool,
     /// After a renewal, commands come under the old key until the device has used the new one.
     pub old_key_commands: bool,
-    /// The firmware server.
-    pub downloads: Downloads,
+    /// A planned upgrade that failed is ordered again, by the version that says so.
+    pub insists: bool,
 }
 
 /// What the platform acknowledges.
@@ -80,19 +80,6 @@ pub struct Ack {
     pub integer_code: bool,
     /// MessageId as a text, whatever the report had.
     pub string_id: bool,
-}
-
-/// What the firmware server does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Downloads {
-    /// `Range` is ignored.
-    pub without_ranges: bool,
-    /// Answers to come that break off, and after how many bytes of their body.
-    pub cut: Option<(u32, usize)>,
-    /// The files differ from what the orders promise, in as many bytes.
-    pub wrong_body: bool,
-    /// A download without a DownID is refused.
-    pub need_down_id: bool,
 }
 
 /// What becomes of one report, decided when it comes.
@@ -140,7 +127,7 @@ impl Default for Behaviour {
             clear_commands: false,
             wrong_key_commands: false,
             old_key_commands: false,
-            downloads: Downloads::default(),
+            insists: false,
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What the platform knows: the device and its keys, what was asked and answered, and what it has seen.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +11,7 @@ use super::behaviour::Behaviour;
 use super::cipher::{self, Key};
 use super::commands::Asked;
 use super::envelope;
-use super::firmware::{Download, Upgrade};
+use super::firmware::Upgrade;
 use super::ids::OwnIds;
 use super::product::{Choices, Product};
 use super::session::{Content, Keys};
@@ -27,8 +26,6 @@ pub(super) struct Platform {
     pub counter: String,
     /// Ticks with every change of [`Seen`].
     pub changes: watch::Sender<u64>,
-    /// The firmware server.
-    pub downloads_at: OnceLock<SocketAddr>,
     broker: OnceLock<Weak<Broker>>,
     state: Mutex<State>,
 }
@@ -58,8 +55,8 @@ pub(super) struct State {
     /// HEX service calls accepted and results to them not seen yet.
     pub open_calls: u64,
     pub last_id: i64,
-    /// Firmware files by their paths.
-    pub files: BTreeMap<String, Vec<u8>>,
+    /// Orders that versions of the device let go out, by their download ids.
+    pub plans: BTreeMap<String, Json>,
 }
 
 /// A working connection.
@@ -85,8 +82,6 @@ pub struct Seen {
     pub history: VecDeque<(u32, i64)>,
     /// Upgrade orders, oldest first.
     pub upgrades: VecDeque<Upgrade>,
-    /// Downloads of firmware, oldest first.
-    pub downloads: VecDeque<Download>,
     /// What the device says it runs, by module.
     pub versions: BTreeMap<String, String>,
 }
@@ -138,7 +133,6 @@ impl Platform {
             product,
             counter: counter.to_owned(),
             changes: watch::channel(0).0,
-            downloads_at: OnceLock::new(),
             broker: OnceLock::new(),
             state: Mutex::new(State {
                 behaviour: Behaviour::default(),
@@ -157,15 +151,14 @@ impl Platform {
                 asked: HashMap::new(),
                 open_calls: 0,
                 last_id: FIRST_ID,
-                files: BTreeMap::new(),
+                plans: BTreeMap::new(),
             }),
         })
     }
 
-    pub fn attach(&self, broker: &Arc<Broker>, downloads_at: SocketAddr) {
-        // Set once, right after all were made.
+    pub fn attach(&self, broker: &Arc<Broker>) {
+        // Set once, right after both were made.
         let _ = self.broker.set(Arc::downgrade(broker));
-        let _ = self.downloads_at.set(downloads_at);
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {

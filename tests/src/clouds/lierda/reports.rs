@@ -177,16 +177,22 @@ impl Platform {
         number.ok_or_else(|| format!("{} is {value}, no 32-bit number", self.counter))
     }
 
-    /// Takes a report or refuses it, as the test wants, and says so.
+    /// Takes a report or refuses it, as the test wants, says so, and orders what becomes due by it.
     fn decide_and_acknowledge(&self, topic: &Topic, frame: &Frame, booking: &Booking) {
         let Some(report) = topic.report() else { return };
         let decision = self.lock().behaviour.decide(report);
         if decision.taken {
             self.book(booking);
         }
-        if decision.silent {
-            return;
+        if !decision.silent {
+            self.acknowledge(frame, decision, booking);
         }
+        if let Some((module, _)) = booking.version.as_ref().filter(|_| decision.taken) {
+            self.order_what_is_planned(module);
+        }
+    }
+
+    fn acknowledge(&self, frame: &Frame, decision: Decision, booking: &Booking) {
         // The device put no MessageId into a full-HEX report, so the platform makes one up.
         let id = if frame.code == FULL_HEX { self.lock().next_id() } else { frame.id.clone() };
         let id = if decision.ack.string_id { Json::String(id_text(&id)) } else { id };

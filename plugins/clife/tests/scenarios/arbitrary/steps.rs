@@ -1,50 +1,36 @@
 //! What may come: a grammar of steps, most of which make some sense.
 
-use polylink_plugin_sdk::services::Reason;
 use polylink_plugin_sdk::services::ota::{Failure, Phase};
+use polylink_plugin_sdk::testing::witness::{Happening, any_happening};
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
 use crate::scenarios::stage::level;
 
 #[derive(Clone, Debug)]
 pub enum Step {
+    Happens(Happening),
     Bytes(Vec<u8>),
-    Message {
+    /// A message of the platform; no timestamp: a right one.
+    Say {
         cmd: i64,
-        id: usize,
+        id: Value,
         dir: &'static str,
         timestamp: Value,
         data: Data,
     },
-    /// An answer to the last greeting, with this code.
-    Greeted(Value),
-    /// An answer to the request to register.
-    Registered(Registered),
-    Grant(u8),
-    Publish(usize, Option<Reason>),
-    Outcome(usize, u8, i64),
-    Reports {
-        n: usize,
-        what: u8,
-        value: i64,
-        age_ms: i64,
-    },
-    Advance(u64),
-    Clock(i64, u8),
-    Cut,
-    Accept,
-    Refuse(u8),
-    Module(u8),
-    Network(bool),
+    /// The platform answers a greeting with this code.
+    Greet(Index, Value),
+    /// The platform answers the request to register.
+    Register(Registered),
+    /// How far the platform's clock is ahead.
+    Ahead(i64),
     StoreFails(bool),
     /// The host goes on with an update.
     Update(Phase, u8),
     /// The host has sent so much of its log, or could not.
     LogsSent(Option<u64>),
-    Restart,
-    /// What usually happens next, so that much of it happens while the device is online.
-    ComeOnline,
 }
 
 #[derive(Clone, Debug)]
@@ -88,7 +74,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(vec![
+    let known = select(vec![
         "params",
         "respCode",
         "respCont",
@@ -117,9 +103,9 @@ fn key() -> impl Strategy<Value = String> {
 /// What the platform might say, more or less.
 fn any_content() -> impl Strategy<Value = Value> {
     let value = prop_oneof![(-2..1_000_001_i64).prop_map(Value::from), any::<bool>().prop_map(Value::from), any_json()];
-    let name = prop::sample::select(vec!["1", "2", "3", "4", "5", "9", "01", "x"]);
-    let mode = prop::sample::select(vec!["DOWN", "UP", "QUERY", "down", ""]);
-    let kind = prop::sample::select(vec!["FIRM", "SUBFIRM", "PROFILE", "LOG", "PHOTO", "OTHER"]);
+    let name = select(vec!["1", "2", "3", "4", "5", "9", "01", "x"]);
+    let mode = select(vec!["DOWN", "UP", "QUERY", "down", ""]);
+    let kind = select(vec!["FIRM", "SUBFIRM", "PROFILE", "LOG", "PHOTO", "OTHER"]);
     (0..10_usize, name, mode, kind, value, any_json()).prop_map(|(form, name, mode, kind, value, any)| match form {
         0 | 1 => json!({"params": [{name: value}]}),
         2 => json!({"params": [name, value]}),
@@ -153,9 +139,9 @@ fn any_registered() -> impl Strategy<Value = Registered> {
     prop_oneof![
         5 => Just(Registered::Done),
         1 => Just(Registered::WithoutSecret),
-        1 => prop::sample::select(members).prop_map(Registered::Without),
+        1 => select(members).prop_map(Registered::Without),
         1 => (-1..8_i64).prop_map(Registered::Code),
-        1 => prop::sample::select(vec![200_u16, 204, 302, 400, 404, 429, 500]).prop_map(Registered::Status),
+        1 => select(vec![200_u16, 204, 302, 400, 404, 429, 500]).prop_map(Registered::Status),
         1 => Just(Registered::OtherId),
         1 => any::<Vec<u8>>().prop_map(Registered::Bytes),
         1 => Just(Registered::Failed),
@@ -163,59 +149,43 @@ fn any_registered() -> impl Strategy<Value = Registered> {
 }
 
 fn any_phase() -> impl Strategy<Value = Phase> {
-    let failure = prop::sample::select(vec![Failure::Download, Failure::Digest, Failure::Install, Failure::Policy]);
+    let failure = select(vec![Failure::Download, Failure::Digest, Failure::Install, Failure::Policy]);
     prop_oneof![
-        3 => prop::sample::select(vec![Phase::Downloading, Phase::Installing, Phase::Finished]),
+        3 => select(vec![Phase::Downloading, Phase::Installing, Phase::Finished]),
         1 => failure.prop_map(Phase::Failed),
     ]
 }
 
-pub fn any_step() -> impl Strategy<Value = Step> {
+/// One thing, that takes less than this time.
+pub fn any_step(longest_ms: u64) -> impl Strategy<Value = Step> {
     let cmd = prop_oneof![
-        10 => prop::sample::select(vec![2005_i64, 2009, 2009, 2011, 2011, 2011, 2013, 2019, 2019]),
+        10 => select(vec![2009_i64, 2009, 2011, 2011, 2011, 2013, 2019, 2019]),
         1 => Just(2017),
-        1 => prop::sample::select(vec![0_i64, 1100, 2000, 2001, 2004, 2006, 2007, 2012, 2014, 2015, 2018, 2021]),
+        1 => select(vec![0_i64, 1100, 2000, 2001, 2004, 2005, 2006, 2007, 2012, 2014, 2015, 2018, 2021]),
         1 => any::<i64>(),
     ];
-    let dir = prop_oneof![8 => Just("30"), 1 => prop::sample::select(vec!["03", "", "12", "x"])];
+    // A few numbers, so that they come again.
+    let id = prop_oneof![6 => (0..6_i64).prop_map(Value::from), 1 => any_json()];
+    let dir = prop_oneof![8 => Just("30"), 1 => select(vec!["03", "", "12", "x"])];
     let timestamp = prop_oneof![
-        3 => Just(json!(null)),
-        3 => (1_600_000_000_000..1_800_000_000_000_i64).prop_map(Value::from),
+        6 => Just(json!(null)),
+        1 => (1_600_000_000_000..1_800_000_000_000_i64).prop_map(Value::from),
         1 => any::<i64>().prop_map(Value::from),
         1 => any_json(),
     ];
-    let code = prop_oneof![4 => Just(json!(0)), 1 => Just(json!(2)), 1 => Just(json!(7)), 1 => any_json()];
-    let reason = prop_oneof![
-        3 => Just(None),
-        1 => prop::sample::select(vec![Reason::Quota, Reason::Invalid, Reason::Closed, Reason::UnknownHandle]).prop_map(Some),
-    ];
-    let ms = prop_oneof![4 => 0..1_100_u64, 3 => 0..20_000_u64, 1 => 0..4_000_000_u64];
-    let clock =
-        prop_oneof![1_600_000_000_000..1_800_000_000_000_i64, any::<i32>().prop_map(i64::from), Just(0), Just(-5)];
-    let age = prop_oneof![4 => Just(0), 2 => 0..200_000_i64, 1 => any::<i32>().prop_map(i64::from)];
+    let code = prop_oneof![6 => Just(json!(0)), 1 => Just(json!(2)), 1 => Just(json!(7)), 1 => any_json()];
+    let day = 86_400_000_i64;
     prop_oneof![
+        30 => any_happening(longest_ms).prop_map(Step::Happens),
+        12 => (cmd, id, dir, timestamp, any_data())
+            .prop_map(|(cmd, id, dir, timestamp, data)| Step::Say { cmd, id, dir, timestamp, data }),
         1 => any::<Vec<u8>>().prop_map(Step::Bytes),
-        12 => (cmd, 0..12_usize, dir, timestamp, any_data())
-            .prop_map(|(cmd, id, dir, timestamp, data)| Step::Message { cmd, id, dir, timestamp, data }),
-        2 => code.prop_map(Step::Greeted),
-        3 => any_registered().prop_map(Step::Registered),
-        1 => prop_oneof![Just(0x80_u8), 0..3_u8].prop_map(Step::Grant),
-        6 => (0..64_usize, reason).prop_map(|(which, reason)| Step::Publish(which, reason)),
-        4 => (0..16_usize, any::<u8>(), any::<i64>()).prop_map(|(which, how, value)| Step::Outcome(which, how, value)),
-        5 => (prop_oneof![6 => 1..4_usize, 1 => 200..700_usize], any::<u8>(), any::<i64>(), age)
-            .prop_map(|(n, what, value, age_ms)| Step::Reports { n, what, value, age_ms }),
-        6 => ms.prop_map(Step::Advance),
-        1 => (clock, 0..4_u8).prop_map(|(unix_ms, quality)| Step::Clock(unix_ms, quality)),
-        1 => Just(Step::Cut),
-        1 => Just(Step::Accept),
-        1 => prop_oneof![Just(4_u8), Just(5), Just(3), any::<u8>()].prop_map(Step::Refuse),
-        1 => any::<u8>().prop_map(Step::Module),
-        1 => any::<bool>().prop_map(Step::Network),
+        5 => (any::<Index>(), code).prop_map(|(which, code)| Step::Greet(which, code)),
+        4 => any_registered().prop_map(Step::Register),
+        1 => (-day..day).prop_map(Step::Ahead),
         1 => any::<bool>().prop_map(Step::StoreFails),
         4 => (any_phase(), 0..=100_u8).prop_map(|(phase, percent)| Step::Update(phase, percent)),
         1 => prop::option::of(0..3_u64).prop_map(Step::LogsSent),
-        1 => Just(Step::Restart),
-        4 => Just(Step::ComeOnline),
     ]
 }
 

@@ -2,54 +2,41 @@
 
 use polylink_plugin_sdk::services::Reason;
 use polylink_plugin_sdk::services::ota::{Failure, Phase, Update};
+use polylink_plugin_sdk::testing::witness::{Happening, any_happening};
 use proptest::prelude::*;
+use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
 #[derive(Clone, Debug)]
 pub enum Step {
+    Happens(Happening),
     Bytes(usize, Vec<u8>),
-    Message {
+    /// A message of the platform; no code: one that usually comes there.
+    Say {
         topic: usize,
-        header_ctrl: Option<i64>,
-        id: usize,
+        code: Option<i64>,
+        name: Value,
         payload: Payload,
     },
-    /// The acknowledgement of something the device said lately, with this code.
-    Ack(usize, Value),
+    /// The platform's answer to something the device sent, and whether it is encrypted.
+    Answer(Index, Value, bool),
     Authentication {
+        which: Index,
         code: i64,
         secret: bool,
         session: Option<usize>,
     },
-    Grant(u8),
-    Publish(usize, Option<Reason>),
-    Outcome(usize, u8, i64),
-    Reports {
-        n: usize,
-        what: u8,
-        value: i64,
-        age_ms: i64,
-    },
-    Script(usize, u8),
-    Advance(u64),
-    Clock(i64, u8),
-    Cut,
-    Accept,
-    Refuse(u8),
-    Module(u8),
-    Network(bool),
+    Returned(Index, Result<Option<Vec<u8>>, Reason>),
+    /// The script is loaded, or there is no room for it now.
+    Loaded(bool),
     /// The updates are now these: ids and phases.
     Updates(Vec<(u8, u8)>),
-    Restart,
-    /// What usually happens next, so that much of it happens while the device is online.
-    ComeOnline,
 }
 
 #[derive(Clone, Debug)]
 pub enum Payload {
     Clear(Value),
-    Sealed(usize, Value),
-    SealedText(usize, String),
+    Sealed(usize, String),
 }
 
 /// What sessions are made of; payloads are encrypted by one of them.
@@ -112,8 +99,7 @@ pub const CODES: [&[i64]; 21] = [
 ];
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let text =
-        prop::sample::select(vec!["n", "switch", "temp", "on", "2.0", "http://h/f", "d1", "0A0B", "200", "other"]);
+    let text = select(vec!["n", "switch", "temp", "on", "2.0", "http://h/f", "d1", "0A0B", "200", "other"]);
     let leaf = prop_oneof![
         Just(json!(null)),
         any::<bool>().prop_map(Value::from),
@@ -133,7 +119,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 fn key() -> impl Strategy<Value = String> {
-    let known = prop::sample::select(vec![
+    let known = select(vec![
         "Code",
         "Data",
         "params",
@@ -166,30 +152,43 @@ fn key() -> impl Strategy<Value = String> {
     prop_oneof![known.prop_map(str::to_owned), "[a-z]{0,6}"]
 }
 
-/// What the platform might say, more or less.
+/// What the platform might say, more or less; much of it is right somewhere.
 fn any_content() -> impl Strategy<Value = Value> {
+    let right = select(vec![
+        json!({"params": [{"identify": "n", "value": "5"}]}),
+        json!({"params": ["n", "temp"]}),
+        json!({"servicIdentify": "switch", "params": {"on": 1}}),
+        json!({"data": "00"}),
+        json!({"n": 5}),
+        json!({"Settings": {"n": 5}}),
+        json!({"Code": "200", "Data": {"timestamp": 1_704_067_200_000_i64, "timezone": "Asia/Shanghai"}}),
+        json!("00"),
+        json!("0102"),
+        json!(""),
+    ]);
     let value = prop_oneof![(-2..1_000_001_i64).prop_map(Value::from), any::<bool>().prop_map(Value::from), any_json()];
-    let name = prop::sample::select(vec!["n", "switch", "temp", "on", "reset", "unknown"]);
-    (0..9_usize, name, value, any_json()).prop_map(|(form, name, value, any)| match form {
+    let name = select(vec!["n", "switch", "temp", "on", "reset", "unknown"]);
+    let other = (0..7_usize, name, value, any_json()).prop_map(|(form, name, value, any)| match form {
         0 => json!({"params": [{"identify": name, "value": value}]}),
         1 => json!({"servicIdentify": name, "params": {name: value}}),
         2 => json!({"params": [name, name]}),
         3 => json!({"Settings": {"Host": if value == true { json!("other") } else { any }, "Port": value, name: 1}}),
         4 => json!({"Type": 2, "Url": "http://h/f", "SoftVer": name, "SoftSize": value, "DownID": name,
             "MD5": "0CC175B9C0F1B6A831C399E269772661"}),
-        5 => json!({name: value}),
-        6 => json!({"Code": "200", "Data": {"timestamp": value, "timezone": name}}),
-        7 => json!("0A0B"),
+        5 => json!({"Code": "200", "Data": {"timestamp": value, "timezone": name}}),
         _ => any,
-    })
+    });
+    prop_oneof![2 => right, 1 => other]
 }
 
 fn any_payload() -> impl Strategy<Value = Payload> {
+    // Mostly of the session that the device has.
+    let session = || prop_oneof![4 => Just(0), 1 => 0..SESSIONS.len()];
+    let text =
+        prop_oneof![4 => any_content().prop_map(|content| content.to_string()), 1 => "(0A|[0-9a-f]{0,8}|\\PC{0,8})"];
     prop_oneof![
         4 => any_content().prop_map(Payload::Clear),
-        2 => (0..SESSIONS.len(), any_content()).prop_map(|(session, content)| Payload::Sealed(session, content)),
-        1 => (0..SESSIONS.len(), "(0A|[0-9a-f]{0,8}|\\PC{0,8})")
-            .prop_map(|(session, text)| Payload::SealedText(session, text)),
+        3 => (session(), text).prop_map(|(session, text)| Payload::Sealed(session, text)),
         1 => (0..SESSIONS.len()).prop_map(|session| {
             let (id, nonce) = SESSIONS[session];
             Payload::Clear(json!({"SessionID": id, "Nonce": nonce}))
@@ -197,43 +196,44 @@ fn any_payload() -> impl Strategy<Value = Payload> {
     ]
 }
 
-pub fn any_step() -> impl Strategy<Value = Step> {
-    let code = prop_oneof![
-        4 => Just(json!("200")), 2 => Just(json!(200)), 2 => Just(json!("4001")), 1 => any_json()
-    ];
-    let reason = prop_oneof![
-        3 => Just(None),
-        1 => prop::sample::select(vec![Reason::Quota, Reason::Invalid, Reason::Closed, Reason::UnknownHandle]).prop_map(Some),
-    ];
-    let session = prop_oneof![Just(None), (0..SESSIONS.len()).prop_map(Some)];
-    let ms = prop_oneof![4 => 0..1_100_u64, 3 => 0..20_000_u64, 1 => 0..4_000_000_u64];
-    let clock =
-        prop_oneof![1_600_000_000_000..1_800_000_000_000_i64, any::<i32>().prop_map(i64::from), Just(0), Just(-5)];
-    let age = prop_oneof![4 => Just(0), 2 => 0..200_000_i64, 1 => any::<i32>().prop_map(i64::from)];
-    let header_ctrl = prop_oneof![6 => Just(None), 1 => (0..31_i64).prop_map(Some), 1 => any::<i64>().prop_map(Some)];
+/// A few names, so that they come again.
+fn any_name() -> impl Strategy<Value = Value> {
     prop_oneof![
+        4 => (0..4_i64).prop_map(Value::from),
+        1 => (0..4_i64).prop_map(|number| Value::from(number.to_string())),
+        1 => any_json(),
+    ]
+}
+
+/// One thing, that takes less than this time.
+pub fn any_step(longest_ms: u64) -> impl Strategy<Value = Step> {
+    let answer = prop_oneof![4 => select(vec![json!("200"), json!(200), json!("4001")]), 1 => any_json()];
+    let session = prop_oneof![Just(None), (0..SESSIONS.len()).prop_map(Some)];
+    // Mostly where commands come.
+    let topic = prop_oneof![
+        4 => select(vec!["downlink", "downloadlink", "model/property/set", "model/service/switch", "model/hex/downlink"])
+            .prop_map(|name| TOPICS.iter().position(|topic| *topic == name).expect("it is one of them")),
+        3 => 0..TOPICS.len(),
+    ];
+    let code = prop_oneof![6 => Just(None), 1 => (-1..32_i64).prop_map(Some), 1 => any::<i64>().prop_map(Some)];
+    let decoded = select(vec![r#"{"n":5}"#, r#"["n"]"#, r#"{"service":"switch","params":{"on":1}}"#, "{}", "no", ""]);
+    let reason = select(vec![Reason::Other, Reason::Timeout, Reason::UnknownHandle, Reason::Closed, Reason::Quota]);
+    let returned = prop_oneof![
+        6 => decoded.prop_map(|text| Ok(Some(text.as_bytes().to_vec()))),
+        1 => Just(Ok(None)),
+        1 => reason.prop_map(Err),
+    ];
+    prop_oneof![
+        30 => any_happening(longest_ms).prop_map(Step::Happens),
+        24 => (topic, code, any_name(), any_payload())
+            .prop_map(|(topic, code, name, payload)| Step::Say { topic, code, name, payload }),
         1 => (0..TOPICS.len(), any::<Vec<u8>>()).prop_map(|(topic, bytes)| Step::Bytes(topic, bytes)),
-        12 => (0..TOPICS.len(), header_ctrl, 0..12_usize, any_payload())
-            .prop_map(|(topic, header_ctrl, id, payload)| Step::Message { topic, header_ctrl, id, payload }),
-        6 => (0..64_usize, code).prop_map(|(which, code)| Step::Ack(which, code)),
-        2 => (0..8_i64, any::<bool>(), session)
-            .prop_map(|(code, secret, session)| Step::Authentication { code, secret, session }),
-        1 => prop_oneof![Just(0x80_u8), 0..3_u8].prop_map(Step::Grant),
-        3 => (0..64_usize, reason).prop_map(|(which, reason)| Step::Publish(which, reason)),
-        4 => (0..16_usize, any::<u8>(), any::<i64>()).prop_map(|(which, how, value)| Step::Outcome(which, how, value)),
-        5 => (prop_oneof![6 => 1..4_usize, 1 => 200..700_usize], any::<u8>(), any::<i64>(), age)
-            .prop_map(|(n, what, value, age_ms)| Step::Reports { n, what, value, age_ms }),
-        3 => (0..64_usize, any::<u8>()).prop_map(|(which, how)| Step::Script(which, how)),
-        6 => ms.prop_map(Step::Advance),
-        1 => (clock, 0..4_u8).prop_map(|(unix_ms, quality)| Step::Clock(unix_ms, quality)),
-        1 => Just(Step::Cut),
-        1 => Just(Step::Accept),
-        1 => prop_oneof![Just(4_u8), Just(5), Just(3), any::<u8>()].prop_map(Step::Refuse),
-        1 => any::<u8>().prop_map(Step::Module),
-        1 => any::<bool>().prop_map(Step::Network),
+        8 => (any::<Index>(), answer, any::<bool>()).prop_map(|(which, code, sealed)| Step::Answer(which, code, sealed)),
+        2 => (any::<Index>(), 0..8_i64, any::<bool>(), session)
+            .prop_map(|(which, code, secret, session)| Step::Authentication { which, code, secret, session }),
+        5 => (any::<Index>(), returned).prop_map(|(which, result)| Step::Returned(which, result)),
+        1 => any::<bool>().prop_map(Step::Loaded),
         2 => prop::collection::vec(any::<(u8, u8)>(), 0..4).prop_map(Step::Updates),
-        1 => Just(Step::Restart),
-        4 => Just(Step::ComeOnline),
     ]
 }
 
@@ -253,7 +253,7 @@ pub fn update((id, phase): (u8, u8)) -> Update {
 
 /// Whether the device speaks raw, and the settings.
 pub fn any_setup() -> impl Strategy<Value = (bool, Value)> {
-    let kind = prop::sample::select(vec!["json", "passthrough", "hex"]);
+    let kind = select(vec!["json", "passthrough", "hex"]);
     let flags = prop::collection::vec(any::<bool>(), 10);
     (kind, flags).prop_map(|(kind, flags)| {
         let raw = kind != "json" && flags[0];

@@ -53,6 +53,9 @@ fn versions_are_equal_or_not_and_an_older_one_is_another_one() {
         say_order(&mut cloud, order(json!({"SoftVer": version})));
         if wanted {
             assert_eq!(expect_offer(&mut cloud).version, version);
+        } else {
+            // Which is what the platform waits for.
+            assert_eq!(answer_version(&mut cloud, 200), version);
         }
         cloud.host.expect_silence();
     };

@@ -1,6 +1,6 @@
 //! The same order again, an order in place of another one, and several modules.
 
-use polylink_plugin_sdk::services::ota::{Failure, Offer, Phase, Request, Target};
+use polylink_plugin_sdk::services::ota::{Failure, Offer, Phase, Request, Target, UPDATES_MAX, Update};
 use polylink_plugin_sdk::{ClockQuality, WallTime};
 use serde_json::json;
 
@@ -11,10 +11,14 @@ use crate::scenarios::firmware::facts;
 use crate::scenarios::stage::{Cloud, setup};
 
 #[test]
-fn an_order_that_comes_again_is_acknowledged_and_changes_nothing() {
+fn an_order_that_comes_again_is_acknowledged_and_brings_at_most_another_address() {
     for phase in [Phase::Waiting, Phase::Downloading, Phase::Installing] {
-        let (mut cloud, _) = ordered(phase);
+        let (mut cloud, offer) = ordered(phase);
         say_order(&mut cloud, order(json!({"SoftVer": "2.1"})));
+        cloud.host.expect_silence();
+        say_order(&mut cloud, order(json!({"Url": "http://mirror/fw.bin"})));
+        let url = "http://mirror/fw.bin?DownID=33367341".to_owned();
+        assert_eq!(expect_offer(&mut cloud), Offer { url, ..offer });
         cloud.host.expect_silence();
     }
     // One whose end is not acknowledged yet: told again.
@@ -23,6 +27,17 @@ fn an_order_that_comes_again_is_acknowledged_and_changes_nothing() {
     say_order(&mut cloud, order(json!({})));
     assert_eq!(answer_version(&mut cloud, 200), "1.0");
     assert_eq!(cloud.host.expect_ota(), acknowledge(&offer));
+}
+
+#[test]
+fn more_orders_than_a_host_takes_are_refused() {
+    let (mut cloud, offer) = ordered(Phase::Downloading);
+    let others = (1..UPDATES_MAX).map(|n| Update { id: format!("gone/{n}"), ..update(&offer, Phase::Waiting) });
+    cloud.host.updates_changed([update(&offer, Phase::Downloading)].into_iter().chain(others).collect());
+    say_order(&mut cloud, order(json!({"DownID": "one too many"})));
+    cloud.host.expect_silence();
+    cloud.host.advance(1_000);
+    cloud.assert_fact("orders_refused", "1");
 }
 
 /// Ended, told, acknowledged, and no longer in the list.
@@ -57,6 +72,25 @@ fn the_same_order_is_not_carried_out_for_ever() {
 }
 
 #[test]
+fn a_platform_that_orders_by_each_version_is_answered_more_and_more_seldom() {
+    for change in [json!({"DownID": "unfit", "MD5": 1}), json!({"SoftVer": "1.0"}), json!({})] {
+        let (mut cloud, _) = ended(Phase::Failed(Failure::Download));
+        let mut answers = 0;
+        for _ in 0..24 {
+            say_order(&mut cloud, order(change.clone()));
+            // Also if it orders without having heard an answer.
+            say_order(&mut cloud, order(change.clone()));
+            while cloud.count("firmware_report") > 0 {
+                answers += 1;
+                say_order(&mut cloud, order(change.clone()));
+            }
+            cloud.host.advance(3_600_000);
+        }
+        assert!((24..48).contains(&answers), "{answers} answers in a day to {change}");
+    }
+}
+
+#[test]
 fn another_order_ends_the_rest_of_a_former_one() {
     let (mut cloud, _) = ended(Phase::Failed(Failure::Download));
     say_order(&mut cloud, order(json!({"DownID": "other"})));
@@ -84,6 +118,7 @@ fn an_end_without_a_clock_rests_from_when_the_clock_is_set() {
     for _ in 0..2 {
         say_order(&mut cloud, order(json!({})));
         assert_eq!(answer_version(&mut cloud, 200), "1.0");
+        cloud.host.advance(10_000);
         cloud.host.set_wall(1_700_000_000_000, ClockQuality::SECONDS);
     }
     cloud.host.set_wall(1_700_086_400_000, ClockQuality::SECONDS);

@@ -4,6 +4,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use super::super::firmware::path_of;
 use super::device::{Device, frame};
 use super::*;
 
@@ -51,7 +52,7 @@ fn an_order_says_all_that_the_document_asks_for() {
         let mut device = Device::online(lierda).await;
         let (payload, down_id) = order(lierda, &mut device, &image()).await;
         let expected = json!({
-            "Type": 2, "Url": lierda.http().url(&format!("/{down_id}.bin")), "SoftVer": "v2.1.4", "SoftSize": 8,
+            "Type": 2, "Url": lierda.files().url(&path_of(&down_id)), "SoftVer": "v2.1.4", "SoftSize": 8,
             // Computed by md5sum.
             "MD5": "74b5b5e9570efc5c0553bb327cd41940", "DownID": down_id, "firmwareName": "固件.bin",
         });
@@ -97,6 +98,62 @@ fn a_version_before_the_acknowledgement_says_nothing() {
     });
 }
 
+/// Says its version and has that acknowledged.
+async fn say_version(device: &mut Device, version: &str) {
+    let id = device.report("firmware_report", 8, &versions(None, version)).await;
+    assert_eq!(device.hear_on("firmware_report_ack").await["MessageId"], id);
+}
+
+#[test]
+fn a_planned_upgrade_is_ordered_by_each_version_until_its_order_is_acknowledged() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        let down_id = lierda.plan_upgrade(&image());
+        for _ in 0..2 {
+            say_version(&mut device, "v1").await;
+            assert_eq!(device.hear_on("ota_notify").await["Payload"]["DownID"], json!(down_id));
+        }
+        say_version(&mut device, "v1").await;
+        let order = device.hear_on("ota_notify").await;
+        device.answer("ota_notify_ack", &order, &json!({"DownID": down_id})).await;
+        lierda.until(|seen| seen.upgrades[0].acknowledged).await;
+        say_version(&mut device, "v2.1.4").await;
+        let upgrade = &lierda.seen().upgrades[0];
+        assert_eq!((upgrade.n_orders, upgrade.succeeded), (3, Some(true)));
+        no_breach(lierda);
+    });
+}
+
+#[test]
+fn a_planned_upgrade_to_what_runs_is_not_ordered() {
+    run(Product::default(), async |lierda| {
+        let mut device = Device::online(lierda).await;
+        lierda.plan_upgrade(&image());
+        say_version(&mut device, "v2.1.4").await;
+        say_version(&mut device, "v1").await;
+        let upgrade = &lierda.seen().upgrades[0];
+        assert_eq!((upgrade.n_orders, upgrade.succeeded), (0, Some(true)));
+    });
+}
+
+#[test]
+fn a_planned_upgrade_that_failed_is_over_unless_the_platform_insists() {
+    for (insists, n_orders, succeeded) in [(false, 1, Some(false)), (true, 2, None)] {
+        run(Product::default(), async |lierda| {
+            lierda.change(|behaviour| behaviour.insists = insists);
+            let mut device = Device::online(lierda).await;
+            let down_id = lierda.plan_upgrade(&image());
+            say_version(&mut device, "v1").await;
+            let order = device.hear_on("ota_notify").await;
+            device.answer("ota_notify_ack", &order, &json!({"DownID": down_id})).await;
+            lierda.until(|seen| seen.upgrades[0].acknowledged).await;
+            say_version(&mut device, "v1").await;
+            let upgrade = &lierda.seen().upgrades[0];
+            assert_eq!((upgrade.n_orders, upgrade.succeeded), (n_orders, succeeded), "{insists}");
+        });
+    }
+}
+
 #[test]
 fn an_acknowledgement_has_the_download_id_and_no_code() {
     for (payload, fault) in
@@ -130,39 +187,16 @@ fn versions_of_all_modules_answer_one_query() {
 }
 
 #[test]
-fn a_file_comes_whole_in_part_or_broken_off() {
-    run(Product::default(), async |lierda| {
-        let mut device = Device::online(lierda).await;
-        let (payload, down_id) = order(lierda, &mut device, &image()).await;
-        let url = format!("{}?DownID={down_id}", payload["Url"].as_str().unwrap());
-        lierda.change(|behaviour| behaviour.downloads.cut = Some((1, 3)));
-        assert_eq!(get(&url, "").await.1, "fir");
-        let (head, body) = get(&url, "Range: bytes=3-\r\n").await;
-        assert!(head.starts_with("HTTP/1.1 206") && head.contains("bytes 3-7/8"), "{head}");
-        assert_eq!(body, "mware");
-        lierda.change(|behaviour| behaviour.downloads.without_ranges = true);
-        assert_eq!(get(&url, "Range: bytes=3-\r\n").await.1, "firmware");
-        let downloads = lierda.seen().downloads;
-        assert!(downloads.iter().all(|download| download.down_id.as_ref() == Some(&down_id)));
-        assert_eq!(downloads[1].range.as_deref(), Some("bytes=3-"));
-        no_breach(lierda);
-    });
-}
-
-#[test]
-fn a_download_id_comes_in_the_query_or_in_a_header_and_is_missed_on_request() {
+fn a_download_has_its_download_id_in_the_query_or_in_a_header() {
     run(Product::default(), async |lierda| {
         let mut device = Device::online(lierda).await;
         let (payload, down_id) = order(lierda, &mut device, &image()).await;
         let url = payload["Url"].as_str().unwrap();
-        assert_eq!(get(url, "").await.1, "firmware");
-        lierda.change(|behaviour| behaviour.downloads.need_down_id = true);
-        assert!(get(url, "").await.0.starts_with("HTTP/1.1 403"));
+        assert_eq!(get(&format!("{url}?DownID={down_id}"), "").await.1, "firmware");
         assert_eq!(get(url, &format!("DownID: {down_id}\r\n")).await.1, "firmware");
-        assert_eq!(lierda.seen().downloads.iter().map(|download| download.status).collect::<Vec<_>>(), [200, 403, 200]);
         no_breach(lierda);
-        get(&format!("{url}?DownID=nonsense"), "").await;
-        breach(lierda, "which no order had").await;
+        assert!(get(url, "").await.0.starts_with("HTTP/1.1 403"));
+        breach(lierda, "None, which no order had").await;
     });
 }
 
@@ -174,16 +208,5 @@ fn a_download_before_the_acknowledgement_is_a_breach() {
         let url = device.hear().await.1["Payload"]["Url"].as_str().unwrap().to_owned();
         assert_eq!(get(&format!("{url}?DownID={down_id}"), "").await.1, "firmware");
         breach(lierda, "before its order was acknowledged").await;
-    });
-}
-
-#[test]
-fn a_wrong_file_is_as_long_as_the_right_one() {
-    run(Product::default(), async |lierda| {
-        let mut device = Device::online(lierda).await;
-        let image = Image { body: vec![0x8E, b'x'], ..image() };
-        let (payload, _) = order(lierda, &mut device, &image).await;
-        lierda.change(|behaviour| behaviour.downloads.wrong_body = true);
-        assert_eq!(get(payload["Url"].as_str().unwrap(), "").await.1, "qx");
     });
 }
