@@ -16,4 +16,5 @@ pub mod lan;
 pub mod mcu;
 pub mod observer;
 pub mod owner;
+pub mod release;
 pub mod rig;
