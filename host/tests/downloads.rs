@@ -87,7 +87,7 @@ fn content(n: usize) -> Vec<u8> {
 fn wish(file: &[u8]) -> Wish {
     let limits = Limits { plain_text: true, pause_first_ms: 1, attempts: 3, ..Limits::default() };
     let digests = vec![Expected::Sha256(sha256(file))];
-    Wish { url: "http://127.0.0.1:PORT/a?token=secret".to_owned(), size: None, digests, limits }
+    Wish { url: "http://127.0.0.1:PORT/a?token=secret".to_owned(), headers: Vec::new(), size: None, digests, limits }
 }
 
 fn sha256(bytes: &[u8]) -> [u8; 32] {

@@ -12,6 +12,7 @@ use polylink::services::{
     EventSink, HANDLES_MAX, InstanceSetup, ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions, Services,
     SubdeviceHooks, Usage,
 };
+use polylink::update::engine::Updates;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::mqtt::{MqttConnect, MqttPublish};
 use polylink_plugin_api::services::subdevices::Subdevice;
@@ -388,6 +389,7 @@ impl Plugin {
             plain_text,
             module,
             subdevices,
+            updates: Arc::new(Updates::none()),
         });
         Self { services, id, events, directory }
     }

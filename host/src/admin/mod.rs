@@ -15,7 +15,7 @@ use tokio::sync::broadcast;
 pub use protocol::{Answer, Request};
 pub use report::{
     CloudStatus, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalReport, JournalStatus, McuStatus,
-    ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent,
+    ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, UpdateReport, WatchEvent,
 };
 pub use value::parse_value;
 

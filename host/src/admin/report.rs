@@ -15,6 +15,8 @@ pub struct StatusReport {
     pub clouds: Vec<CloudStatus>,
     /// Devices behind this one, by their index.
     pub subdevices: Vec<SubdeviceReport>,
+    /// Updates that clouds ask for: under way, waiting, or over and not acknowledged.
+    pub updates: Vec<UpdateReport>,
     /// Last known values.
     pub datapoints: Vec<DatapointReport>,
     /// Counters of the bus and the services.
@@ -201,6 +203,30 @@ pub struct SubdeviceReport {
     pub signal_percent: Option<u8>,
     /// Version of its firmware; empty: unknown.
     pub version: String,
+}
+
+/// An update that a cloud asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpdateReport {
+    /// Its number, as in the log and for the product's program.
+    pub id: u64,
+    /// Which cloud asks.
+    pub cloud: String,
+    /// As the cloud calls it.
+    pub reference: String,
+    /// `module`, `mcu` or `subdevice`.
+    pub target: String,
+    /// Which subdevice; 0 for other targets.
+    pub device: u32,
+    /// The version that it brings; empty: the cloud does not say.
+    pub version: String,
+    /// `waiting`, `loading`, `installing`, `succeeded`, `cancelled` or `failed`.
+    pub state: String,
+    /// Percent of loading or installing.
+    pub percent: u8,
+    /// Why it failed.
+    pub why: String,
 }
 
 /// The value of one datapoint.

@@ -11,43 +11,49 @@ use tokio::sync::broadcast;
 use super::module::ModuleSide;
 use super::product::Clouds;
 use super::subdevices::SubdeviceSide;
+use super::updates::UpdateSide;
 use super::watch;
 use crate::admin::{
     CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalReport, JournalStatus,
-    McuStatus, ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, WatchEvent,
-    parse_value,
+    McuStatus, ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, UpdateReport,
+    WatchEvent, parse_value,
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
 use crate::mcu::subdevices::radio_name;
 use crate::plugins::{InstanceStatus, Phase};
 use crate::spool::SpoolUsage;
+use crate::update::coordinator::{Listed, Outcome, Progress};
 
 /// See the module.
 pub struct HostControl {
     hub: Arc<Hub>,
     module: Arc<ModuleSide>,
     subdevices: Arc<SubdeviceSide>,
+    updates: Arc<UpdateSide>,
     clouds: Arc<Clouds>,
     link: &'static str,
     port: String,
     started: Timestamp,
 }
 
+/// What it tells of, beside the clouds.
+pub struct Sides {
+    pub hub: Arc<Hub>,
+    pub module: Arc<ModuleSide>,
+    pub subdevices: Arc<SubdeviceSide>,
+    pub updates: Arc<UpdateSide>,
+}
+
 impl HostControl {
-    pub fn new(
-        config: &HostConfig,
-        hub: Arc<Hub>,
-        module: Arc<ModuleSide>,
-        subdevices: Arc<SubdeviceSide>,
-        clouds: Arc<Clouds>,
-    ) -> Self {
+    pub fn new(config: &HostConfig, sides: Sides, clouds: Arc<Clouds>) -> Self {
+        let Sides { hub, module, subdevices, updates } = sides;
         let link = match config.mcu.link {
             LinkKind::GizwitsUart => "gizwits-uart",
             LinkKind::Jsonl => "jsonl",
         };
         let started = hub.now().monotonic;
-        Self { hub, module, subdevices, clouds, link, port: super::port_address(config).to_string(), started }
+        Self { hub, module, subdevices, updates, clouds, link, port: super::port_address(config).to_string(), started }
     }
 
     fn cloud(&self, status: InstanceStatus) -> CloudStatus {
@@ -153,6 +159,7 @@ impl Control for HostControl {
             },
             clouds,
             subdevices: self.subdevices.known().into_iter().map(subdevice).collect(),
+            updates: self.updates.updates.all().into_iter().map(update).collect(),
             datapoints,
             counters: BTreeMap::from([
                 ("reports".to_owned(), counters.reports),
@@ -254,6 +261,28 @@ fn journal(usage: SpoolUsage) -> JournalReport {
         restored: usage.restored,
         dropped: usage.dropped,
         broken: usage.broken,
+    }
+}
+
+fn update((cloud, listed): (String, Listed)) -> UpdateReport {
+    let (state, percent, why) = match listed.progress {
+        Progress::Waiting => ("waiting", 0, String::new()),
+        Progress::Loading(percent) => ("loading", percent, String::new()),
+        Progress::Installing(percent) => ("installing", percent, String::new()),
+        Progress::Ended(Outcome::Succeeded) => ("succeeded", 100, String::new()),
+        Progress::Ended(Outcome::Cancelled) => ("cancelled", 0, String::new()),
+        Progress::Ended(Outcome::Failed { why, .. }) => ("failed", 0, why),
+    };
+    UpdateReport {
+        id: listed.id,
+        cloud,
+        reference: listed.reference,
+        target: listed.target.to_string(),
+        device: listed.device,
+        version: listed.version,
+        state: state.to_owned(),
+        percent,
+        why,
     }
 }
 

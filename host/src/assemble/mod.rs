@@ -9,6 +9,7 @@ mod module;
 mod network;
 mod product;
 mod subdevices;
+mod updates;
 mod watch;
 
 use std::process::ExitCode;
@@ -32,15 +33,17 @@ use crate::hub::Hub;
 use crate::mcu::gizwits_uart::GizwitsUart;
 use crate::mcu::jsonl::JsonLines;
 use crate::mcu::port::{self, McuHandler, PortMessage, PortSettings};
+use crate::mcu::transfer::FirmwareOutput;
 use crate::mcu::{Identity, Link, LinkOutput, UserEvent};
 use crate::notify::Notifier;
 use crate::services::clock::{self, Clock};
 use crate::services::{LOOK_UPS_MAX, OwnedEvent, ServiceOptions, Services};
 use crate::spool::Spool;
-use control::HostControl;
+use control::{HostControl, Sides};
 use module::ModuleSide;
 use product::Clouds;
 use subdevices::SubdeviceSide;
+use updates::UpdateSide;
 
 /// Runs the host until it is told to stop.
 pub fn run(config: HostConfig) -> ExitCode {
@@ -111,10 +114,13 @@ async fn host(config: HostConfig) -> ExitCode {
     let subdevices = Arc::new(SubdeviceSide::new(link.has_subdevices(), to_port.clone()));
     let (announcer, announced) = (Arc::clone(&subdevices), services.clone());
     tokio::spawn(async move { announcer.announce_changes(announced).await });
+    let (updates, firmware) = UpdateSide::open(&config, clock.clone(), &*link, to_port.clone(), services.clone());
+    let updates = Arc::new(updates);
     let handler = Handler {
         hub: Arc::clone(&hub),
         module: Arc::clone(&module),
         subdevices: Arc::clone(&subdevices),
+        firmware,
         news: to_host,
     };
     let settings = PortSettings { address: port_address(&config), baud: config.mcu.baud };
@@ -128,9 +134,12 @@ async fn host(config: HostConfig) -> ExitCode {
         services.clone(),
         Arc::clone(&module),
         Arc::clone(&subdevices),
+        Arc::clone(&updates),
         to_port,
     );
-    let control = HostControl::new(&config, Arc::clone(&hub), Arc::clone(&module), subdevices, Arc::clone(&clouds));
+    tokio::spawn(Arc::clone(&updates).watch_health(Arc::clone(&module), Arc::clone(&clouds)));
+    let sides = Sides { hub: Arc::clone(&hub), module: Arc::clone(&module), subdevices, updates: Arc::clone(&updates) };
+    let control = HostControl::new(&config, sides, Arc::clone(&clouds));
     tokio::spawn(async move { socket.serve(Arc::new(control)).await });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "polylink runs");
     clouds.start_with_set_key().await;
@@ -163,6 +172,10 @@ async fn host(config: HostConfig) -> ExitCode {
             },
             () = clouds.changed.notified() => if !clouds.has_news() { continue },
             () = module.changed.notified() => {}
+            () = updates.wants_restart.notified() => {
+                tracing::info!("an update runs after a restart; the host ends with status {RESTART_STATUS}");
+                break ExitCode::from(RESTART_STATUS);
+            }
             () = network_changed.notified() => {}
             () = wait_until(&clock, module.next_timeout()) => module.timeout(),
             _ = beat.tick() => notifier.alive(),
@@ -251,6 +264,7 @@ struct Handler {
     hub: Arc<Hub>,
     module: Arc<ModuleSide>,
     subdevices: Arc<SubdeviceSide>,
+    firmware: mpsc::Sender<FirmwareOutput>,
     news: mpsc::Sender<News>,
 }
 
@@ -259,8 +273,12 @@ impl McuHandler for Handler {
         let news = match output {
             LinkOutput::Identified(identity) => News::Identified(identity),
             LinkOutput::User(event) => News::User(event),
-            // The update engine will take these; without it no transfer is begun.
-            LinkOutput::Firmware(_) => return,
+            LinkOutput::Firmware(said) => {
+                if self.firmware.try_send(said).is_err() {
+                    self.module.count("news_dropped");
+                }
+                return;
+            }
             LinkOutput::Subdevice(news) => return self.subdevices.told(news),
             LinkOutput::Fault { counter, .. } => return self.module.count(counter),
             LinkOutput::Online(online) => {
@@ -321,9 +339,9 @@ const NEWS_MAX: usize = 64;
 /// How often the MCU is told how the network stands, at least. Chosen by us: the serial protocol repeats by itself.
 const STATE_EVERY: Duration = Duration::from_secs(30);
 
-/// Threads that may block: name look-ups, for each of five clouds a store on a slow disk, and the journal; one is left for the
-/// start and the stop of plugins, which the host waits for. Chosen by us: none of them lives while it has nothing to do.
-const BLOCKING_THREADS_MAX: usize = LOOK_UPS_MAX + 7;
+/// Threads that may block: name look-ups, for each of five clouds a store on a slow disk, the journal and an update; one is left
+/// for the start and the stop of plugins, which the host waits for. Chosen by us: none of them lives while it has nothing to do.
+const BLOCKING_THREADS_MAX: usize = LOOK_UPS_MAX + 8;
 
 /// Where the journal is, in the directory of the control socket. Another name than on flash, in case someone puts both into
 /// one place.

@@ -132,6 +132,11 @@ impl ModuleSide {
         std::mem::replace(&mut state.facts.mcu_online, online) != online
     }
 
+    /// Whether the MCU answers.
+    pub fn is_mcu_online(&self) -> bool {
+        self.lock().facts.mcu_online
+    }
+
     /// Something on the line was wrong.
     pub fn count(&self, counter: &'static str) {
         *self.lock().counters.entry(counter).or_default() += 1;

@@ -13,7 +13,8 @@ use tokio::sync::{Notify, mpsc};
 use super::module::ModuleSide;
 use super::module_event;
 use super::subdevices::SubdeviceSide;
-use crate::config::{CloudInstance, ConfigErrors, HostConfig, LoadedProduct, PluginChoice};
+use super::updates::UpdateSide;
+use crate::config::{CloudInstance, ConfigErrors, HostConfig, LoadedProduct, PluginChoice, ProductKey};
 use crate::hub::Hub;
 use crate::mcu::ModuleState;
 use crate::mcu::port::PortMessage;
@@ -65,6 +66,7 @@ impl Clouds {
         services: Services,
         module: Arc<ModuleSide>,
         subdevices: Arc<SubdeviceSide>,
+        updates: Arc<UpdateSide>,
         to_port: mpsc::Sender<PortMessage>,
     ) -> Arc<Self> {
         let services = Arc::new(HostServices {
@@ -72,6 +74,7 @@ impl Clouds {
             runtime: Runtime::current(),
             module: Arc::clone(&module),
             subdevices,
+            updates,
             store_dir: config.host.state_dir.join("store"),
             store_max_bytes: config.store.max_bytes,
             plain_text: Mutex::default(),
@@ -264,6 +267,10 @@ impl Clouds {
         if told.is_err() {
             tracing::error!("the line to the MCU takes no product; its reports cannot be read");
         }
+        // What was loaded has a key that is one.
+        if let Some(key) = ProductKey::parse(key) {
+            self.services.updates.product_is(key);
+        }
         let changed = Arc::clone(&self.changed);
         let plugins = Plugins::load(
             settings(&loaded.host),
@@ -362,6 +369,7 @@ struct HostServices {
     runtime: Runtime,
     module: Arc<ModuleSide>,
     subdevices: Arc<SubdeviceSide>,
+    updates: Arc<UpdateSide>,
     store_dir: PathBuf,
     store_max_bytes: usize,
     plain_text: Mutex<HashMap<String, bool>>,
@@ -392,6 +400,7 @@ impl ServiceHost for HostServices {
             plain_text: allowed.unwrap_or(false),
             module: Arc::clone(&self.module) as _,
             subdevices: Arc::clone(&self.subdevices) as _,
+            updates: Arc::clone(&self.updates.updates),
         };
         // Held meanwhile, so that the instance hears of a join either here or with the others.
         let joined = self.joined.lock().unwrap_or_else(PoisonError::into_inner);

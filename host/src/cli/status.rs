@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::table::{Table, duration, printable};
-use crate::admin::{CloudStatus, DatapointReport, JournalReport, ModuleReport, StatusReport, SubdeviceReport};
+use crate::admin::{
+    CloudStatus, DatapointReport, JournalReport, ModuleReport, StatusReport, SubdeviceReport, UpdateReport,
+};
 
 /// Writes it for people.
 ///
@@ -31,6 +33,10 @@ pub fn write(status: &StatusReport, out: &mut dyn Write) -> io::Result<()> {
     if !status.subdevices.is_empty() {
         writeln!(out)?;
         write_subdevices(&status.subdevices, out)?;
+    }
+    if !status.updates.is_empty() {
+        writeln!(out)?;
+        write_updates(&status.updates, out)?;
     }
     if !status.datapoints.is_empty() {
         writeln!(out)?;
@@ -128,6 +134,23 @@ fn write_subdevices(subdevices: &[SubdeviceReport], out: &mut dyn Write) -> io::
             subdevice.signal_percent.map_or(String::new(), |percent| format!("{percent} %")),
             subdevice.version.clone(),
         ]);
+    }
+    table.write(out)
+}
+
+fn write_updates(updates: &[UpdateReport], out: &mut dyn Write) -> io::Result<()> {
+    let mut table = Table::new(&["UPDATE", "CLOUD", "TARGET", "VERSION", "STATE"]);
+    for update in updates {
+        let target = match update.device {
+            0 => update.target.clone(),
+            device => format!("{} {device}", update.target),
+        };
+        let state = match &*update.state {
+            "loading" | "installing" => format!("{}, {} %", update.state, update.percent),
+            "failed" => format!("failed: {}", update.why),
+            state => state.to_owned(),
+        };
+        table.row([update.id.to_string(), update.cloud.clone(), target, update.version.clone(), state]);
     }
     table.write(out)
 }
@@ -246,6 +269,26 @@ mod tests {
                 signal_percent: Some(80),
                 ..SubdeviceReport::default()
             }],
+            updates: vec![
+                UpdateReport {
+                    id: 7,
+                    cloud: "deli".into(),
+                    target: "module".into(),
+                    version: "1.2".into(),
+                    state: "loading".into(),
+                    percent: 40,
+                    ..UpdateReport::default()
+                },
+                UpdateReport {
+                    id: 8,
+                    cloud: "jd".into(),
+                    target: "subdevice".into(),
+                    device: 3,
+                    state: "failed".into(),
+                    why: "the server refuses with status 404".into(),
+                    ..UpdateReport::default()
+                },
+            ],
             datapoints: vec![DatapointReport {
                 name: "power".into(),
                 kind: "bool".into(),
@@ -278,6 +321,10 @@ deli   deli 0.1.0  offline  faulted, again in 2 s  2        40       0     1
 
 SUBDEVICE  PRODUCT  ADDRESS       RADIO   ACCEPTED  ONLINE  SIGNAL  VERSION
 3          ABCDEF   001122334455  zigbee  no        yes     80 %
+
+UPDATE  CLOUD  TARGET       VERSION  STATE
+7       deli   module       1.2      loading, 40 %
+8       jd     subdevice 3           failed: the server refuses with status 404
 
 DATAPOINT  VALUE      UNIT  TYPE  SET  AT
 power      (unknown)        bool  no

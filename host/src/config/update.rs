@@ -46,6 +46,10 @@ pub struct UpdateSection {
     /// Bytes that stay free on the file system.
     #[cfg_attr(test, schemars(range(min = 0, max = 1_073_741_824)))]
     pub reserve_bytes: usize,
+    /// Pause after an attempt to load that brought nothing; it doubles up to ten minutes. Seconds.
+    #[serde(rename = "retry_s", serialize_with = "super::host::as_seconds")]
+    #[cfg_attr(test, schemars(with = "u64", range(min = 1, max = 600)))]
+    pub retry: Duration,
     /// Bytes a second that downloads may use; 0: as many as there are.
     #[cfg_attr(test, schemars(range(min = 0, max = 1_000_000_000)))]
     pub rate: u32,
@@ -77,6 +81,7 @@ impl Default for UpdateSection {
             health: Duration::from_secs(300),
             max_bytes: 256 * 1024 * 1024,
             reserve_bytes: 1024 * 1024,
+            retry: Duration::from_secs(10),
             rate: 0,
         }
     }
@@ -95,6 +100,7 @@ impl UpdateSection {
         section.read("health_s", &mut self.health, seconds(10..=86_400));
         section.read("max_bytes", &mut self.max_bytes, size("bytes", 1024..=4_294_967_296));
         section.read("reserve_bytes", &mut self.reserve_bytes, size("bytes", 0..=1_073_741_824));
+        section.read("retry_s", &mut self.retry, seconds(1..=600));
         section.read("rate", &mut rate, whole("bytes a second", 0..=1_000_000_000));
         if self.backend == Backend::Hook && self.hook.is_none() {
             section.wrong("hook", "missing, expected the absolute path of a program, as backend is \"hook\"");
@@ -124,6 +130,7 @@ impl UpdateSection {
         Limits {
             max_bytes: self.max_bytes as u64,
             reserve_bytes: self.reserve_bytes as u64,
+            pause_first_ms: u64::try_from(self.retry.as_millis()).unwrap_or(u64::MAX),
             rate: Some(self.rate).filter(|rate| *rate > 0),
             ..Limits::default()
         }

@@ -37,6 +37,11 @@ pub trait Link: Send {
     fn has_subdevices(&self) -> bool {
         false
     }
+
+    /// Whether its protocol can carry firmware to the MCU.
+    fn carries_firmware(&self) -> bool {
+        false
+    }
 }
 
 /// What happens to a link.

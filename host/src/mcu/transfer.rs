@@ -2,8 +2,6 @@
 //!
 //! A link holds one piece of an image at a time and asks for the next by [`FirmwareOutput::Wanted`]; whoever began the
 //! transfer answers with [`FirmwareInput::Bytes`], out of a file or a download. So memory does not grow with the image.
-//! The update engine, which will begin transfers, does not exist yet: a link can carry them, nobody calls
-//! [`FirmwareInput::Begin`].
 
 /// A file for the MCU. Its bytes stay with whoever begins the transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

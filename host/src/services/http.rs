@@ -94,14 +94,19 @@ fn prepare(instance: &Instance, wish: &HttpRequest<'_>) -> Result<(Client, Reque
 fn headers(wish: &HttpRequest<'_>) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::new();
     for pair in wish.headers.iter() {
-        let name = HeaderName::try_from(pair.0.as_str())
-            .map_err(|_| Refusal::invalid(format!("`{}` is no header name", pair.0.escape_debug())))?;
-        let value = HeaderValue::try_from(pair.1.as_str()).map_err(|_| {
-            Refusal::invalid(format!("the value of header `{name}` has characters that cannot be sent"))
-        })?;
+        let (name, value) = header(&pair.0, &pair.1)?;
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// A header that can be sent. Its value is not shown where it cannot.
+pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let name = HeaderName::try_from(name)
+        .map_err(|_| Refusal::invalid(format!("`{}` is no header name", name.escape_debug())))?;
+    let value = HeaderValue::try_from(value)
+        .map_err(|_| Refusal::invalid(format!("the value of header `{name}` has characters that cannot be sent")))?;
+    Ok((name, value))
 }
 
 /// Follows so many redirects, none of them into plain text where that is not allowed.

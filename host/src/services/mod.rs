@@ -12,6 +12,7 @@ mod http;
 mod module;
 mod mqtt;
 mod network;
+mod ota;
 mod registry;
 mod resolve;
 #[cfg(feature = "script")]
@@ -34,13 +35,14 @@ use std::time::Duration;
 use polylink_plugin_api::services::Script;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::subdevices::Subdevice;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Ota, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
 
 use self::clock::Clock;
 use self::dial::Dialer;
 use self::registry::{Instance, locked};
 use self::store::Storage;
+use crate::update::engine::Updates;
 
 pub use self::network::{hardware_address, has_radio, interfaces};
 pub use self::registry::{HANDLES_MAX, HTTP_MAX, RESOLVES_MAX, Usage};
@@ -164,6 +166,8 @@ pub struct InstanceSetup {
     pub module: Arc<dyn ModuleHooks>,
     /// The subdevices.
     pub subdevices: Arc<dyn SubdeviceHooks>,
+    /// Updates of this device.
+    pub updates: Arc<Updates>,
 }
 
 /// The services of one host. Clones share everything.
@@ -196,6 +200,7 @@ impl Services {
         #[cfg(feature = "script")]
         Script::ID,
         Subdevices::ID,
+        Ota::ID,
     ];
 
     /// Services that work on this runtime.
@@ -273,6 +278,7 @@ impl Services {
             #[cfg(feature = "script")]
             Script::ID => ExtensionRef::new(&script::TABLE),
             Subdevices::ID => ExtensionRef::new(&subdevices::TABLE),
+            Ota::ID => ExtensionRef::new(&ota::TABLE),
             _ => return None,
         })
     }
@@ -294,6 +300,14 @@ impl Services {
         let instances = locked(&self.shared.instances).clone();
         for instance in instances.into_iter().filter_map(registry::find) {
             instance.sink.complete(event.clone());
+        }
+    }
+
+    /// Tells the instance of this name, if there is one, that the list of its updates changed.
+    pub fn announce_update(&self, name: &str) {
+        let instances = locked(&self.shared.instances).clone();
+        for instance in instances.into_iter().filter_map(registry::find).filter(|instance| instance.name == name) {
+            instance.sink.complete(ota::changed());
         }
     }
 

@@ -25,6 +25,7 @@ use tracing::{error, warn};
 use super::dial::Dialer;
 use super::store::Storage;
 use super::{EventSink, InstanceSetup, ModuleHooks, OwnedEvent, SubdeviceHooks};
+use crate::update::engine::Updates;
 
 /// What an instance uses, for operators.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,7 @@ pub(super) struct Instance {
     pub store_max_bytes: usize,
     pub module: Arc<dyn ModuleHooks>,
     pub subdevices: Arc<dyn SubdeviceHooks>,
+    pub updates: Arc<Updates>,
     #[cfg(feature = "script")]
     pub workers: Arc<super::script::Workers>,
     plain_text: bool,
@@ -115,7 +117,8 @@ impl Instance {
         dialer: Arc<Dialer>,
         storage: Arc<Storage>,
     ) -> Self {
-        let InstanceSetup { name, sink, store_max_bytes, plain_text, module, subdevices, store_dir: _ } = setup;
+        let InstanceSetup { name, sink, store_max_bytes, plain_text, module, subdevices, updates, store_dir: _ } =
+            setup;
         Self {
             id,
             name,
@@ -126,6 +129,7 @@ impl Instance {
             store_max_bytes,
             module,
             subdevices,
+            updates,
             #[cfg(feature = "script")]
             workers: Arc::default(),
             plain_text,

@@ -16,7 +16,7 @@ use super::dial::Dialer;
 use super::http::{Names, refusal};
 use super::tls::TlsSetup;
 use crate::update::download::Head;
-use crate::update::download::fetch::{Answer, Body, Server};
+use crate::update::download::fetch::{Answer, Body, Get, Server};
 
 /// See the module. Shares resolver and TLS settings with all services.
 pub struct Web {
@@ -29,7 +29,7 @@ impl Web {
         Self { dialer, tls: TlsSetup::trusting(ca_pem) }
     }
 
-    async fn ask(&self, url: &str, from: u64, if_range: Option<&str>) -> Result<Response, String> {
+    async fn ask(&self, Get { url, headers, from, if_range }: Get<'_>) -> Result<Response, String> {
         // Addresses carry tokens, so none is shown.
         let url = Url::parse(url).map_err(|error| format!("not an address: {error}"))?;
         let tls = self.dialer.tls.get(&self.tls).map_err(|refusal| refusal.text)?;
@@ -43,7 +43,11 @@ impl Web {
             .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))?;
-        let mut request = client.get(url).header(ACCEPT_ENCODING, "identity");
+        let mut request = client.get(url);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        request = request.header(ACCEPT_ENCODING, "identity");
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
             if let Some(validator) = if_range {
@@ -56,8 +60,8 @@ impl Web {
 
 #[async_trait]
 impl Server for Web {
-    async fn get(&self, url: &str, from: u64, if_range: Option<&str>) -> Result<Answer, String> {
-        let response = self.ask(url, from, if_range).await?;
+    async fn get(&self, get: Get<'_>) -> Result<Answer, String> {
+        let response = self.ask(get).await?;
         Ok(Answer { head: head(&response), body: Box::new(Pieces(response)) })
     }
 }

@@ -5,7 +5,7 @@
 //! and asks the backend how far that is. Time is an argument.
 //!
 //! Invariants: at most one operation is beyond waiting; [`Output::Install`] carries a [`Verified`], so it cannot be made
-//! without one; each accepted offer ends exactly once, and its end is told until its asker has acknowledged it.
+//! without one; each accepted offer ends exactly once, and its end is listed until its asker has acknowledged it.
 
 pub mod output;
 mod record;
@@ -17,7 +17,7 @@ use polylink_plugin_api::Timestamp;
 use super::hook::{Installed, Standing};
 use super::manifest::{Target, Verified};
 use super::offer::{Moment, Offer};
-pub use output::{CancelRefused, FailedAt, News, OfferRefused, Outcome, Output};
+pub use output::{CancelRefused, Failed, FailedAt, Listed, News, OfferRefused, Outcome, Output, Progress, Subject};
 use record::{Ended, Operation, Record, Stage};
 
 /// See the module.
@@ -28,12 +28,17 @@ pub struct Coordinator {
     step: Step,
     outputs: VecDeque<Output>,
     is_healthy: bool,
+    /// Of what is being done.
     percent: Option<u8>,
+    /// When its asker was told of it last.
+    told: Option<Timestamp>,
 }
 
-/// How patient it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What it can do, and how patient it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What there is a backend for.
+    pub targets: Vec<Target>,
     /// How long what is on trial may take to become healthy.
     pub health_ms: u64,
 }
@@ -65,74 +70,83 @@ impl Coordinator {
     #[must_use]
     pub fn restore(settings: Settings, saved: Option<&[u8]>) -> Self {
         let record = saved.and_then(Record::decode).unwrap_or_default();
-        Self { settings, record, step: Step::Idle, outputs: VecDeque::new(), is_healthy: false, percent: None }
+        let (step, outputs) = (Step::Idle, VecDeque::new());
+        Self { settings, record, step, outputs, is_healthy: false, percent: None, told: None }
     }
 
-    /// Begins after a start of the host.
-    pub fn start(&mut self, moment: &Moment) {
+    /// Begins after a start of the host, when the product is known, or has become another one: what was not installed yet
+    /// was for the other.
+    pub fn start(&mut self, moment: &Moment, product: &str) {
+        self.outputs.clear();
+        self.step = Step::Idle;
+        if self.record.product != product {
+            let has_begun = |stage: &Stage| !matches!(stage, Stage::Waiting | Stage::Loading);
+            let active = self.record.active.take().filter(|active| has_begun(&active.stage));
+            let next_id = self.record.next_id;
+            self.record = Record { product: product.to_owned(), next_id, active, ..Record::default() };
+            self.save();
+        }
         let active = self.record.active.as_ref();
         self.outputs.push_back(Output::Clean { keep: active.map(|operation| operation.id) });
-        if let Some(Operation { id, offer, stage, .. }) = active {
-            let (id, offer) = (*id, offer.clone());
-            match stage {
-                Stage::Waiting | Stage::Loading => self.load(id, offer),
+        if let Some(operation) = active {
+            match operation.stage {
+                Stage::Waiting | Stage::Loading => self.load(),
                 Stage::Installing { .. } | Stage::Restarting { .. } => {
                     self.step = Step::Asking;
-                    self.outputs.push_back(Output::Ask { id, target: offer.target });
+                    self.outputs.push_back(Output::Ask(operation.subject()));
                 }
             }
-        }
-        for ended in &self.record.ended {
-            self.outputs.push_back(told(ended));
         }
         self.timeout(moment);
     }
 
-    /// An instance offers an image. `random` is drawn for it.
+    /// An instance offers an image; it is in its list then. `random` is drawn for it.
     ///
     /// # Errors
     /// Why it is not taken.
     pub fn offer(&mut self, moment: &Moment, offer: Offer, random: u64) -> Result<u64, OfferRefused> {
-        let texts = [&offer.asker, &offer.reference, &offer.version, &offer.url];
-        if texts.iter().any(|text| text.len() > TEXT_MAX) || offer.digests.len() > DIGESTS_MAX {
+        if is_too_long(&offer) {
             return Err(OfferRefused::TooLong);
         }
-        let is_same = |operation: &&Operation| {
-            operation.offer.asker == offer.asker && operation.offer.reference == offer.reference
-        };
-        if let Some(known) = self.record.active.iter().chain(&self.record.waiting).find(is_same) {
-            return Ok(known.id);
+        let (asker, reference) = (offer.asker.clone(), offer.reference.clone());
+        let is_it = |of: &str, called: &str| asker == of && reference == called;
+        let is_same = |operation: &Operation| is_it(&operation.offer.asker, &operation.offer.reference);
+        if let Some(ended) = self.record.ended.iter().find(|ended| is_it(&ended.asker, &ended.reference)) {
+            return Ok(ended.id);
         }
-        let ended = self.record.ended.iter();
-        if let Some(known) =
-            ended.clone().find(|ended| ended.asker == offer.asker && ended.reference == offer.reference)
-        {
-            let id = known.id;
-            self.outputs.push_back(told(known));
+        if let Some(waiting) = self.record.waiting.iter_mut().find(|waiting| is_same(waiting)) {
+            let id = waiting.id;
+            if renew(&mut waiting.offer, offer) {
+                self.save();
+            }
             return Ok(id);
         }
-        let start = offer.schedule.start(moment, random);
-        let is_due = is_due(&offer, start, moment);
-        let active = self.record.active.as_ref();
-        // Whoever wants it now is told to come again; whoever waits anyway waits a little longer.
-        if active.is_some_and(|active| is_due || active.offer.asker == offer.asker) {
-            return Err(OfferRefused::Busy);
+        if let Some(active) = self.record.active.as_mut().filter(|active| is_same(active)) {
+            let id = active.id;
+            if self.step == Step::Loading && renew(&mut active.offer, offer) {
+                self.save();
+                self.outputs.push_back(Output::StopLoading { id });
+                self.load();
+            }
+            return Ok(id);
         }
-        let replaced = self.record.waiting.iter().position(|waiting| waiting.offer.asker == offer.asker);
-        if replaced.is_none() && self.record.waiting.len() >= WAITING_MAX {
+        let waiting_bytes: usize = self.record.waiting.iter().map(|waiting| waiting.offer.n_bytes()).sum();
+        if self.list(&offer.asker).len() >= LISTED_MAX || waiting_bytes + offer.n_bytes() > WAITING_BYTES_MAX {
             return Err(OfferRefused::Full);
-        }
-        if let Some(at) = replaced {
-            let old = self.record.waiting.remove(at);
-            self.ended(old, Outcome::Cancelled);
         }
         let id = self.record.next_id.max(1);
         self.record.next_id = id + 1;
-        let operation = Operation { id, offer, drawn: random, start, stage: Stage::Waiting };
-        let (asker, reference) = (operation.offer.asker.clone(), operation.offer.reference.clone());
+        let start = offer.schedule.start(moment, random);
+        let operation = Operation { id, offer, drawn: random, start, stage: Stage::Waiting, since: moment.now };
+        if !self.settings.targets.contains(&operation.offer.target) {
+            let why = format!("nothing installs images for the {} here", operation.offer.target);
+            self.ended(operation, Outcome::Failed { at: FailedAt::Target, why });
+            return Ok(id);
+        }
+        let is_due = operation.is_due(moment);
         self.record.waiting.push(operation);
         self.save();
-        if !is_due {
+        if !is_due || self.record.active.is_some() {
             self.outputs.push_back(Output::Tell { asker, id, reference, news: News::Waiting(start) });
         }
         self.timeout(moment);
@@ -143,8 +157,8 @@ impl Coordinator {
     ///
     /// # Errors
     /// Why it goes on.
-    pub fn cancel(&mut self, moment: &Moment, asker: &str, id: u64) -> Result<(), CancelRefused> {
-        let is_it = |operation: &Operation| operation.id == id && operation.offer.asker == asker;
+    pub fn cancel(&mut self, moment: &Moment, asker: &str, reference: &str) -> Result<(), CancelRefused> {
+        let is_it = |operation: &Operation| operation.offer.asker == asker && operation.offer.reference == reference;
         if let Some(at) = self.record.waiting.iter().position(is_it) {
             let operation = self.record.waiting.remove(at);
             self.ended(operation, Outcome::Cancelled);
@@ -153,86 +167,113 @@ impl Coordinator {
         let active = self.record.active.as_ref().filter(|active| is_it(active)).ok_or(CancelRefused::Unknown)?;
         match self.step {
             Step::Loading | Step::Verifying => {
-                self.stop_loading();
+                self.outputs.push_back(Output::StopLoading { id: active.id });
                 self.end(moment, Outcome::Cancelled);
                 Ok(())
             }
             // An MCU can be told to forget what it has; whether it does, the end of the installation tells.
             Step::Installing if active.offer.target != Target::Module => {
-                self.outputs.push_back(Output::StopInstalling { id });
+                self.outputs.push_back(Output::StopInstalling(active.subject()));
                 Ok(())
             }
             _ => Err(CancelRefused::TooLate),
         }
     }
 
-    /// An asker knows how its update ended.
-    pub fn acknowledged(&mut self, asker: &str, id: u64) {
+    /// An asker knows how its update ended; it leaves the list. False: it has none of this name that is over.
+    pub fn acknowledge(&mut self, asker: &str, reference: &str) -> bool {
         let before = self.record.ended.len();
-        self.record.ended.retain(|ended| ended.id != id || ended.asker != asker);
-        if self.record.ended.len() != before {
+        self.record.ended.retain(|ended| ended.asker != asker || ended.reference != reference);
+        let is_known = self.record.ended.len() != before;
+        if is_known {
             self.save();
         }
+        is_known
     }
 
-    /// An instance has started, and may have missed what was said.
-    pub fn asker_started(&mut self, asker: &str) {
-        let missed = self.record.ended.iter().filter(|ended| ended.asker == asker).map(told);
-        self.outputs.extend(missed);
+    /// The updates of an asker, in the order in which they were offered.
+    #[must_use]
+    pub fn list(&self, asker: &str) -> Vec<Listed> {
+        let mut listed: Vec<_> = self.all().into_iter().filter(|(of, _)| *of == asker).map(|(_, one)| one).collect();
+        listed.sort_by_key(|one| one.id);
+        listed
+    }
+
+    /// The updates of all askers, with the asker.
+    #[must_use]
+    pub fn all(&self) -> Vec<(&str, Listed)> {
+        let Record { active, waiting, ended, .. } = &self.record;
+        let percent = self.percent.unwrap_or(0);
+        let progress = match active.as_ref().map(|active| active.stage) {
+            Some(Stage::Waiting | Stage::Loading) => Progress::Loading(percent),
+            _ => Progress::Installing(percent),
+        };
+        let active = active.iter().map(|active| (&*active.offer.asker, active.listed(progress.clone())));
+        let waiting = waiting.iter().map(|waiting| (&*waiting.offer.asker, waiting.listed(Progress::Waiting)));
+        let ended = ended.iter().map(|ended| (&*ended.asker, ended.listed()));
+        active.chain(waiting).chain(ended).collect()
+    }
+
+    /// Whether something was installed, and has yet to prove itself or to be installed again.
+    #[must_use]
+    pub fn has_to_prove(&self) -> bool {
+        let stage = self.record.active.as_ref().map(|active| active.stage);
+        matches!(stage, Some(Stage::Installing { .. } | Stage::Restarting { .. }))
+    }
+
+    /// Who asked for what is on trial, if something is.
+    #[must_use]
+    pub fn on_trial(&self) -> Option<&str> {
+        let active = self.record.active.as_ref().filter(|_| matches!(self.step, Step::Trial { .. }));
+        active.map(|active| &*active.offer.asker)
     }
 
     /// So much of the file is here.
-    pub fn loading(&mut self, id: u64, percent: Option<u8>) {
-        if self.is_at(id, &Step::Loading) && (percent.is_none() || percent != self.percent) {
-            self.percent = percent;
-            self.tell(News::Loading(percent));
+    pub fn loading(&mut self, moment: &Moment, id: u64, percent: Option<u8>) {
+        if self.is_at(id, &Step::Loading) {
+            self.progress(moment, percent, News::Loading(percent));
         }
     }
 
     /// The file is here, or will not come.
-    pub fn loaded(&mut self, moment: &Moment, id: u64, loaded: Result<(), String>) {
+    pub fn loaded(&mut self, moment: &Moment, id: u64, loaded: Result<(), Failed>) {
         if !self.is_at(id, &Step::Loading) {
             return;
         }
-        match (loaded, self.target()) {
-            (Ok(()), Some(target)) => {
-                self.step = Step::Verifying;
-                self.outputs.push_back(Output::Verify { id, target });
-            }
-            (Ok(()), None) => {}
-            (Err(why), _) => self.fail(moment, FailedAt::Loading, why),
+        match loaded {
+            Ok(()) => self.verify(),
+            Err(failed) => self.fail(moment, failed),
         }
     }
 
     /// The file may be installed, or may not.
-    pub fn verified(&mut self, moment: &Moment, id: u64, verified: Result<Verified, String>) {
+    pub fn verified(&mut self, moment: &Moment, id: u64, verified: Result<Verified, Failed>) {
         if !self.is_at(id, &Step::Verifying) {
             return;
         }
         let proof = match verified {
             Ok(proof) => proof,
-            Err(why) => return self.fail(moment, FailedAt::Verifying, why),
+            Err(failed) => return self.fail(moment, failed),
         };
         let Some(active) = &mut self.record.active else { return };
         let before = if let Stage::Installing { n, .. } = active.stage { n } else { 0 };
         if before >= INSTALLS_MAX {
             let why = format!("it was interrupted {before} times");
-            return self.fail(moment, FailedAt::Installing, why);
+            return self.fail(moment, Failed::new(FailedAt::Installing, why));
         }
         let counter = proof.manifest().map(|manifest| manifest.counter);
         active.stage = Stage::Installing { counter, n: before + 1 };
-        let (target, device) = (active.offer.target, active.offer.device);
+        let subject = active.subject();
         (self.step, self.percent) = (Step::Installing, None);
         self.save();
         self.tell(News::Verified);
-        self.outputs.push_back(Output::Install { id, target, device, proof });
+        self.outputs.push_back(Output::Install { subject, proof });
     }
 
     /// So much is installed.
-    pub fn installing(&mut self, id: u64, percent: Option<u8>) {
-        if self.is_at(id, &Step::Installing) && percent != self.percent {
-            self.percent = percent;
-            self.tell(News::Installing(percent));
+    pub fn installing(&mut self, moment: &Moment, id: u64, percent: Option<u8>) {
+        if self.is_at(id, &Step::Installing) {
+            self.progress(moment, percent, News::Installing(percent));
         }
     }
 
@@ -244,7 +285,7 @@ impl Coordinator {
         match installed {
             Ok(Installed::NeedsRestart) => self.restart(),
             Ok(Installed::Runs) => self.confirm(None),
-            Err(why) => self.fail(moment, FailedAt::Installing, why),
+            Err(why) => self.fail(moment, Failed::new(FailedAt::Installing, why)),
         }
     }
 
@@ -254,7 +295,7 @@ impl Coordinator {
             return;
         }
         let Some(active) = &self.record.active else { return };
-        let (stage, target) = (active.stage, active.offer.target);
+        let stage = active.stage;
         match (standing, stage) {
             (Ok(Standing::OnTrial), _) => {
                 let until = moment.now.after(self.settings.health_ms);
@@ -269,17 +310,14 @@ impl Coordinator {
                 }
             }
             (Ok(Standing::SteppedBack), _) => {
-                self.fail(moment, FailedAt::Trial, "the new version did not come up".to_owned());
+                self.fail(moment, Failed::new(FailedAt::Trial, "the new version did not come up"));
             }
             // The restart has not happened, or not in the way that makes it run.
             (Ok(Standing::NotStarted), _) => self.restart(),
             (Ok(Standing::Settled), Stage::Restarting { .. }) => self.confirm(None),
             // Nothing of it is there: the file is, so it is done again.
-            (Ok(Standing::Settled), _) => {
-                self.step = Step::Verifying;
-                self.outputs.push_back(Output::Verify { id, target });
-            }
-            (Err(why), _) => self.fail(moment, FailedAt::Installing, why),
+            (Ok(Standing::Settled), _) => self.verify(),
+            (Err(why), _) => self.fail(moment, Failed::new(FailedAt::Installing, why)),
         }
     }
 
@@ -307,18 +345,15 @@ impl Coordinator {
 
     /// What ran before will run after the next restart, or cannot.
     pub fn rolled_back(&mut self, moment: &Moment, id: u64, rolled_back: Result<(), String>) {
-        let is_it = self.record.active.as_ref().is_some_and(|active| active.id == id);
-        let Step::RollingBack { why } = &self.step else { return };
-        if !is_it {
-            return;
-        }
+        let subject = self.record.active.as_ref().map(Operation::subject).filter(|subject| subject.id == id);
+        let (Step::RollingBack { why }, Some(subject)) = (&self.step, subject) else { return };
         let mut why = why.clone();
         if let Err(also) = rolled_back {
             // Its tries run out by themselves.
             why += &format!(", and cannot be taken back at once: {also}");
         }
-        self.fail(moment, FailedAt::Trial, why);
-        self.outputs.push_back(Output::Restart { id });
+        self.fail(moment, Failed::new(FailedAt::Trial, why));
+        self.outputs.push_back(Output::Restart(subject));
     }
 
     /// What was to be saved is not. Nothing is begun that could not be gone on with.
@@ -327,7 +362,7 @@ impl Coordinator {
         // A restart is made all the same: of what is installed the backend remembers enough.
         self.outputs.retain(|output| !matches!(output, Output::Load { .. } | Output::Install { .. }));
         if self.outputs.len() != before {
-            self.fail(moment, FailedAt::Recording, format!("it cannot be recorded: {why}"));
+            self.fail(moment, Failed::new(FailedAt::Recording, format!("it cannot be recorded: {why}")));
         }
     }
 
@@ -339,10 +374,6 @@ impl Coordinator {
                 self.roll_back(format!("the new version was not healthy within {s} s"));
             }
             Step::Trial { until, again } if self.is_healthy && again <= moment.now => self.confirm(Some(until)),
-            Step::Loading if self.record.active.as_ref().is_some_and(|active| is_late(&active.offer, moment)) => {
-                self.stop_loading();
-                self.fail(moment, FailedAt::Deadline, "the time to load it is over".to_owned());
-            }
             _ => {}
         }
         self.next(moment);
@@ -361,22 +392,27 @@ impl Coordinator {
             let ms = moment.unix_s.map_or(u64::MAX, |now| u64::try_from(unix_s.saturating_sub(now)).unwrap_or(0));
             moment.now.after(ms.saturating_mul(1000).min(CLOCK_MS))
         };
-        let load_by = self.record.active.as_ref().filter(|_| self.step == Step::Loading);
-        let load_by = load_by.and_then(|active| active.offer.load_by).map(at);
-        let starts = self.record.waiting.iter().filter(|_| self.record.active.is_none());
-        let starts = starts.map(|waiting| waiting.start.map_or_else(|| moment.now.after(CLOCK_MS), at));
-        own.into_iter().chain(load_by).chain(starts).min()
+        // Of several, the clock's next minute is soon enough for those whose time will be over.
+        let is_free = self.record.active.is_none();
+        let starts = self.record.waiting.iter().map(|waiting| match waiting.start {
+            Some(start) if is_free => at(start),
+            Some(_) => moment.now.after(CLOCK_MS),
+            None => {
+                let delay_ms = waiting.offer.schedule.delay_s(waiting.drawn).saturating_mul(1000);
+                let due = waiting.since.after(delay_ms);
+                if is_free && due > moment.now {
+                    due.min(moment.now.after(CLOCK_MS))
+                } else {
+                    moment.now.after(CLOCK_MS)
+                }
+            }
+        });
+        own.into_iter().chain(starts).min()
     }
 
     /// What is to be done.
     pub fn poll(&mut self) -> Option<Output> {
         self.outputs.pop_front()
-    }
-
-    /// The operation that is under way, for people: its number, its asker, its version.
-    #[must_use]
-    pub fn active(&self) -> Option<(u64, &str, &str)> {
-        self.record.active.as_ref().map(|active| (active.id, &*active.offer.asker, &*active.offer.version))
     }
 
     /// Lets the turn of what waits come.
@@ -388,22 +424,20 @@ impl Coordinator {
                 changed |= waiting.start.is_some();
             }
         }
-        while let Some(at) = self.record.waiting.iter().position(|waiting| is_late(&waiting.offer, moment)) {
+        while let Some(at) = self.record.waiting.iter().position(|waiting| waiting.offer.schedule.is_over(moment)) {
             let late = self.record.waiting.remove(at);
             let why = "its time was over before its turn came".to_owned();
             self.ended(late, Outcome::Failed { at: FailedAt::Deadline, why });
         }
         if self.record.active.is_none() {
-            let due = self.record.waiting.iter().enumerate();
-            let due = due.filter(|(_, waiting)| is_due(&waiting.offer, waiting.start, moment));
-            // Whoever was due first; those that never wait are due since ever.
+            let due = self.record.waiting.iter().enumerate().filter(|(_, waiting)| waiting.is_due(moment));
+            // Whoever was due first.
             if let Some((at, _)) = due.min_by_key(|(_, waiting)| (waiting.start, waiting.id)) {
                 let mut operation = self.record.waiting.remove(at);
                 operation.stage = Stage::Loading;
-                let (id, offer) = (operation.id, operation.offer.clone());
                 self.record.active = Some(operation);
                 self.save();
-                return self.load(id, offer);
+                return self.load();
             }
         }
         if changed {
@@ -411,27 +445,31 @@ impl Coordinator {
         }
     }
 
-    fn load(&mut self, id: u64, offer: Offer) {
+    fn load(&mut self) {
+        let Some(Operation { id, offer, .. }) = &self.record.active else { return };
+        let load = Output::Load { id: *id, offer: offer.clone() };
         (self.step, self.percent) = (Step::Loading, None);
-        self.outputs.push_back(Output::Load { id, offer });
+        self.tell(News::Loading(None));
+        self.outputs.push_back(load);
     }
 
-    fn stop_loading(&mut self) {
-        if let (Step::Loading, Some(active)) = (&self.step, &self.record.active) {
-            self.outputs.push_back(Output::StopLoading { id: active.id });
+    fn verify(&mut self) {
+        if let Some(active) = &self.record.active {
+            self.step = Step::Verifying;
+            self.outputs.push_back(Output::Verify(active.subject()));
         }
     }
 
     fn roll_back(&mut self, why: String) {
-        if let Some(Operation { id, .. }) = &self.record.active {
+        if let Some(active) = &self.record.active {
             self.step = Step::RollingBack { why };
-            self.outputs.push_back(Output::RollBack { id: *id });
+            self.outputs.push_back(Output::RollBack(active.subject()));
         }
     }
 
     fn restart(&mut self) {
         let Some(active) = &mut self.record.active else { return };
-        let id = active.id;
+        let subject = active.subject();
         let (counter, n) = match active.stage {
             Stage::Restarting { counter, n } => (counter, n),
             Stage::Installing { counter, .. } => (counter, 0),
@@ -444,22 +482,22 @@ impl Coordinator {
         self.step = Step::Restarting;
         self.save();
         self.tell(News::Restarting);
-        self.outputs.push_back(Output::Restart { id });
+        self.outputs.push_back(Output::Restart(subject));
     }
 
     /// `until`: it is on trial until then.
     fn confirm(&mut self, until: Option<Timestamp>) {
-        let Some(Operation { id, offer, stage, .. }) = &self.record.active else { return };
-        let counter = match stage {
-            Stage::Installing { counter, .. } | Stage::Restarting { counter, .. } => *counter,
+        let Some(active) = &self.record.active else { return };
+        let counter = match active.stage {
+            Stage::Installing { counter, .. } | Stage::Restarting { counter, .. } => counter,
             Stage::Waiting | Stage::Loading => None,
         };
         self.step = Step::Confirming { until };
-        let confirm = Output::Confirm { id: *id, target: offer.target, counter, on_trial: until.is_some() };
+        let confirm = Output::Confirm { subject: active.subject(), counter, on_trial: until.is_some() };
         self.outputs.push_back(confirm);
     }
 
-    fn fail(&mut self, moment: &Moment, at: FailedAt, why: String) {
+    fn fail(&mut self, moment: &Moment, Failed { at, why }: Failed) {
         let why = why.chars().take(WHY_MAX).collect();
         self.end(moment, Outcome::Failed { at, why });
     }
@@ -475,14 +513,23 @@ impl Coordinator {
 
     /// Remembers the end of an operation, and tells it then.
     fn ended(&mut self, operation: Operation, outcome: Outcome) {
-        let Operation { id, offer: Offer { asker, reference, .. }, .. } = operation;
-        let ended = Ended { id, asker, reference, outcome };
-        self.record.ended.push(ended.clone());
+        let Operation { id, offer, .. } = operation;
+        let Offer { asker, reference, target, device, version, .. } = offer;
+        let ended = Ended {
+            id,
+            asker: asker.clone(),
+            reference: reference.clone(),
+            target,
+            device,
+            version,
+            outcome: outcome.clone(),
+        };
+        self.record.ended.push(ended);
         if self.record.ended.len() > ENDED_MAX {
             self.record.ended.remove(0);
         }
         self.save();
-        self.outputs.push_back(told(&ended));
+        self.outputs.push_back(Output::Tell { asker, id, reference, news: News::Ended(outcome) });
     }
 
     fn save(&mut self) {
@@ -496,35 +543,53 @@ impl Coordinator {
         }
     }
 
+    /// Tells progress, though seldom.
+    fn progress(&mut self, moment: &Moment, percent: Option<u8>, news: News) {
+        if percent == self.percent {
+            return;
+        }
+        self.percent = percent;
+        if self.told.is_none_or(|told| moment.now.since(told) >= PROGRESS_MS) {
+            self.told = Some(moment.now);
+            self.tell(news);
+        }
+    }
+
     fn is_at(&self, id: u64, step: &Step) -> bool {
         self.step == *step && self.record.active.as_ref().is_some_and(|active| active.id == id)
     }
+}
 
-    fn target(&self) -> Option<Target> {
-        self.record.active.as_ref().map(|active| active.offer.target)
+fn is_too_long(offer: &Offer) -> bool {
+    let texts = [&offer.asker, &offer.reference, &offer.version, &offer.url].into_iter();
+    let mut texts = texts.chain(offer.headers.iter().flat_map(|(name, value)| [name, value]));
+    texts.any(|text| text.len() > TEXT_MAX) || offer.digests.len() > DIGESTS_MAX || offer.headers.len() > HEADERS_MAX
+}
+
+/// Takes over where the same file is now. True: that is another place.
+fn renew(known: &mut Offer, offer: Offer) -> bool {
+    let is_news = known.is_same_file(&offer) && (known.url != offer.url || known.headers != offer.headers);
+    if is_news {
+        (known.url, known.headers) = (offer.url, offer.headers);
     }
+    is_news
 }
 
-fn told(ended: &Ended) -> Output {
-    let Ended { id, asker, reference, outcome } = ended.clone();
-    Output::Tell { asker, id, reference, news: News::Ended(outcome) }
-}
+/// Updates of one asker.
+pub(super) const LISTED_MAX: usize = polylink_plugin_api::services::ota::UPDATES_MAX;
 
-fn is_due(offer: &Offer, start: Option<i64>, moment: &Moment) -> bool {
-    let has_come = start.zip(moment.unix_s).is_some_and(|(start, now)| start <= now);
-    matches!(offer.schedule, super::offer::Schedule::Now) || has_come
-}
+/// Bytes of texts of offers that wait, of all askers. Chosen by us: forty with the longest address and no header.
+const WAITING_BYTES_MAX: usize = 96 * 1024;
 
-fn is_late(offer: &Offer, moment: &Moment) -> bool {
-    offer.load_by.zip(moment.unix_s).is_some_and(|(load_by, now)| load_by <= now)
-}
+/// Ends that are remembered until they are acknowledged; beyond, the oldest is forgotten. Chosen by us: as many as four
+/// clouds may have; what a cloud that is not configured any more left must not fill the record.
+const ENDED_MAX: usize = 64;
 
-/// Updates that wait for their turn, one for each asker. Chosen by us: more than clouds at one device.
-pub(super) const WAITING_MAX: usize = 8;
+/// Headers of an offer.
+const HEADERS_MAX: usize = polylink_plugin_api::services::ota::HEADERS_MAX;
 
-/// Ends that are remembered until they are acknowledged; beyond, the oldest is forgotten. Chosen by us: an asker that never
-/// acknowledges must not fill the record.
-const ENDED_MAX: usize = 16;
+/// Least time between two news of progress alone (`polylink.ota/1`).
+const PROGRESS_MS: u64 = 1000;
 
 /// Longest text of an offer. Chosen by us: the longest address that the clouds' plugins take.
 pub(super) const TEXT_MAX: usize = 2048;

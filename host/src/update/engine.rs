@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use polylink_plugin_api::ClockQuality;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc};
 
 use super::backend::{Backend, ImageFile};
-use super::coordinator::{CancelRefused, Coordinator, News, OfferRefused, Output, Settings};
+use super::coordinator::{
+    CancelRefused, Coordinator, Failed, FailedAt, Listed, OfferRefused, Output, Settings, Subject,
+};
 use super::download::fetch::{Fetch, Server, part};
 use super::download::machine::percent;
-use super::download::{Limits, Wish};
+use super::download::{Failure, Limits, Trouble, Wish};
 use super::floors::Floors;
 use super::hook::{Installed, Order, Standing};
 use super::manifest::{Device, MANIFEST_MAX, Policy, Target, Verified};
@@ -27,7 +29,7 @@ use super::slots::replace;
 use super::trailer;
 use crate::config::ProductKey;
 use crate::disk::{Directory, Disk};
-use crate::services::clock::Clock;
+use crate::services::clock::{Clock, Zone};
 
 /// What the engine works with.
 pub struct Parts {
@@ -39,122 +41,169 @@ pub struct Parts {
     pub policy: Policy,
     /// What downloads may use; `plain_text` is as each offer says.
     pub limits: Limits,
-    /// How patient the coordinator is.
-    pub settings: Settings,
     /// The product.
     pub product: ProductKey,
-    /// What installs, by target. An offer for another target fails.
+    /// What installs, by target.
     pub backends: BTreeMap<Target, Arc<dyn Backend>>,
-    /// The time.
-    pub clock: Clock,
     /// Who hears news.
     pub listener: Arc<dyn Listener>,
 }
 
-/// Hears what askers are to be told. Called on the I/O thread; returns at once.
+/// Hears that there are news. Called on the I/O thread; returns at once.
 pub trait Listener: Send + Sync {
-    /// News for an asker. What it misses while it does not run, but for the end, is lost.
-    fn tell(&self, asker: &str, id: u64, reference: &str, news: &News);
+    /// The list of this asker has changed.
+    fn changed(&self, asker: &str);
 }
 
-/// What is asked of the engine.
-pub enum Request {
-    /// An image is offered.
-    Offer {
-        /// Which.
-        offer: Box<Offer>,
-        /// Its number, or why not.
-        answer: oneshot::Sender<Result<u64, OfferRefused>>,
-    },
+/// All updates of this device: what clouds ask of them on any thread, at once. [`Updates::run`] carries them out.
+pub struct Updates {
+    coordinator: Mutex<Coordinator>,
+    clock: Clock,
+    wake: Notify,
+}
+
+impl Updates {
+    /// Those that an earlier process left in the directory of updates. Blocks.
+    #[must_use]
+    pub fn open(settings: Settings, directory: &Directory, clock: Clock) -> Self {
+        let saved = match directory.read(RECORD, RECORD_MAX) {
+            Ok(saved) => Some(saved),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                tracing::error!(%error, "what updates were under way cannot be read");
+                None
+            }
+        };
+        let coordinator = Mutex::new(Coordinator::restore(settings, saved.as_deref()));
+        Self { coordinator, clock, wake: Notify::new() }
+    }
+
+    /// None, and nothing installs any: for hosts without a directory of updates.
+    #[must_use]
+    pub fn none() -> Self {
+        let settings = Settings { targets: Vec::new(), health_ms: 0 };
+        let coordinator = Mutex::new(Coordinator::restore(settings, None));
+        Self { coordinator, clock: Clock::new(Zone::Fixed(0)), wake: Notify::new() }
+    }
+
+    /// An image is offered; it is in the list of its asker then, perhaps as one that has failed.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn offer(&self, offer: Offer) -> Result<u64, OfferRefused> {
+        self.change(|coordinator, moment| coordinator.offer(moment, offer, random()))
+    }
+
     /// An offer is taken back.
-    Cancel {
-        /// By whom.
-        asker: String,
-        /// Which.
-        id: u64,
-        /// Whether that is possible.
-        answer: oneshot::Sender<Result<(), CancelRefused>>,
-    },
-    /// An asker knows how its update ended.
-    Acknowledged {
-        /// Who.
-        asker: String,
-        /// Which.
-        id: u64,
-    },
-    /// An asker has started.
-    AskerStarted {
-        /// Who.
-        asker: String,
-    },
-    /// What runs does what it should.
-    Healthy,
-}
+    ///
+    /// # Errors
+    /// Why it goes on.
+    pub fn cancel(&self, asker: &str, reference: &str) -> Result<(), CancelRefused> {
+        self.change(|coordinator, moment| coordinator.cancel(moment, asker, reference))
+    }
 
-/// Runs until all senders of the mailbox are gone. What is under way goes on with the next start.
-pub async fn run(parts: Parts, mut mailbox: mpsc::Receiver<Request>) {
-    let parts = Arc::new(parts);
-    let directory = parts.directory.clone();
-    let saved = blocking(move || directory.read(RECORD, RECORD_MAX)).await;
-    let saved = match saved {
-        Ok(saved) => Some(saved),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => {
-            tracing::error!(%error, "what updates were under way cannot be read");
-            None
+    /// An asker knows how its update ended. False: it has none of this name that is over.
+    pub fn acknowledge(&self, asker: &str, reference: &str) -> bool {
+        self.change(|coordinator, _| coordinator.acknowledge(asker, reference))
+    }
+
+    /// The updates of an asker, in the order in which they were offered.
+    #[must_use]
+    pub fn list(&self, asker: &str) -> Vec<Listed> {
+        self.lock().list(asker)
+    }
+
+    /// The updates of all askers, with the asker.
+    #[must_use]
+    pub fn all(&self) -> Vec<(String, Listed)> {
+        self.lock().all().into_iter().map(|(asker, listed)| (asker.to_owned(), listed)).collect()
+    }
+
+    /// Who asked for what is on trial, if something is.
+    #[must_use]
+    pub fn on_trial(&self) -> Option<String> {
+        self.lock().on_trial().map(str::to_owned)
+    }
+
+    /// Whether something was installed, and has yet to prove itself or to be installed again.
+    #[must_use]
+    pub fn has_to_prove(&self) -> bool {
+        self.lock().has_to_prove()
+    }
+
+    /// What runs does what it should.
+    pub fn healthy(&self) {
+        self.change(|coordinator, _| coordinator.healthy());
+    }
+
+    /// Updates are for this product from when this returns; the future carries them out, for ever. Once at a time. What is
+    /// under way when it is dropped goes on when this is called again, perhaps in another process.
+    pub fn run(self: Arc<Self>, parts: Parts) -> impl Future<Output = ()> + Send {
+        self.change(|coordinator, moment| coordinator.start(moment, parts.product.as_str()));
+        self.carry_out(parts)
+    }
+
+    async fn carry_out(self: Arc<Self>, parts: Parts) {
+        let (to_progress, mut progress) = mpsc::channel(1);
+        let mut engine = Engine { updates: self, parts: Arc::new(parts), job: None, to_progress };
+        loop {
+            while let Some(output) = engine.poll() {
+                engine.carry_out(output).await;
+            }
+            let moment = engine.updates.moment();
+            let timeout = engine.updates.lock().next_timeout(&moment);
+            let timeout = async {
+                match timeout {
+                    Some(at) => tokio::time::sleep(Duration::from_millis(at.since(moment.now))).await,
+                    None => pending().await,
+                }
+            };
+            let job = async {
+                match &mut engine.job {
+                    Some(job) => job.await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                // What a job told comes before its end.
+                biased;
+                Some((id, told)) = progress.recv() => engine.updates.change(|coordinator, moment| match told {
+                    Progress::Loading(percent) => coordinator.loading(moment, id, percent),
+                    Progress::Installing(percent) => coordinator.installing(moment, id, Some(percent)),
+                }),
+                (id, done) = job => {
+                    engine.job = None;
+                    engine.done(id, done);
+                }
+                () = engine.updates.wake.notified() => {}
+                () = timeout => engine.updates.change(Coordinator::timeout),
+            }
         }
-    };
-    let (to_progress, progress) = mpsc::channel(1);
-    let coordinator = Coordinator::restore(parts.settings, saved.as_deref());
-    let mut engine = Engine { parts, coordinator, job: None, to_progress, progress };
-    engine.coordinator.start(&engine.moment());
-    loop {
-        while let Some(output) = engine.coordinator.poll() {
-            engine.carry_out(output).await;
-        }
-        let moment = engine.moment();
-        let timeout = engine.coordinator.next_timeout(&moment);
-        let timeout = async {
-            match timeout {
-                Some(at) => tokio::time::sleep(Duration::from_millis(at.since(moment.now))).await,
-                None => pending().await,
-            }
-        };
-        let job = async {
-            match &mut engine.job {
-                Some(job) => job.await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            // What a job told comes before its end.
-            biased;
-            Some((id, told)) = engine.progress.recv() => match told {
-                Progress::Loading(percent) => engine.coordinator.loading(id, percent),
-                Progress::Installing(percent) => engine.coordinator.installing(id, Some(percent)),
-            },
-            (id, done) = job => {
-                engine.job = None;
-                engine.done(id, done);
-            }
-            request = mailbox.recv() => match request {
-                Some(request) => engine.request(request),
-                None => return,
-            },
-            () = timeout => {
-                let moment = engine.moment();
-                engine.coordinator.timeout(&moment);
-            }
-        }
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Coordinator, &Moment) -> T) -> T {
+        let moment = self.moment();
+        let changed = change(&mut self.lock(), &moment);
+        self.wake.notify_one();
+        changed
+    }
+
+    fn moment(&self) -> Moment {
+        let now = self.clock.now();
+        let unix_s = (now.wall.quality > ClockQuality::UNSET).then(|| now.wall.unix_ms.div_euclid(1000));
+        Moment { now: now.monotonic, unix_s }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Coordinator> {
+        self.coordinator.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct Engine {
+    updates: Arc<Updates>,
     parts: Arc<Parts>,
-    coordinator: Coordinator,
     job: Option<Job>,
     to_progress: mpsc::Sender<(u64, Progress)>,
-    progress: mpsc::Receiver<(u64, Progress)>,
 }
 
 type Job = Pin<Box<dyn Future<Output = (u64, Done)> + Send>>;
@@ -166,8 +215,8 @@ enum Progress {
 
 /// What a job came to.
 enum Done {
-    Loaded(Result<(), String>),
-    Verified(Result<Verified, String>),
+    Loaded(Result<(), Failed>),
+    Verified(Result<Verified, Failed>),
     Installed(Result<Installed, String>),
     Standing(Result<Standing, String>),
     Confirmed(Result<(), String>),
@@ -175,28 +224,20 @@ enum Done {
 }
 
 impl Engine {
-    fn request(&mut self, request: Request) {
-        let moment = self.moment();
-        match request {
-            // Whoever asked may be gone by the time of the answer.
-            Request::Offer { offer, answer } => drop(answer.send(self.coordinator.offer(&moment, *offer, random()))),
-            Request::Cancel { asker, id, answer } => drop(answer.send(self.coordinator.cancel(&moment, &asker, id))),
-            Request::Acknowledged { asker, id } => self.coordinator.acknowledged(&asker, id),
-            Request::AskerStarted { asker } => self.coordinator.asker_started(&asker),
-            Request::Healthy => self.coordinator.healthy(),
-        }
+    /// Not as a scrutinee: the lock would be held meanwhile.
+    fn poll(&self) -> Option<Output> {
+        self.updates.lock().poll()
     }
 
     fn done(&mut self, id: u64, done: Done) {
-        let moment = self.moment();
-        match done {
-            Done::Loaded(loaded) => self.coordinator.loaded(&moment, id, loaded),
-            Done::Verified(verified) => self.coordinator.verified(&moment, id, verified),
-            Done::Installed(installed) => self.coordinator.installed(&moment, id, installed),
-            Done::Standing(standing) => self.coordinator.standing(&moment, id, standing),
-            Done::Confirmed(confirmed) => self.coordinator.confirmed(&moment, id, confirmed),
-            Done::RolledBack(rolled_back) => self.coordinator.rolled_back(&moment, id, rolled_back),
-        }
+        self.updates.change(|coordinator, moment| match done {
+            Done::Loaded(loaded) => coordinator.loaded(moment, id, loaded),
+            Done::Verified(verified) => coordinator.verified(moment, id, verified),
+            Done::Installed(installed) => coordinator.installed(moment, id, installed),
+            Done::Standing(standing) => coordinator.standing(moment, id, standing),
+            Done::Confirmed(confirmed) => coordinator.confirmed(moment, id, confirmed),
+            Done::RolledBack(rolled_back) => coordinator.rolled_back(moment, id, rolled_back),
+        });
     }
 
     async fn carry_out(&mut self, output: Output) {
@@ -206,7 +247,7 @@ impl Engine {
                 let saved = blocking(move || replace(&parts.directory, RECORD, &bytes)).await;
                 if let Err(error) = saved {
                     tracing::error!(%error, "the record of updates cannot be written");
-                    self.coordinator.not_saved(&self.moment(), &error.to_string());
+                    self.updates.change(|coordinator, moment| coordinator.not_saved(moment, &error.to_string()));
                 }
             }
             Output::Clean { keep } => {
@@ -216,52 +257,55 @@ impl Engine {
                 }
             }
             Output::Load { id, offer } => {
-                let told = self.to_progress.clone();
-                self.start(id, async move { Done::Loaded(load(&parts, id, offer, told).await) });
+                let (told, updates) = (self.to_progress.clone(), Arc::clone(&self.updates));
+                self.start(id, async move { Done::Loaded(load(&parts, &updates.clock, id, offer, told).await) });
             }
             Output::StopLoading { .. } => self.job = None,
-            Output::Verify { id, target } => {
-                self.start(id, async move { Done::Verified(blocking(move || verify(&parts, id, target)).await) })
+            Output::Verify(subject) => {
+                self.start(subject.id, async move { Done::Verified(blocking(move || verify(&parts, subject)).await) })
             }
-            Output::Install { id, target, device: _, proof } => {
+            Output::Install { subject, proof } => {
                 let told = self.to_progress.clone();
-                self.start(id, async move {
-                    let image = ImageFile::new(parts.directory.path().join(part(&id.to_string())));
-                    let tell = |percent| drop(told.try_send((id, Progress::Installing(percent))));
-                    let Some(backend) = parts.backends.get(&target) else {
-                        return Done::Installed(Err(format!("nothing installs images for the {target} here")));
-                    };
-                    Done::Installed(backend.install(Arc::new(proof), parts.order(id, target), &image, &tell).await)
+                self.start(subject.id, async move {
+                    let image = ImageFile::new(parts.directory.path().join(part(&subject.id.to_string())));
+                    let tell = |percent| drop(told.try_send((subject.id, Progress::Installing(percent))));
+                    Done::Installed(match parts.backend(subject) {
+                        Ok(backend) => backend.install(Arc::new(proof), parts.order(subject), &image, &tell).await,
+                        Err(why) => Err(why),
+                    })
                 });
             }
-            Output::StopInstalling { .. } => self.parts.backends.values().for_each(|backend| backend.stop()),
-            Output::Ask { id, target } => self.start(id, async move {
-                Done::Standing(match parts.backend(target) {
-                    Ok(backend) => backend.standing(parts.order(id, target)).await,
+            Output::StopInstalling(subject) => {
+                if let Ok(backend) = self.parts.backend(subject) {
+                    backend.stop();
+                }
+            }
+            Output::Ask(subject) => self.start(subject.id, async move {
+                Done::Standing(match parts.backend(subject) {
+                    Ok(backend) => backend.standing(parts.order(subject)).await,
                     Err(why) => Err(why),
                 })
             }),
-            Output::Restart { id } => {
-                let restarted = match self.parts.backend(Target::Module) {
-                    Ok(backend) => backend.restart(self.parts.order(id, Target::Module)).await,
+            Output::Restart(subject) => {
+                let restarted = match self.parts.backend(subject) {
+                    Ok(backend) => backend.restart(self.parts.order(subject)).await,
                     Err(why) => Err(why),
                 };
                 if let Err(why) = restarted {
-                    tracing::error!(id, why, "the restart that an update needs does not happen");
+                    tracing::error!(id = subject.id, why, "the restart that an update needs does not happen");
                 }
             }
-            Output::Confirm { id, target, counter, on_trial } => {
-                self.start(id, async move { Done::Confirmed(confirm(&parts, id, target, counter, on_trial).await) })
-            }
-            Output::RollBack { id } => self.start(id, async move {
-                Done::RolledBack(match parts.backend(Target::Module) {
-                    Ok(backend) => backend.roll_back(parts.order(id, Target::Module)).await,
+            Output::Confirm { subject, counter, on_trial } => self
+                .start(subject.id, async move { Done::Confirmed(confirm(&parts, subject, counter, on_trial).await) }),
+            Output::RollBack(subject) => self.start(subject.id, async move {
+                Done::RolledBack(match parts.backend(subject) {
+                    Ok(backend) => backend.roll_back(parts.order(subject)).await,
                     Err(why) => Err(why),
                 })
             }),
             Output::Tell { asker, id, reference, news } => {
-                tracing::info!(asker, id, ?news, "update");
-                self.parts.listener.tell(&asker, id, &reference, &news);
+                tracing::info!(cloud = asker, id, reference, "update: {news}");
+                self.parts.listener.changed(&asker);
             }
         }
     }
@@ -269,46 +313,61 @@ impl Engine {
     fn start(&mut self, id: u64, job: impl Future<Output = Done> + Send + 'static) {
         self.job = Some(Box::pin(async move { (id, job.await) }));
     }
-
-    fn moment(&self) -> Moment {
-        let now = self.parts.clock.now();
-        let unix_s = (now.wall.quality > ClockQuality::UNSET).then(|| now.wall.unix_ms.div_euclid(1000));
-        Moment { now: now.monotonic, unix_s, utc_offset_s: now.utc_offset_s }
-    }
 }
 
 impl Parts {
-    fn backend(&self, target: Target) -> Result<&Arc<dyn Backend>, String> {
+    fn backend(&self, subject: Subject) -> Result<&Arc<dyn Backend>, String> {
+        let target = subject.target;
         self.backends.get(&target).ok_or_else(|| format!("nothing installs images for the {target} here"))
     }
 
-    const fn order(&self, operation: u64, target: Target) -> Order<'_> {
-        Order { operation, product: &self.product, target }
+    const fn order(&self, Subject { id, target, device }: Subject) -> Order<'_> {
+        Order { operation: id, product: &self.product, target, device }
     }
 }
 
-async fn load(parts: &Parts, id: u64, offer: Offer, told: mpsc::Sender<(u64, Progress)>) -> Result<(), String> {
-    let Offer { url, size, digests, plain_text, .. } = offer;
-    let deadline = parts.clock.now().monotonic.after(LOAD_MS);
+async fn load(
+    parts: &Parts,
+    clock: &Clock,
+    id: u64,
+    offer: Offer,
+    told: mpsc::Sender<(u64, Progress)>,
+) -> Result<(), Failed> {
+    let Offer { url, headers, size, digests, plain_text, .. } = offer;
+    let deadline = clock.now().monotonic.after(LOAD_MS);
     let limits = Limits { plain_text, deadline, ..parts.limits.clone() };
-    let clock = || parts.clock.now().monotonic;
+    let now = || clock.now().monotonic;
     let fetch = Fetch {
         server: &*parts.server,
         disk: Arc::new(parts.directory.clone()),
         name: &id.to_string(),
-        wish: Wish { url, size, digests, limits },
+        wish: Wish { url, headers, size, digests, limits },
         random: random(),
-        clock: &clock,
+        clock: &now,
     };
     // One that is not heard is made good by the next.
     let mut tell = |have, total: Option<u64>| {
         let _ = told.try_send((id, Progress::Loading(total.map(|total| percent(have, total)))));
     };
-    fetch.run(&mut tell).await.map(drop).map_err(|why| why.to_string())
+    fetch.run(&mut tell).await.map(drop).map_err(|why| Failed::new(failed_at(&why), why))
+}
+
+const fn failed_at(why: &Failure) -> FailedAt {
+    match why {
+        // A rule of the product file.
+        Failure::Address => FailedAt::Verifying,
+        Failure::Digest(_) | Failure::Attempts(Trouble::Size { .. }) | Failure::Restless(Trouble::Size { .. }) => {
+            FailedAt::Digest
+        }
+        Failure::TooLarge { .. } | Failure::Space { .. } => FailedAt::Space,
+        Failure::Status(_) | Failure::Attempts(_) | Failure::Restless(_) | Failure::Deadline | Failure::Disk(_) => {
+            FailedAt::Loading
+        }
+    }
 }
 
 /// Blocks. The manifest is kept beside the file, because installers may want the image without it.
-fn verify(parts: &Parts, id: u64, target: Target) -> Result<Verified, String> {
+fn verify(parts: &Parts, Subject { id, target, .. }: Subject) -> Result<Verified, Failed> {
     let (disk, kept) = (&parts.directory, format!("{id}.manifest"));
     let work = || -> io::Result<_> {
         let floor = Floors::open(Arc::new(disk.clone()))?.of(target);
@@ -326,27 +385,22 @@ fn verify(parts: &Parts, id: u64, target: Target) -> Result<Verified, String> {
         };
         Ok((floor, contents.image, manifest))
     };
-    let (floor, facts, manifest) = work().map_err(|error| error.to_string())?;
+    let (floor, facts, manifest) = work().map_err(|error| Failed::new(FailedAt::Installing, error))?;
     let device = Device { product: &parts.product, target, floor };
-    parts.policy.verify(&device, manifest.as_deref(), &facts).map_err(|why| why.to_string())
+    let verified = parts.policy.verify(&device, manifest.as_deref(), &facts);
+    verified.map_err(|why| Failed::new(FailedAt::Verifying, why))
 }
 
-async fn confirm(
-    parts: &Arc<Parts>,
-    id: u64,
-    target: Target,
-    counter: Option<u64>,
-    on_trial: bool,
-) -> Result<(), String> {
+async fn confirm(parts: &Arc<Parts>, subject: Subject, counter: Option<u64>, on_trial: bool) -> Result<(), String> {
     if on_trial {
-        parts.backend(target)?.confirm(parts.order(id, target)).await?;
+        parts.backend(subject)?.confirm(parts.order(subject)).await?;
     }
     let Some(counter) = counter else { return Ok(()) };
     let directory = parts.directory.clone();
-    let raised = blocking(move || Floors::open(Arc::new(directory))?.raise(target, counter)).await;
+    let raised = blocking(move || Floors::open(Arc::new(directory))?.raise(subject.target, counter)).await;
     if let Err(error) = raised {
         // It is confirmed and runs; to say otherwise would have it taken back.
-        tracing::error!(id, counter, %error, "the counter that was confirmed is not remembered");
+        tracing::error!(id = subject.id, counter, %error, "the counter that was confirmed is not remembered");
     }
     Ok(())
 }
@@ -385,8 +439,8 @@ async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) 
 /// The coordinator's record. Chosen by us.
 const RECORD: &str = "updates";
 
-/// Longest record: nine offers with texts of 2 KiB each, and what is over.
-const RECORD_MAX: usize = 256 * 1024;
+/// Longest record: the texts of offers that wait, what is over, and what JSON makes of them.
+const RECORD_MAX: usize = 1024 * 1024;
 
 /// How long one life of the host tries to load a file. Not documented; chosen by us: the platform names another by then.
 const LOAD_MS: u64 = 24 * 3_600_000;

@@ -29,6 +29,8 @@ pub struct Order<'a> {
     pub product: &'a ProductKey,
     /// What is updated.
     pub target: Target,
+    /// Which subdevice; 0 for other targets.
+    pub device: u32,
 }
 
 /// What an installation leads to.
@@ -159,11 +161,12 @@ impl UpdateHook {
         order: Order<'_>,
         image: Option<(&Verified, &Path)>,
     ) -> Result<(i32, String), HookError> {
-        let Order { operation, product, target } = order;
+        let Order { operation, product, target, device } = order;
         let mut environment = vec![
             ("POLYLINK_OPERATION", operation.to_string()),
             ("POLYLINK_PRODUCT", product.to_string()),
             ("POLYLINK_TARGET", target.to_string()),
+            ("POLYLINK_DEVICE", device.to_string()),
         ];
         if let Some((proof, image)) = image {
             let facts = proof.facts();
@@ -261,7 +264,7 @@ mod tests {
     async fn check(name: &str, text: &str, expected: [&str; 6]) {
         let (_place, hook) = Script::new(name, text);
         let product = ProductKey::parse("lamp").expect("a key");
-        let order = Order { operation: 7, product: &product, target: Target::Module };
+        let order = Order { operation: 7, product: &product, target: Target::Module, device: 3 };
         let (proof, image) = (verified(b"image"), Path::new("/x/7.part"));
         fn said<T: std::fmt::Debug>(result: Result<T, HookError>) -> String {
             result.map_or_else(|error| error.to_string(), |said| format!("{said:?}"))
@@ -296,8 +299,8 @@ mod tests {
     async fn the_program_is_told_what_was_verified_and_nothing_of_the_hosts_environment() {
         let sha256 = hex(&verified(b"image").facts().sha256);
         let text = format!(
-            "[ \"$1 $POLYLINK_OPERATION $POLYLINK_PRODUCT $POLYLINK_TARGET $POLYLINK_SIZE $POLYLINK_SHA256\" = \
-             \"install 7 lamp module 5 {sha256}\" ] && [ $POLYLINK_IMAGE = /x/7.part ] && [ -z \"$HOME\" ] && exit 20\n\
+            "[ \"$1 $POLYLINK_OPERATION $POLYLINK_PRODUCT $POLYLINK_TARGET $POLYLINK_DEVICE $POLYLINK_SIZE $POLYLINK_SHA256\" = \
+             \"install 7 lamp module 3 5 {sha256}\" ] && [ $POLYLINK_IMAGE = /x/7.part ] && [ -z \"$HOME\" ] && exit 20\n\
              [ $1 = status ] && [ -z \"$POLYLINK_IMAGE\" ] && exit 0; kill -9 $$"
         );
         let killed = |phase: &str| format!("the update program refuses `{phase}` with signal 9");
@@ -310,7 +313,7 @@ mod tests {
     async fn a_program_that_hangs_is_killed_and_one_that_others_may_write_is_not_run() {
         let (_place, hook) = Script::new("hangs", "exec sleep 1000");
         let product = ProductKey::parse("lamp").expect("a key");
-        let order = Order { operation: 7, product: &product, target: Target::Module };
+        let order = Order { operation: 7, product: &product, target: Target::Module, device: 3 };
         let hook = UpdateHook { timeout: Duration::from_millis(50), ..hook };
         assert!(matches!(hook.confirm(order).await, Err(HookError::Late { phase: "confirm", .. })));
         fs::set_permissions(&hook.program, fs::Permissions::from_mode(0o777)).expect("ours");

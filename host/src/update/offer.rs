@@ -17,10 +17,13 @@ pub struct Offer {
     pub target: Target,
     /// Which subdevice; 0 for other targets.
     pub device: u32,
-    /// As the cloud calls it, for people.
+    /// As the cloud calls it, for people; empty: the cloud does not say.
     pub version: String,
     /// Where it is.
     pub url: String,
+    /// Headers of the request, for the server of `url` and no other.
+    #[serde(default)]
+    pub headers: Vec<(String, String)>,
     /// The asker may use plain http.
     pub plain_text: bool,
     /// Bytes of the file, if the cloud says so.
@@ -30,32 +33,34 @@ pub struct Offer {
     pub digests: Vec<Expected>,
     /// Its turn.
     pub schedule: Schedule,
-    /// Unix seconds by which it must be loaded.
-    pub load_by: Option<i64>,
 }
 
-/// When an offer's turn comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Schedule {
-    /// At once.
-    Now,
-    /// At a random moment of the next so many seconds.
-    Within {
-        /// Seconds.
-        spread_s: u32,
-    },
-    /// At a random moment of a window of the day, by local time.
-    Daily {
-        /// Its beginning, in seconds after midnight.
-        start_s: u32,
-        /// Its length, at most a day.
-        len_s: u32,
-    },
-    /// At this moment.
-    At {
-        /// Unix seconds.
-        unix_s: i64,
-    },
+impl Offer {
+    /// Bytes of its texts.
+    #[must_use]
+    pub fn n_bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        [&self.asker, &self.reference, &self.version, &self.url].iter().map(|text| text.len()).sum::<usize>() + headers
+    }
+
+    /// Whether it is about the same file, perhaps at another address: clouds that are asked again give addresses with
+    /// other tokens.
+    #[must_use]
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let of = |offer: &Self| (offer.target, offer.device, offer.size);
+        of(self) == of(other) && self.version == other.version && self.digests == other.digests
+    }
+}
+
+/// When an offer's turn comes. Unix seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Not before this moment; none: from when it is offered.
+    pub not_before: Option<i64>,
+    /// At a random moment of so many seconds after that.
+    pub spread_s: u64,
+    /// Not after this moment.
+    pub not_after: Option<i64>,
 }
 
 /// The time, as far as it is known.
@@ -65,38 +70,30 @@ pub struct Moment {
     pub now: polylink_plugin_api::Timestamp,
     /// Unix seconds; none: the clock was never set.
     pub unix_s: Option<i64>,
-    /// What local time is ahead of UTC.
-    pub utc_offset_s: i32,
 }
 
 impl Schedule {
     /// Unix seconds of the start, when the random number was drawn; none: the clock must be set first.
     #[must_use]
     pub fn start(self, moment: &Moment, drawn: u64) -> Option<i64> {
-        let unix_s = moment.unix_s?;
-        let within = |spread_s: u32| i64::try_from(drawn % (u64::from(spread_s) + 1)).unwrap_or(0);
-        Some(match self {
-            Self::Now => unix_s,
-            Self::Within { spread_s } => unix_s.saturating_add(within(spread_s)),
-            Self::At { unix_s } => unix_s,
-            Self::Daily { start_s, len_s } => {
-                let offset = i64::from(moment.utc_offset_s);
-                let local = unix_s.saturating_add(offset);
-                let midnight = local.div_euclid(DAY_S).saturating_mul(DAY_S);
-                let after_midnight = i64::from(start_s % 86_400) + within(len_s.min(86_400));
-                // A window may reach over midnight, so yesterday's counts too.
-                let yesterday = midnight.saturating_add(after_midnight).saturating_sub(DAY_S);
-                let start = (0..3).map(|day| yesterday.saturating_add(day * DAY_S)).find(|start| *start >= local);
-                start.unwrap_or(local).saturating_sub(offset)
-            }
-        })
+        let from = self.not_before.unwrap_or(moment.unix_s?);
+        Some(from.saturating_add(i64::try_from(self.delay_s(drawn)).unwrap_or(i64::MAX)))
+    }
+
+    /// Seconds that the random number makes of the spread.
+    #[must_use]
+    pub const fn delay_s(self, drawn: u64) -> u64 {
+        if self.spread_s == u64::MAX { drawn } else { drawn % (self.spread_s + 1) }
+    }
+
+    /// Whether its time is over.
+    #[must_use]
+    pub fn is_over(self, moment: &Moment) -> bool {
+        self.not_after.zip(moment.unix_s).is_some_and(|(until, now)| until < now)
     }
 }
 
-/// Seconds of a day.
-const DAY_S: i64 = 86_400;
-
-mod target {
+pub(super) mod target {
     use serde::de::Error;
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -136,40 +133,38 @@ mod tests {
 
     use super::*;
 
-    fn at(unix_s: i64, utc_offset_s: i32) -> Moment {
-        Moment { now: Timestamp(0), unix_s: Some(unix_s), utc_offset_s }
-    }
+    const NOW: Moment = Moment { now: Timestamp(0), unix_s: Some(1000) };
 
     #[track_caller]
-    fn check(schedule: Schedule, moment: Moment, drawn: u64, expected: i64) {
-        assert_eq!(schedule.start(&moment, drawn), Some(expected));
+    fn check(not_before: Option<i64>, spread_s: u64, drawn: u64, expected: i64) {
+        let schedule = Schedule { not_before, spread_s, not_after: None };
+        assert_eq!(schedule.start(&NOW, drawn), Some(expected));
     }
 
     #[test]
     fn a_start_is_where_the_schedule_says() {
-        check(Schedule::Now, at(1000, 0), 9, 1000);
-        check(Schedule::Within { spread_s: 300 }, at(1000, 0), 300, 1300);
-        check(Schedule::Within { spread_s: 300 }, at(1000, 0), 301, 1000);
-        check(Schedule::At { unix_s: 5 }, at(1000, 0), 9, 5);
-        // 23:00 to 01:00 local time, 90 minutes drawn, at 00:10 and 00:40 of a place two hours ahead.
-        let night = Schedule::Daily { start_s: 82_800, len_s: 7200 };
-        check(night, at(600 - 7200, 7200), 5400, 1800 - 7200);
-        check(night, at(2400 - 7200, 7200), 5400, 1800 - 7200 + 86_400);
-        let unset = Moment { unix_s: None, ..at(0, 0) };
-        assert_eq!(night.start(&unset, 0), None);
+        check(None, 0, 9, 1000);
+        check(None, 300, 300, 1300);
+        check(None, 300, 301, 1000);
+        check(Some(5), 0, 9, 5);
+        check(Some(5000), 10, 9, 5009);
+        let unset = Moment { unix_s: None, ..NOW };
+        assert_eq!(Schedule::default().start(&unset, 0), None);
+    }
+
+    #[test]
+    fn a_schedule_is_over_after_its_last_moment() {
+        for (not_after, over) in [(None, false), (Some(999), true), (Some(1000), false)] {
+            assert_eq!(Schedule { not_after, ..Schedule::default() }.is_over(&NOW), over, "{not_after:?}");
+        }
     }
 
     proptest! {
         #[test]
-        fn a_daily_start_is_never_past_and_at_most_two_days_away(unix in -4_000_000_000_i64..4_000_000_000, offset in -86_400..86_400_i32, start: u32, len: u32, drawn: u64) {
-            let found = Schedule::Daily { start_s: start, len_s: len }.start(&at(unix, offset), drawn).expect("set");
-            prop_assert!(found >= unix && found - unix < 2 * 86_400);
-        }
-
-        #[test]
-        fn no_time_can_panic_it(unix: i64, offset: i32, start: u32, len: u32, drawn: u64) {
-            let _ = Schedule::Daily { start_s: start, len_s: len }.start(&at(unix, offset), drawn);
-            let _ = Schedule::Within { spread_s: len }.start(&at(unix, offset), drawn);
+        fn no_time_can_panic_it(unix: Option<i64>, not_before: Option<i64>, spread_s: u64, not_after: Option<i64>, drawn: u64) {
+            let moment = Moment { now: Timestamp(0), unix_s: unix };
+            let schedule = Schedule { not_before, spread_s, not_after };
+            let _ = (schedule.start(&moment, drawn), schedule.is_over(&moment));
         }
     }
 }

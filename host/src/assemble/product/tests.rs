@@ -126,9 +126,11 @@ fn host(place: &Place) -> (Arc<Clouds>, Arc<ModuleSide>, mpsc::Receiver<PortMess
         clock: clock.clone(),
         scripts: ScriptLimits::default(),
     });
+    let link = crate::mcu::jsonl::JsonLines::new();
+    let (updates, _) = UpdateSide::open(&config, clock.clone(), &link, to_port.clone(), services.clone());
     let module = Arc::new(ModuleSide::new(&config, clock));
     let subdevices = Arc::new(SubdeviceSide::new(false, to_port.clone()));
-    (Clouds::new(config, hub, services, Arc::clone(&module), subdevices, to_port), module, mailbox)
+    (Clouds::new(config, hub, services, Arc::clone(&module), subdevices, Arc::new(updates), to_port), module, mailbox)
 }
 
 /// A configuration directory of one test, gone afterwards.

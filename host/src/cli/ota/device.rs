@@ -190,7 +190,7 @@ fn with_hook<T>(
 }
 
 const fn order(product: &ProductKey) -> Order<'_> {
-    Order { operation: BY_HAND, product, target: Target::Module }
+    Order { operation: BY_HAND, product, target: Target::Module, device: 0 }
 }
 
 /// The operation of what is installed by hand; those of clouds begin with 1.

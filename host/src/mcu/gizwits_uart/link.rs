@@ -167,6 +167,10 @@ impl Link for GizwitsUart {
         self.outputs.pop_front()
     }
 
+    fn carries_firmware(&self) -> bool {
+        true
+    }
+
     fn next_timeout(&self) -> Option<Timestamp> {
         let silence = self.decoder.is_inside().then(|| self.last_bytes.after(HALF_FRAME_MS));
         let next_send = match &self.phase {

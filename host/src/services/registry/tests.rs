@@ -64,6 +64,7 @@ fn instance() -> (Arc<Instance>, UnboundedReceiver<OwnedEvent>) {
         plain_text: true,
         module: Arc::new(Hooks),
         subdevices: Arc::new(Hooks),
+        updates: Arc::new(Updates::none()),
     };
     let runtime = RUNTIME.with(|runtime| runtime.handle().clone());
     let dialer = Arc::new(Dialer::new(Clock::new(Zone::Fixed(0))));

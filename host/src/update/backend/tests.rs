@@ -47,7 +47,7 @@ async fn install(backend: &dyn Backend, proof: Verified, image: &ImageFile) -> (
 }
 
 fn order(product: &ProductKey) -> Order<'_> {
-    Order { operation: 7, product, target: Target::Module }
+    Order { operation: 7, product, target: Target::Module, device: 0 }
 }
 
 #[tokio::test]

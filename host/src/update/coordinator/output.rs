@@ -1,8 +1,10 @@
 //! What the coordinator wants done, and what it tells.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{TEXT_MAX, WAITING_MAX};
+use super::{LISTED_MAX, TEXT_MAX};
 use crate::update::manifest::{Target, Verified};
 use crate::update::offer::Offer;
 
@@ -29,57 +31,32 @@ pub enum Output {
         id: u64,
     },
     /// Verify the file on the disk. Answer: `verified`.
-    Verify {
-        /// Which operation.
-        id: u64,
-        /// For what.
-        target: Target,
-    },
+    Verify(Subject),
     /// Install it. Answer: `installing`, `installed`.
     Install {
-        /// Which operation.
-        id: u64,
-        /// On what.
-        target: Target,
-        /// Which subdevice.
-        device: u32,
+        /// What.
+        subject: Subject,
         /// That it may be.
         proof: Verified,
     },
     /// Give the installation up, if that is still possible. Answer: `installed`, as ever.
-    StopInstalling {
-        /// Which operation.
-        id: u64,
-    },
+    StopInstalling(Subject),
     /// How does the backend stand with this operation? Answer: `standing`.
-    Ask {
-        /// Which operation.
-        id: u64,
-        /// Of what.
-        target: Target,
-    },
+    Ask(Subject),
     /// Restart what must be restarted, so that the new version runs.
-    Restart {
-        /// Which operation.
-        id: u64,
-    },
+    Restart(Subject),
     /// What runs is good: confirm it, then remember the counter; a power cut between them leads here again. Answer:
     /// `confirmed`.
     Confirm {
-        /// Which operation.
-        id: u64,
         /// What.
-        target: Target,
+        subject: Subject,
         /// Nothing with a smaller one is to be installed any more.
         counter: Option<u64>,
         /// False: the backend has nothing to confirm, only the counter is to be remembered.
         on_trial: bool,
     },
     /// What runs is not good. Answer: `rolled_back`.
-    RollBack {
-        /// Which operation.
-        id: u64,
-    },
+    RollBack(Subject),
     /// Tell the asker.
     Tell {
         /// Which instance.
@@ -91,6 +68,47 @@ pub enum Output {
         /// What.
         news: News,
     },
+}
+
+/// What an operation is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// Number of the operation.
+    pub id: u64,
+    /// What is updated.
+    pub target: Target,
+    /// Which subdevice; 0 for other targets.
+    pub device: u32,
+}
+
+/// An update as its asker sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Number of the operation.
+    pub id: u64,
+    /// As the asker calls it.
+    pub reference: String,
+    /// What it is for.
+    pub target: Target,
+    /// Which subdevice; 0 for other targets.
+    pub device: u32,
+    /// As it was offered.
+    pub version: String,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far an update is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Its turn has not come.
+    Waiting,
+    /// So many percents of the file are here, as far as is known.
+    Loading(u8),
+    /// So many percents are installed, as far as is known; also while it is on trial.
+    Installing(u8),
+    /// It is over.
+    Ended(Outcome),
 }
 
 /// What an asker is told.
@@ -106,8 +124,29 @@ pub enum News {
     Installing(Option<u8>),
     /// The device restarts with it.
     Restarting,
-    /// It is over. Told again until [`Coordinator::acknowledged`].
+    /// It is over.
     Ended(Outcome),
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting(None) => f.write_str("waits for its turn"),
+            Self::Waiting(Some(start)) => write!(f, "waits until Unix time {start}"),
+            Self::Loading(percent) => percent_of(f, "is being loaded", *percent),
+            Self::Verified => f.write_str("is here and right"),
+            Self::Installing(percent) => percent_of(f, "is being installed", *percent),
+            Self::Restarting => f.write_str("is installed and runs after a restart"),
+            Self::Ended(Outcome::Succeeded) => f.write_str("succeeded"),
+            Self::Ended(Outcome::Cancelled) => f.write_str("was taken back"),
+            Self::Ended(Outcome::Failed { why, .. }) => write!(f, "failed: {why}"),
+        }
+    }
+}
+
+fn percent_of(f: &mut fmt::Formatter<'_>, what: &str, percent: Option<u8>) -> fmt::Result {
+    f.write_str(what)?;
+    percent.map_or(Ok(()), |percent| write!(f, ", {percent} %"))
 }
 
 /// How an update ended.
@@ -115,7 +154,7 @@ pub enum News {
 pub enum Outcome {
     /// The new version runs.
     Succeeded,
-    /// It was taken back, or another offer of the same asker took its place.
+    /// It was taken back.
     Cancelled,
     /// What ran before runs on.
     Failed {
@@ -129,11 +168,17 @@ pub enum Outcome {
 /// In which part an update failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FailedAt {
+    /// Nothing installs such images here.
+    Target,
     /// The file did not come.
     Loading,
-    /// It did not come in time.
+    /// It is not the one that was promised.
+    Digest,
+    /// There is no room for it.
+    Space,
+    /// Its time was over before its turn came.
     Deadline,
-    /// It is not right, or not allowed.
+    /// It is not allowed.
     Verifying,
     /// It cannot be installed.
     Installing,
@@ -143,14 +188,28 @@ pub enum FailedAt {
     Recording,
 }
 
+/// Why something failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Failed {
+    /// In which part.
+    pub at: FailedAt,
+    /// For people.
+    pub why: String,
+}
+
+impl Failed {
+    /// Made of both.
+    pub fn new(at: FailedAt, why: impl ToString) -> Self {
+        Self { at, why: why.to_string() }
+    }
+}
+
 /// Why an offer is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OfferRefused {
-    /// Come again later.
-    #[error("another update is under way")]
-    Busy,
-    /// More askers than can wait.
-    #[error("{WAITING_MAX} updates wait already")]
+    /// More than are kept.
+    #[error("this asker has {LISTED_MAX} updates already, or too much waits")]
     Full,
     /// Names or address are too long.
     #[error("the offer has a text of more than {TEXT_MAX} bytes")]

@@ -2,13 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Outcome;
+use polylink_plugin_api::Timestamp;
+
+use super::{Listed, Outcome, Progress, Subject};
 use crate::disk::crc32;
-use crate::update::offer::Offer;
+use crate::update::manifest::Target;
+use crate::update::offer::{self, Moment, Offer};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
+    /// The product that all of it is for; empty: none was known yet.
+    pub product: String,
     /// The next operation's number.
     pub next_id: u64,
     /// What is under way.
@@ -32,6 +37,42 @@ pub struct Operation {
     pub start: Option<i64>,
     /// How far it is.
     pub stage: Stage,
+    /// When it was offered, or the host started after that.
+    #[serde(skip, default = "boot")]
+    pub since: Timestamp,
+}
+
+const fn boot() -> Timestamp {
+    Timestamp(0)
+}
+
+impl Operation {
+    /// What it is about.
+    #[must_use]
+    pub const fn subject(&self) -> Subject {
+        Subject { id: self.id, target: self.offer.target, device: self.offer.device }
+    }
+
+    /// Whether its turn has come. Without a clock a spread counts from the offer.
+    #[must_use]
+    pub fn is_due(&self, moment: &Moment) -> bool {
+        let schedule = self.offer.schedule;
+        match (self.start, moment.unix_s) {
+            (Some(start), Some(now)) => start <= now,
+            (_, None) if schedule.not_before.is_none() => {
+                let delay_ms = schedule.delay_s(self.drawn).saturating_mul(1000);
+                moment.now.since(self.since) >= delay_ms
+            }
+            _ => false,
+        }
+    }
+
+    /// As its asker sees it.
+    #[must_use]
+    pub fn listed(&self, progress: Progress) -> Listed {
+        let Offer { reference, target, device, version, .. } = self.offer.clone();
+        Listed { id: self.id, reference, target, device, version, progress }
+    }
 }
 
 /// How far an update is, as it is remembered: what happened since may have to be done again.
@@ -66,8 +107,24 @@ pub struct Ended {
     pub asker: String,
     /// As the asker calls it.
     pub reference: String,
+    /// What it was for.
+    #[serde(with = "offer::target")]
+    pub target: Target,
+    /// Which subdevice; 0 for other targets.
+    pub device: u32,
+    /// As it was offered.
+    pub version: String,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl Ended {
+    /// As its asker sees it.
+    #[must_use]
+    pub fn listed(&self) -> Listed {
+        let Self { id, reference, target, device, version, outcome, .. } = self.clone();
+        Listed { id, reference, target, device, version, progress: Progress::Ended(outcome) }
+    }
 }
 
 impl Record {

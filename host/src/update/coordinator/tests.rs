@@ -23,6 +23,8 @@ struct World {
     files: Vec<u64>,
     floor: u64,
     told: Vec<(u64, News)>,
+    /// As the cloud saw it in its list.
+    ended: Option<Outcome>,
     n_boots: u32,
     n_steps: usize,
     /// The power goes when so many steps were taken.
@@ -46,7 +48,7 @@ struct Gone;
 
 impl World {
     fn new(is: Image, cuts: Vec<usize>) -> Self {
-        let moment = Moment { now: Timestamp(0), unix_s: Some(1_000_000), utc_offset_s: 0 };
+        let moment = Moment { now: Timestamp(0), unix_s: Some(1_000_000) };
         Self {
             moment,
             record: None,
@@ -55,6 +57,7 @@ impl World {
             files: Vec::new(),
             floor: 0,
             told: Vec::new(),
+            ended: None,
             n_boots: 0,
             n_steps: 0,
             cuts,
@@ -77,12 +80,12 @@ impl World {
         if !comes_up {
             return Err(Gone);
         }
-        let settings = Settings { health_ms: 300_000 };
+        let settings = settings(300_000);
         let mut coordinator = Coordinator::restore(settings, self.record.as_deref());
-        coordinator.start(&self.moment);
+        coordinator.start(&self.moment, "lamp");
         self.settle(&mut coordinator)?;
-        // A cloud offers until it was told how it ended.
-        if !self.told.iter().any(|(_, news)| matches!(news, News::Ended(_))) {
+        // A cloud offers until it saw how it ended.
+        if self.ended.is_none() {
             coordinator.offer(&self.moment, offer("deli", "1.2"), 0).expect("nothing else is under way");
         }
         self.settle(&mut coordinator)?;
@@ -97,9 +100,17 @@ impl World {
             self.moment.unix_s = self.moment.unix_s.map(|s| s + i64::try_from(ms / 1000).unwrap());
             coordinator.timeout(&self.moment);
         }
-        assert_eq!(coordinator.active(), None);
-        let id = self.told[0].0;
-        coordinator.acknowledged("deli", id);
+        match &coordinator.list("deli")[..] {
+            // It was acknowledged just before the power went.
+            [] => assert!(self.ended.is_some()),
+            [Listed { progress: Progress::Ended(outcome), reference, .. }] => {
+                assert!(self.ended.as_ref().is_none_or(|ended| ended == outcome));
+                self.ended = Some(outcome.clone());
+                let reference = reference.clone();
+                assert!(coordinator.acknowledge("deli", &reference));
+            }
+            other => panic!("{other:?}"),
+        }
         self.settle(&mut coordinator)
     }
 
@@ -122,24 +133,24 @@ impl World {
             Output::Save(bytes) => self.record = Some(bytes),
             Output::Clean { keep } => self.files.retain(|id| Some(*id) == keep),
             Output::Load { id, .. } => {
-                let loaded = if self.is == Image::NeverLoads { Err("gone".to_owned()) } else { Ok(()) };
+                let loaded = if self.is == Image::NeverLoads { Err(gone()) } else { Ok(()) };
                 self.files.push(id);
                 self.step()?;
-                coordinator.loading(id, Some(100));
+                coordinator.loading(&moment, id, Some(100));
                 coordinator.loaded(&moment, id, loaded);
             }
-            Output::Verify { id, target } => {
+            Output::Verify(Subject { id, target, .. }) => {
                 assert!(self.files.contains(&id), "the file is still there");
-                coordinator.verified(&moment, id, verify(self.is, target, self.floor).map_err(|why| why.to_string()));
+                coordinator.verified(&moment, id, verify(self.is, target, self.floor));
             }
-            Output::Install { id, proof, .. } => {
+            Output::Install { subject: Subject { id, .. }, proof } => {
                 let mut slots = self.slots.open();
                 let installed = slots.install(&proof, &mut Cursor::new(image(self.is)), id, 2);
                 self.step()?;
                 let installed = installed.map(|_| Installed::NeedsRestart).map_err(|why| why.to_string());
                 coordinator.installed(&moment, id, installed);
             }
-            Output::Ask { id, .. } => {
+            Output::Ask(Subject { id, .. }) => {
                 let state = self.slots.open().state().clone();
                 let standing = match state.trial {
                     Some(trial) if trial.operation == id && self.running == Boot::Slot(trial.slot) => Standing::OnTrial,
@@ -149,21 +160,21 @@ impl World {
                 };
                 coordinator.standing(&moment, id, Ok(standing));
             }
-            Output::Restart { .. } => return Err(Gone),
-            Output::Confirm { id, counter, on_trial, .. } => {
+            Output::Restart(_) => return Err(Gone),
+            Output::Confirm { subject: Subject { id, .. }, counter, on_trial } => {
                 let confirmed = if on_trial { self.slots.open().confirm() } else { Ok(()) };
                 self.step()?;
                 self.floor = self.floor.max(counter.unwrap_or(0));
                 self.step()?;
                 coordinator.confirmed(&moment, id, confirmed.map_err(|why| why.to_string()));
             }
-            Output::RollBack { id } => {
+            Output::RollBack(Subject { id, .. }) => {
                 let back = self.slots.open().roll_back();
                 self.step()?;
                 coordinator.rolled_back(&moment, id, back.map(|_| ()).map_err(|why| why.to_string()));
             }
             Output::Tell { id, news, .. } => self.told.push((id, news)),
-            Output::StopLoading { .. } | Output::StopInstalling { .. } => {}
+            Output::StopLoading { .. } | Output::StopInstalling(_) => {}
         }
         Ok(())
     }
@@ -177,19 +188,33 @@ fn offer(asker: &str, reference: &str) -> Offer {
         device: 0,
         version: reference.to_owned(),
         url: "https://cloud/".to_owned(),
+        headers: Vec::new(),
         plain_text: false,
         size: None,
         digests: Vec::new(),
-        schedule: Schedule::Now,
-        load_by: None,
+        schedule: Schedule::default(),
     }
+}
+
+/// One that waits for a while.
+fn later(asker: &str, reference: &str) -> Offer {
+    let schedule = Schedule { spread_s: 1000, ..Schedule::default() };
+    Offer { schedule, ..offer(asker, reference) }
+}
+
+fn settings(health_ms: u64) -> Settings {
+    Settings { targets: vec![Target::Module], health_ms }
+}
+
+fn gone() -> Failed {
+    Failed::new(FailedAt::Loading, "gone")
 }
 
 fn image(is: Image) -> Vec<u8> {
     if is == Image::NoArchive { b"not an archive".to_vec() } else { archive(&[("polylink", b"program")]) }
 }
 
-fn verify(is: Image, target: Target, floor: u64) -> Result<Verified, super::super::manifest::Rejected> {
+fn verify(is: Image, target: Target, floor: u64) -> Result<Verified, Failed> {
     let owner = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).expect("a seed");
     let key = PublicKey::of(owner.public_key().as_ref().try_into().expect("32 bytes")).expect("a key");
     let policy = Policy { require_manifest: true, keys: vec![key], allow_downgrade: false };
@@ -199,7 +224,8 @@ fn verify(is: Image, target: Target, floor: u64) -> Result<Verified, super::supe
     let manifest = Manifest { product: product.clone(), target, version, counter: 5, facts };
     let signed = manifest.sign(&owner);
     let manifest = if is == Image::Unsigned { None } else { Some(&signed[..]) };
-    policy.verify(&Device { product: &product, target, floor }, manifest, &facts)
+    let verified = policy.verify(&Device { product: &product, target, floor }, manifest, &facts);
+    verified.map_err(|why| Failed::new(FailedAt::Verifying, why))
 }
 
 /// How it ends, whatever the cuts; what runs then agrees with it, and the cloud was told so.
@@ -207,10 +233,11 @@ fn verify(is: Image, target: Target, floor: u64) -> Result<Verified, super::supe
 fn check(is: Image, cuts: Vec<usize>) -> usize {
     let mut world = World::new(is, cuts.clone());
     world.live();
-    let World { slots, told, floor, files, n_steps, record, .. } = world;
-    let mut ends: Vec<_> = told.into_iter().filter(|(_, news)| matches!(news, News::Ended(_))).collect();
-    ends.dedup();
-    let [(_, News::Ended(outcome))] = &ends[..] else { panic!("{is:?}, cuts {cuts:?}: {ends:?}") };
+    let World { slots, told, ended, floor, files, n_steps, record, .. } = world;
+    let outcome = &ended.expect("it ended");
+    for (_, news) in told {
+        assert!(!matches!(&news, News::Ended(other) if other != outcome), "{is:?}, cuts {cuts:?}: {news:?}");
+    }
     let state = slots.open().state().clone();
     assert_eq!((state.trial, files.len()), (None, 0), "{is:?}, cuts {cuts:?}");
     let runs = slots.open().start();
@@ -247,7 +274,8 @@ fn an_update_goes_from_the_offer_to_the_result_across_its_restart() {
     let mut world = World::new(Image::Good, Vec::new());
     world.live();
     let news: Vec<_> = world.told.iter().map(|(_, news)| news.clone()).collect();
-    let expected = [News::Loading(Some(100)), News::Verified, News::Restarting, News::Ended(Outcome::Succeeded)];
+    let (begun, loaded) = (News::Loading(None), News::Loading(Some(100)));
+    let expected = [begun, loaded, News::Verified, News::Restarting, News::Ended(Outcome::Succeeded)];
     assert_eq!((news, world.n_boots), (expected.to_vec(), 2));
 }
 
@@ -293,9 +321,9 @@ struct Talk(Coordinator, Moment);
 
 impl Talk {
     fn new() -> Self {
-        let moment = Moment { now: Timestamp(0), unix_s: Some(1_000_000), utc_offset_s: 0 };
-        let mut talk = Self(Coordinator::restore(Settings { health_ms: 1000 }, None), moment);
-        talk.0.start(&moment);
+        let moment = Moment { now: Timestamp(0), unix_s: Some(1_000_000) };
+        let mut talk = Self(Coordinator::restore(settings(1000), None), moment);
+        talk.0.start(&moment, "lamp");
         talk.heard();
         talk
     }
@@ -332,104 +360,192 @@ fn one_update_at_a_time_over_all_clouds() {
     let mut talk = Talk::new();
     assert_eq!(talk.offer(offer("deli", "1")), Ok(1));
     assert_eq!(talk.offer(offer("deli", "1")), Ok(1));
-    assert_eq!(talk.offer(offer("deli", "2")), Err(OfferRefused::Busy));
-    assert_eq!(talk.offer(offer("joylink", "7")), Err(OfferRefused::Busy));
-    assert_eq!(talk.heard(), ["load 1"]);
-    let later = Offer { schedule: Schedule::Within { spread_s: 1000 }, ..offer("joylink", "7") };
-    assert_eq!(talk.offer(later), Ok(2));
-    assert_eq!(talk.heard(), ["joylink 2 Waiting(Some(1000100))"]);
+    assert_eq!(talk.heard(), ["deli 1 Loading(None)", "load 1"]);
+    assert_eq!(talk.offer(offer("joylink", "7")), Ok(2));
+    assert_eq!(talk.offer(later("deli", "2")), Ok(3));
+    assert_eq!(talk.heard(), ["joylink 2 Waiting(Some(1000000))", "deli 3 Waiting(Some(1000100))"]);
     talk.pass(200);
     assert_eq!(talk.heard(), [""; 0]);
-    talk.0.loaded(&talk.1.clone(), 1, Err("gone".to_owned()));
-    assert_eq!(talk.heard(), ["deli 1 Ended(Failed { at: Loading, why: \"gone\" })", "load 2"]);
+    let end = "deli 1 Ended(Failed { at: Loading, why: \"gone\" })";
+    talk.0.loaded(&talk.1.clone(), 1, Err(gone()));
+    assert_eq!(talk.heard(), [end, "joylink 2 Loading(None)", "load 2"]);
+    talk.0.loaded(&talk.1.clone(), 2, Err(gone()));
+    assert_eq!(talk.heard().last().map(String::as_str), Some("load 3"));
+}
+
+#[test]
+fn an_asker_sees_its_own_updates_in_the_order_of_the_offers() {
+    let mut talk = Talk::new();
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.offer(Offer { target: Target::Mcu, device: 0, ..offer("deli", "2") }).expect("listed");
+    talk.offer(later("deli", "3")).expect("taken");
+    talk.offer(offer("joylink", "1")).expect("taken");
+    talk.0.loading(&talk.1.clone(), 1, Some(40));
+    let seen: Vec<_> = talk.0.list("deli").into_iter().map(|one| (one.reference, one.progress)).collect();
+    let why = "nothing installs images for the mcu here".to_owned();
+    let failed = Progress::Ended(Outcome::Failed { at: FailedAt::Target, why });
+    let expected = [("1", Progress::Loading(40)), ("2", failed), ("3", Progress::Waiting)];
+    assert_eq!(seen, expected.map(|(reference, progress)| (reference.to_owned(), progress)));
+}
+
+#[test]
+fn progress_is_told_once_a_second_and_listed_at_once() {
+    let mut talk = Talk::new();
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.heard();
+    for percent in 1..50 {
+        talk.0.loading(&talk.1.clone(), 1, Some(percent));
+        assert_eq!(talk.0.list("deli")[0].progress, Progress::Loading(percent));
+    }
+    talk.pass(1);
+    talk.0.loading(&talk.1.clone(), 1, Some(50));
+    talk.0.loading(&talk.1.clone(), 1, Some(50));
+    assert_eq!(talk.heard(), ["deli 1 Loading(Some(1))", "deli 1 Loading(Some(50))"]);
+}
+
+#[test]
+fn what_is_kept_of_offers_has_a_limit() {
+    let mut talk = Talk::new();
     let long = Offer { url: "x".repeat(TEXT_MAX + 1), ..offer("deli", "9") };
     assert_eq!(talk.offer(long), Err(OfferRefused::TooLong));
+    let headers = vec![("a".to_owned(), "b".to_owned()); HEADERS_MAX + 1];
+    assert_eq!(talk.offer(Offer { headers, ..offer("deli", "9") }), Err(OfferRefused::TooLong));
+    for n in 0..LISTED_MAX {
+        talk.offer(later("deli", &n.to_string())).expect("taken");
+    }
+    assert_eq!(talk.offer(later("deli", "more")), Err(OfferRefused::Full));
+    let url = "x".repeat(TEXT_MAX);
+    let offers = (0..100).map(|n| talk.offer(Offer { url: url.clone(), ..later(&n.to_string(), "1") }));
+    assert_eq!(offers.filter(Result::is_ok).count(), WAITING_BYTES_MAX / TEXT_MAX - 1);
+    for n in 0..2 * ENDED_MAX {
+        talk.offer(Offer { target: Target::Mcu, ..offer(&format!("old {n}"), "1") }).expect("listed");
+    }
+    assert_eq!(talk.0.record.ended.len(), ENDED_MAX);
+    assert!(talk.0.record.encode().len() < 1024 * 1024);
+}
+
+#[test]
+fn the_same_offer_again_renews_the_address_while_the_file_is_not_here() {
+    let mut talk = Talk::new();
+    let moved = |offer: Offer| Offer { url: "https://other/".to_owned(), ..offer };
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.offer(later("deli", "2")).expect("taken");
+    talk.heard();
+    assert_eq!(talk.offer(moved(later("deli", "2"))), Ok(2));
+    assert_eq!(talk.0.record.waiting[0].offer.url, "https://other/");
+    assert_eq!(talk.heard(), [""; 0]);
+    let another = Offer { size: Some(1), ..moved(offer("deli", "1")) };
+    assert_eq!(talk.offer(another), Ok(1));
+    assert_eq!(talk.heard(), [""; 0]);
+    assert_eq!(talk.offer(moved(offer("deli", "1"))), Ok(1));
+    assert_eq!(talk.heard(), ["stop 1", "deli 1 Loading(None)", "load 1"]);
+    talk.0.loaded(&talk.1.clone(), 1, Ok(()));
+    talk.heard();
+    assert_eq!(talk.offer(offer("deli", "1")), Ok(1));
+    assert_eq!(talk.heard(), [""; 0]);
 }
 
 #[test]
 fn a_start_is_drawn_once_and_survives_a_reboot() {
     let mut talk = Talk::new();
-    let night = Schedule::Daily { start_s: 0, len_s: 7200 };
+    let schedule = Schedule { not_before: Some(900), spread_s: 7200, not_after: None };
     talk.1.unix_s = None;
-    talk.offer(Offer { schedule: night, ..offer("deli", "1") }).expect("taken");
+    talk.offer(Offer { schedule, ..offer("deli", "1") }).expect("taken");
     assert_eq!(talk.heard(), ["deli 1 Waiting(None)"]);
-    talk.1.unix_s = Some(86_400 * 10 + 50);
+    talk.pass(1000);
+    assert_eq!(talk.heard(), [""; 0]);
+    talk.1.unix_s = Some(950);
     talk.pass(0);
     let saved = talk.0.record.encode();
-    assert_eq!(talk.0.record.waiting[0].start, Some(86_400 * 10 + 100));
-    let mut again = Talk(Coordinator::restore(Settings { health_ms: 1000 }, Some(&saved)), talk.1);
-    again.0.start(&talk.1);
+    assert_eq!(talk.0.record.waiting[0].start, Some(1000));
+    let mut again = Talk(Coordinator::restore(settings(1000), Some(&saved)), talk.1);
+    again.0.start(&talk.1, "lamp");
     assert_eq!(again.heard(), [""; 0]);
     assert_eq!(again.0.next_timeout(&again.1), Some(again.1.now.after(50_000)));
     again.pass(49);
     assert_eq!(again.heard(), [""; 0]);
     again.pass(1);
-    assert_eq!(again.heard(), ["load 1"]);
+    assert_eq!(again.heard(), ["deli 1 Loading(None)", "load 1"]);
 }
 
 #[test]
-fn a_newer_offer_takes_the_place_of_one_that_waits() {
+fn a_device_without_a_clock_counts_a_spread_from_the_offer() {
     let mut talk = Talk::new();
-    let later = |reference| Offer { schedule: Schedule::Within { spread_s: 1000 }, ..offer("deli", reference) };
-    talk.offer(later("1")).expect("taken");
-    talk.offer(later("2")).expect("taken");
-    let heard = ["deli 1 Waiting(Some(1000100))", "deli 1 Ended(Cancelled)", "deli 2 Waiting(Some(1000100))"];
-    assert_eq!(talk.heard(), heard);
-    for asker in 0..WAITING_MAX {
-        let taken = talk.offer(Offer { asker: asker.to_string(), ..later("1") });
-        assert_eq!(taken.is_ok(), asker + 1 < WAITING_MAX);
-    }
+    talk.1.unix_s = None;
+    talk.offer(later("deli", "1")).expect("taken");
+    assert_eq!(talk.heard(), ["deli 1 Waiting(None)"]);
+    talk.pass(99);
+    assert_eq!(talk.heard(), [""; 0]);
+    assert_eq!(talk.0.next_timeout(&talk.1), Some(talk.1.now.after(1000)));
+    talk.pass(1);
+    assert_eq!(talk.heard(), ["deli 1 Loading(None)", "load 1"]);
 }
+
+#[test]
+fn what_was_not_installed_yet_is_forgotten_when_the_product_is_another_one() {
+    let mut talk = Talk::new();
+    let moment = talk.1;
+    talk.offer(offer("deli", "1")).expect("taken");
+    talk.offer(later("deli", "2")).expect("taken");
+    talk.heard();
+    talk.0.start(&moment, "lamp");
+    assert_eq!(talk.heard(), ["deli 1 Loading(None)", "load 1"]);
+    talk.0.start(&moment, "fan");
+    assert_eq!((talk.heard(), talk.0.list("deli")), (Vec::new(), Vec::new()));
+    assert_eq!(talk.offer(offer("deli", "1")), Ok(3));
+    talk.0.loaded(&moment, 3, Ok(()));
+    talk.0.verified(&moment, 3, verify(Image::Good, Target::Module, 0));
+    talk.heard();
+    talk.0.start(&moment, "lamp");
+    assert_eq!(talk.heard(), [format!("{:?}", Output::Ask(MODULE_3))]);
+}
+
+const MODULE_3: Subject = Subject { id: 3, target: Target::Module, device: 0 };
 
 #[test]
 fn an_update_is_taken_back_until_it_is_installed_and_by_its_asker_only() {
     let mut talk = Talk::new();
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
-    assert_eq!(talk.0.cancel(&moment, "joylink", 1), Err(CancelRefused::Unknown));
-    assert_eq!(talk.0.cancel(&moment, "deli", 1), Ok(()));
-    assert_eq!(talk.heard(), ["load 1", "stop 1", "deli 1 Ended(Cancelled)"]);
+    assert_eq!(talk.0.cancel(&moment, "joylink", "1"), Err(CancelRefused::Unknown));
+    assert_eq!(talk.0.cancel(&moment, "deli", "1"), Ok(()));
+    assert_eq!(talk.heard(), ["deli 1 Loading(None)", "load 1", "stop 1", "deli 1 Ended(Cancelled)"]);
     talk.offer(offer("deli", "2")).expect("taken");
     talk.0.loaded(&moment, 2, Ok(()));
-    talk.0.verified(&moment, 2, verify(Image::Good, Target::Module, 0).map_err(|why| why.to_string()));
-    assert_eq!(talk.0.cancel(&moment, "deli", 2), Err(CancelRefused::TooLate));
-    let later = Offer { schedule: Schedule::Within { spread_s: 1000 }, ..offer("clife", "1") };
-    let waiting = talk.offer(later).expect("taken");
+    talk.0.verified(&moment, 2, verify(Image::Good, Target::Module, 0));
+    assert_eq!(talk.0.cancel(&moment, "deli", "2"), Err(CancelRefused::TooLate));
+    talk.offer(later("clife", "1")).expect("taken");
     talk.heard();
-    assert_eq!(talk.0.cancel(&moment, "clife", waiting), Ok(()));
+    assert_eq!(talk.0.cancel(&moment, "clife", "1"), Ok(()));
     assert_eq!(talk.heard(), ["clife 3 Ended(Cancelled)"]);
 }
 
 #[test]
-fn a_file_that_does_not_come_in_its_time_is_given_up() {
+fn an_update_whose_time_is_over_before_its_turn_is_given_up() {
     let mut talk = Talk::new();
-    talk.offer(Offer { load_by: Some(1_000_060), ..offer("clife", "1") }).expect("taken");
-    assert_eq!(talk.0.next_timeout(&talk.1), Some(Timestamp(60_000)));
+    let schedule = Schedule { not_before: Some(1_000_500), spread_s: 0, not_after: Some(1_000_400) };
+    talk.offer(Offer { schedule, ..offer("clife", "2") }).expect("taken");
     talk.heard();
-    talk.pass(60);
-    let late = "clife 1 Ended(Failed { at: Deadline, why: \"the time to load it is over\" })";
-    assert_eq!(talk.heard(), ["stop 1", late]);
-    talk.offer(Offer { schedule: Schedule::At { unix_s: 1_000_500 }, load_by: Some(1_000_400), ..offer("clife", "2") })
-        .expect("taken");
     talk.pass(400);
-    assert!(talk.heard().last().expect("told").contains("its time was over before its turn came"));
+    assert_eq!(talk.heard(), [""; 0]);
+    talk.pass(1);
+    let late = "clife 1 Ended(Failed { at: Deadline, why: \"its time was over before its turn came\" })";
+    assert_eq!(talk.heard(), [late]);
 }
 
 #[test]
-fn an_end_is_told_until_it_is_acknowledged() {
+fn an_end_is_listed_until_it_is_acknowledged() {
     let mut talk = Talk::new();
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
-    talk.0.loaded(&moment, 1, Err("gone".to_owned()));
-    let end = "deli 1 Ended(Failed { at: Loading, why: \"gone\" })";
-    assert_eq!(talk.heard(), ["load 1", end]);
-    talk.0.asker_started("deli");
+    assert!(!talk.0.acknowledge("deli", "1"), "it is not over");
+    talk.0.loaded(&moment, 1, Err(gone()));
+    talk.heard();
     assert_eq!(talk.offer(offer("deli", "1")), Ok(1));
-    assert_eq!(talk.heard(), [end, end]);
-    talk.0.acknowledged("joylink", 1);
-    talk.0.acknowledged("deli", 1);
-    talk.0.asker_started("deli");
-    assert_eq!(talk.heard(), [""; 0]);
+    assert_eq!((talk.heard(), talk.0.list("deli").len()), (Vec::new(), 1));
+    assert!(!talk.0.acknowledge("joylink", "1"));
+    assert!(talk.0.acknowledge("deli", "1"));
+    assert_eq!(talk.0.list("deli"), []);
     assert_eq!(talk.offer(offer("deli", "1")), Ok(2));
 }
 
@@ -439,19 +555,25 @@ fn a_release_that_no_restart_brings_up_is_taken_back() {
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
     talk.0.loaded(&moment, 1, Ok(()));
-    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0).map_err(|why| why.to_string()));
+    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0));
     talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
     for _ in 0..RESTARTS_MAX {
-        assert_eq!(talk.heard().last().map(String::as_str), Some("Restart { id: 1 }"));
-        talk.0 = Coordinator::restore(Settings { health_ms: 1000 }, Some(&talk.0.record.encode()));
-        talk.0.start(&moment);
+        assert_eq!(
+            talk.heard().last().map(String::as_str),
+            Some("Restart(Subject { id: 1, target: Module, device: 0 })")
+        );
+        talk.0 = Coordinator::restore(settings(1000), Some(&talk.0.record.encode()));
+        talk.0.start(&moment, "lamp");
         talk.0.standing(&moment, 1, Ok(Standing::NotStarted));
     }
-    assert_eq!(talk.heard(), ["Ask { id: 1, target: Module }", "RollBack { id: 1 }"]);
+    assert_eq!(
+        talk.heard(),
+        ["Ask(Subject { id: 1, target: Module, device: 0 })", "RollBack(Subject { id: 1, target: Module, device: 0 })"]
+    );
     talk.0.rolled_back(&moment, 1, Ok(()));
     let why = "3 restarts did not bring the new version up";
     let end = format!("deli 1 Ended(Failed {{ at: Trial, why: {why:?} }})");
-    assert_eq!(talk.heard(), [end, "Restart { id: 1 }".to_owned()]);
+    assert_eq!(talk.heard(), [end, "Restart(Subject { id: 1, target: Module, device: 0 })".to_owned()]);
 }
 
 #[test]
@@ -460,16 +582,17 @@ fn a_release_that_was_confirmed_just_before_a_power_cut_is_not_installed_again()
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
     talk.0.loaded(&moment, 1, Ok(()));
-    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0).map_err(|why| why.to_string()));
+    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0));
     // The power goes when it is installed and not yet told so, and again when it is confirmed and not yet told so.
     for standing in [Standing::OnTrial, Standing::Settled] {
-        talk.0 = Coordinator::restore(Settings { health_ms: 1000 }, Some(&talk.0.record.encode()));
-        talk.0.start(&moment);
+        talk.0 = Coordinator::restore(settings(1000), Some(&talk.0.record.encode()));
+        talk.0.start(&moment, "lamp");
         talk.0.standing(&moment, 1, Ok(standing));
         talk.0.healthy();
     }
-    let confirm = "Confirm { id: 1, target: Module, counter: Some(5), on_trial: false }";
-    assert_eq!(talk.heard(), ["Ask { id: 1, target: Module }", confirm]);
+    let confirm =
+        "Confirm { subject: Subject { id: 1, target: Module, device: 0 }, counter: Some(5), on_trial: false }";
+    assert_eq!(talk.heard(), ["Ask(Subject { id: 1, target: Module, device: 0 })", confirm]);
 }
 
 #[test]
@@ -478,13 +601,13 @@ fn a_confirmation_that_fails_is_tried_again_until_the_trial_is_over() {
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
     talk.0.loaded(&moment, 1, Ok(()));
-    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0).map_err(|why| why.to_string()));
+    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0));
     talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
-    talk.0 = Coordinator::restore(Settings { health_ms: 15_000 }, Some(&talk.0.record.encode()));
-    talk.0.start(&moment);
+    talk.0 = Coordinator::restore(settings(15_000), Some(&talk.0.record.encode()));
+    talk.0.start(&moment, "lamp");
     talk.0.standing(&moment, 1, Ok(Standing::OnTrial));
     talk.0.healthy();
-    let confirm = "Confirm { id: 1, target: Module, counter: Some(5), on_trial: true }";
+    let confirm = "Confirm { subject: Subject { id: 1, target: Module, device: 0 }, counter: Some(5), on_trial: true }";
     assert_eq!(talk.heard().last().map(String::as_str), Some(confirm));
     talk.0.confirmed(&moment, 1, Err("busy".to_owned()));
     assert_eq!(talk.heard(), [""; 0]);
@@ -493,7 +616,7 @@ fn a_confirmation_that_fails_is_tried_again_until_the_trial_is_over() {
     let later = talk.1;
     talk.0.confirmed(&later, 1, Err("busy".to_owned()));
     talk.pass(5);
-    assert_eq!(talk.heard(), ["RollBack { id: 1 }"]);
+    assert_eq!(talk.heard(), ["RollBack(Subject { id: 1, target: Module, device: 0 })"]);
 }
 
 #[test]
@@ -503,7 +626,7 @@ fn what_cannot_be_recorded_is_not_begun() {
     talk.offer(offer("deli", "1")).expect("taken");
     talk.0.not_saved(&moment, "disk full");
     let end = "deli 1 Ended(Failed { at: Recording, why: \"it cannot be recorded: disk full\" })";
-    assert_eq!(talk.heard(), [end]);
+    assert_eq!(talk.heard(), ["deli 1 Loading(None)", end]);
     talk.0.not_saved(&moment, "disk full");
     assert_eq!(talk.heard(), [""; 0]);
 }

@@ -22,11 +22,24 @@ use crate::update::manifest::Facts;
 /// Whoever makes requests.
 #[async_trait]
 pub trait Server: Send + Sync {
-    /// The answer to one GET, with its head; redirects are answers. `from` 0: no `Range`.
+    /// The answer to one GET, with its head; redirects are answers.
     ///
     /// # Errors
     /// Why there is none, without the address.
-    async fn get(&self, url: &str, from: u64, if_range: Option<&str>) -> Result<Answer, String>;
+    async fn get(&self, get: Get<'_>) -> Result<Answer, String>;
+}
+
+/// One GET.
+#[derive(Clone, Copy)]
+pub struct Get<'a> {
+    /// Where.
+    pub url: &'a str,
+    /// Headers that the server wants.
+    pub headers: &'a [(String, String)],
+    /// The first byte that is wanted; 0: no `Range`.
+    pub from: u64,
+    /// Only if the file is still this one.
+    pub if_range: Option<&'a str>,
 }
 
 /// An answer whose body is still to come.
@@ -87,6 +100,7 @@ impl Fetch<'_> {
     /// Why it will not come. What is there stays there.
     pub async fn run(self, on_progress: &mut (dyn FnMut(u64, Option<u64>) + Send)) -> Result<Facts, Failure> {
         let Self { server, disk, name, wish, random, clock } = self;
+        let (first, headers) = (wish.url.clone(), wish.headers.clone());
         let files = Files { disk, name: name.to_owned(), file: None, buffer: Vec::new() };
         let (mut files, resumed) = blocking(move || files.open(wish, random)).await?;
         let mut download = resumed;
@@ -96,7 +110,12 @@ impl Fetch<'_> {
             while let Some(output) = download.poll() {
                 match output {
                     Output::Get { url, from, if_range } => {
-                        let asked = async move { server.get(&url, from, if_range.as_deref()).await };
+                        // They may carry a token; where a redirect leads is none of its business.
+                        let headers = if origin(&url) == origin(&first) { headers.clone() } else { Vec::new() };
+                        let asked = async move {
+                            let if_range = if_range.as_deref();
+                            server.get(Get { url: &url, headers: &headers, from, if_range }).await
+                        };
                         wire = Wire::Asked(Box::pin(asked));
                     }
                     Output::Close => wire = Wire::Idle,
@@ -276,6 +295,13 @@ impl Files {
             Err(error) => Err(disk_failure(error)),
         }
     }
+}
+
+/// Scheme, host and port of an address, as they are written.
+fn origin(url: &str) -> String {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let end = url[start..].find(['/', '?', '#', '\\']).map_or(url.len(), |at| start + at);
+    url[..end].to_ascii_lowercase()
 }
 
 /// Bytes that are free.

@@ -13,6 +13,8 @@ use crate::update::manifest::{hex, unhex};
 pub struct Wish {
     /// An absolute `https` or `http` address.
     pub url: String,
+    /// Headers of the request, for the server of `url` and no other.
+    pub headers: Vec<(String, String)>,
     /// Bytes, if the cloud says so.
     pub size: Option<u64>,
     /// Digests, as the cloud says them; all are checked.
@@ -141,7 +143,13 @@ mod tests {
 
     #[test]
     fn a_file_is_known_by_its_digests_and_only_without_them_by_its_address() {
-        let wish = |url: &str, size, digests| Wish { url: url.to_owned(), size, digests, limits: Limits::default() };
+        let wish = |url: &str, size, digests| Wish {
+            url: url.to_owned(),
+            headers: Vec::new(),
+            size,
+            digests,
+            limits: Limits::default(),
+        };
         let md5 = || vec![Expected::Md5([1; 16])];
         check(&wish("http://a/", Some(1), md5()), &wish("http://b/", Some(1), md5()), true);
         check(&wish("http://a/", Some(1), md5()), &wish("http://a/", Some(2), md5()), false);

@@ -1,6 +1,6 @@
 //! The whole engine: a file from a server into a slot, across a restart, to the confirmed counter.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 
 use async_trait::async_trait;
@@ -10,9 +10,9 @@ use tokio::sync::Notify;
 
 use super::super::archive::tests::archive;
 use super::super::backend::SlotsBackend;
-use super::super::coordinator::{FailedAt, Outcome};
+use super::super::coordinator::{self, FailedAt, Outcome};
 use super::super::download::Head;
-use super::super::download::fetch::{Answer, Body};
+use super::super::download::fetch::{Answer, Body, Get};
 use super::super::manifest::{Facts, Manifest, PublicKey, Version};
 use super::super::offer::Schedule;
 use super::super::slots::directory::OpenSlots;
@@ -26,7 +26,7 @@ struct Pieces(VecDeque<Bytes>);
 
 #[async_trait]
 impl Server for Shop {
-    async fn get(&self, _url: &str, _from: u64, _if_range: Option<&str>) -> Result<Answer, String> {
+    async fn get(&self, _get: Get<'_>) -> Result<Answer, String> {
         let head = Head { status: 200, length: Some(self.0.len() as u64), ..Head::default() };
         Ok(Answer { head, body: Box::new(Pieces(self.0.chunks(1000).map(Bytes::copy_from_slice).collect())) })
     }
@@ -39,11 +39,12 @@ impl Body for Pieces {
     }
 }
 
-struct Ear(mpsc::UnboundedSender<News>);
+/// Told whenever a list has changed.
+struct Ear(Arc<Notify>);
 
 impl Listener for Ear {
-    fn tell(&self, _asker: &str, _id: u64, _reference: &str, news: &News) {
-        let _ = self.0.send(news.clone());
+    fn changed(&self, _asker: &str) {
+        self.0.notify_one();
     }
 }
 
@@ -55,19 +56,17 @@ impl Drop for Place {
     }
 }
 
-/// A host that runs: its mailbox, what it tells, and its wish to be restarted.
+/// A host that runs.
 struct Host {
-    mailbox: mpsc::Sender<Request>,
-    news: mpsc::UnboundedReceiver<News>,
+    updates: Arc<Updates>,
+    changed: Arc<Notify>,
     restart: Arc<Notify>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Host {
     fn start(place: &Place, file: &[u8], slot: &str) -> Self {
-        let (mailbox, requests) = mpsc::channel(4);
-        let (ear, news) = mpsc::unbounded_channel();
-        let restart = Arc::new(Notify::new());
+        let (changed, restart) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let slots = SlotsBackend::new(place.0.join("slots"), 2, Some(slot.to_owned()), Arc::clone(&restart));
         let owner = PublicKey::of(owner().public_key().as_ref().try_into().expect("32 bytes")).expect("a key");
         let parts = Parts {
@@ -75,34 +74,30 @@ impl Host {
             directory: Directory::new(&place.0),
             policy: Policy { require_manifest: true, keys: vec![owner], allow_downgrade: false },
             limits: Limits::default(),
-            settings: Settings { health_ms: 60_000 },
             product: lamp(),
             backends: BTreeMap::from([(Target::Module, Arc::new(slots) as Arc<dyn Backend>)]),
-            clock: Clock::new(Zone::Fixed(0)),
-            listener: Arc::new(Ear(ear)),
+            listener: Arc::new(Ear(Arc::clone(&changed))),
         };
-        let task = tokio::spawn(run(parts, requests));
-        Self { mailbox, news, restart, task }
+        let settings = Settings { targets: vec![Target::Module], health_ms: 60_000 };
+        let updates = Arc::new(Updates::open(settings, &parts.directory, Clock::new(Zone::Fixed(0))));
+        let task = tokio::spawn(Arc::clone(&updates).run(parts));
+        Self { updates, changed, restart, task }
     }
 
-    async fn offer(&self, offer: Offer) -> Result<u64, OfferRefused> {
-        let (answer, answered) = oneshot::channel();
-        let offer = Box::new(offer);
-        assert!(self.mailbox.send(Request::Offer { offer, answer }).await.is_ok(), "it runs");
-        answered.await.expect("it answers")
-    }
-
-    async fn end(&mut self) -> Outcome {
+    /// How the newest update of the cloud ends.
+    async fn end(&self) -> Outcome {
         loop {
-            if let News::Ended(outcome) = self.news.recv().await.expect("it runs") {
+            let listed = self.updates.list("deli").pop().expect("one was offered");
+            if let coordinator::Progress::Ended(outcome) = listed.progress {
                 return outcome;
             }
+            self.changed.notified().await;
         }
     }
 
     async fn stop(self) {
-        drop(self.mailbox);
-        self.task.await.expect("no panic");
+        self.task.abort();
+        assert!(self.task.await.expect_err("it runs for ever").is_cancelled());
     }
 }
 
@@ -122,11 +117,11 @@ fn offer(reference: &str) -> Offer {
         device: 0,
         version: reference.to_owned(),
         url: "https://shop/".to_owned(),
+        headers: Vec::new(),
         plain_text: false,
         size: None,
         digests: Vec::new(),
-        schedule: Schedule::Now,
-        load_by: None,
+        schedule: Schedule::default(),
     }
 }
 
@@ -144,41 +139,46 @@ fn place(name: &str) -> Place {
 }
 
 #[tokio::test]
-async fn an_offer_becomes_the_release_that_runs_and_its_cloud_is_told_after_the_restart() {
+async fn an_offer_becomes_the_release_that_runs_and_its_cloud_sees_it_after_the_restart() {
     let place = place("good");
     let host = Host::start(&place, &signed(5), "factory");
-    assert_eq!(host.offer(offer("1.2")).await, Ok(1));
+    assert_eq!(host.updates.offer(offer("1.2")), Ok(1));
     host.restart.notified().await;
     host.stop().await;
     // The launcher starts what is on trial.
     assert_eq!(OpenSlots::open(&place.0.join("slots")).expect("free").slots.start().as_str(), "a");
-    let mut host = Host::start(&place, &signed(5), "a");
-    assert!(host.mailbox.send(Request::Healthy).await.is_ok(), "it runs");
+    let host = Host::start(&place, &signed(5), "a");
+    host.updates.healthy();
     assert_eq!(host.end().await, Outcome::Succeeded);
-    assert!(host.mailbox.send(Request::Acknowledged { asker: "deli".to_owned(), id: 1 }).await.is_ok(), "it runs");
-    // An older one is refused from now on, whoever offers it.
+    assert!(host.updates.acknowledge("deli", "1.2") && !host.updates.acknowledge("deli", "1.2"));
+    // Older ones are refused from now on, whoever offers them.
     host.stop().await;
-    let mut host = Host::start(&place, &signed(4), "a");
-    assert_eq!(host.offer(offer("1.1")).await, Ok(2));
+    let host = Host::start(&place, &signed(4), "a");
+    assert_eq!(host.updates.offer(offer("1.1")), Ok(2));
     let Outcome::Failed { at: FailedAt::Verifying, why } = host.end().await else { panic!("an older one") };
     assert_eq!(why, "the image has counter 4, and 5 was confirmed before");
+    // The cloud hears of the end first.
+    let left = || Directory::new(&place.0).list().expect("readable").into_iter().collect::<BTreeSet<_>>();
+    while left() != BTreeSet::from(["floors".to_owned(), "updates".to_owned()]) {
+        tokio::task::yield_now().await;
+    }
     host.stop().await;
-    let mut left: Vec<_> = Directory::new(&place.0).list().expect("readable");
-    left.sort();
-    assert_eq!(left, ["floors", "updates"]);
 }
 
 #[tokio::test]
 async fn an_image_that_nobody_signed_or_nothing_installs_fails() {
     let place = place("bad");
     let unsigned = archive(&[("polylink", b"x")]);
-    let mut host = Host::start(&place, &unsigned, "factory");
-    assert_eq!(host.offer(offer("1.2")).await, Ok(1));
-    assert!(matches!(host.end().await, Outcome::Failed { at: FailedAt::Verifying, .. }));
-    assert_eq!(host.offer(Offer { target: Target::Mcu, ..offer("mcu") }).await, Ok(2));
-    assert!(matches!(host.end().await, Outcome::Failed { at: FailedAt::Verifying, .. }));
-    let later = Offer { schedule: Schedule::Within { spread_s: 0 }, load_by: Some(0), ..offer("late") };
-    host.offer(later).await.expect("taken");
-    assert!(matches!(host.end().await, Outcome::Failed { at: FailedAt::Deadline, .. }));
+    let host = Host::start(&place, &unsigned, "factory");
+    let check = async |offer: Offer, expected: FailedAt| {
+        host.updates.offer(offer).expect("taken");
+        let Outcome::Failed { at, .. } = host.end().await else { panic!("it must fail") };
+        assert_eq!(at, expected);
+    };
+    check(offer("1.2"), FailedAt::Verifying).await;
+    check(Offer { target: Target::Mcu, ..offer("mcu") }, FailedAt::Target).await;
+    check(Offer { url: "http://shop/".to_owned(), ..offer("plain") }, FailedAt::Verifying).await;
+    let schedule = Schedule { not_after: Some(0), ..Schedule::default() };
+    check(Offer { schedule, ..offer("late") }, FailedAt::Deadline).await;
     host.stop().await;
 }

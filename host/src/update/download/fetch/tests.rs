@@ -21,7 +21,7 @@ struct Rest(std::collections::VecDeque<Bytes>, bool);
 
 #[async_trait]
 impl Server for Shop {
-    async fn get(&self, _url: &str, from: u64, _if_range: Option<&str>) -> Result<Answer, String> {
+    async fn get(&self, Get { from, .. }: Get<'_>) -> Result<Answer, String> {
         self.n_asked.fetch_add(1, Ordering::Relaxed);
         self.asked_from.lock().unwrap().push(from);
         let total = self.file.len();
@@ -62,7 +62,7 @@ async fn load(shop: &Shop, disk: &Simulated) -> Result<Facts, Failure> {
     let clock = move || Timestamp(u64::try_from(begun.elapsed().as_millis()).unwrap());
     let digests = vec![Expected::Sha256(facts(&shop.file).sha256)];
     let limits = Limits { attempts: 3, ..Limits::default() };
-    let wish = Wish { url: "https://shop/".to_owned(), size: None, digests, limits };
+    let wish = Wish { url: "https://shop/".to_owned(), headers: Vec::new(), size: None, digests, limits };
     let fetch = Fetch { server: shop, disk: Arc::new(disk.clone()), name: "7", wish, random: 1, clock: &clock };
     fetch.run(&mut |_, _| {}).await
 }

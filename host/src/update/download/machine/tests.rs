@@ -132,7 +132,7 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 fn wish(file: &[u8]) -> Wish {
     let limits = Limits { max_bytes: 1_000_000, deadline: Timestamp(u64::MAX), ..Limits::default() };
     let digests = vec![Expected::Sha256(sha256(file))];
-    Wish { url: "https://cloud/file".to_owned(), size: Some(file.len() as u64), digests, limits }
+    Wish { url: "https://cloud/file".to_owned(), headers: Vec::new(), size: Some(file.len() as u64), digests, limits }
 }
 
 /// A server as RFC 9110 wants it, whose answers end after so many bytes.
