@@ -23,6 +23,16 @@ pub const RESTART: u8 = 0x0F;
 pub const OPEN_BINDING: u8 = 0x15;
 /// Notice of an illegal packet (2.3.3).
 pub const ILLEGAL: u8 = 0x11;
+/// The module announces firmware (2.4).
+pub const BIG_DATA: u8 = 0x19;
+/// The MCU is ready for it (2.4).
+pub const READY: u8 = 0x1B;
+/// A piece of it (2.4).
+pub const PIECE: u8 = 0x1D;
+/// The module gives it up (2.4).
+pub const SENDER_ABORTS: u8 = 0x1F;
+/// The MCU gives it up (2.4).
+pub const RECEIVER_ABORTS: u8 = 0x27;
 
 /// One frame without its envelope.
 #[derive(Clone, PartialEq, Eq)]

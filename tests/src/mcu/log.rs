@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use super::firmware::FirmwareLog;
 use super::p0::Raw;
 
 /// Everything a test or the demo may ask about the MCU; a copy, taken at one moment.
@@ -11,6 +12,8 @@ pub struct McuLog {
     pub handshakes: u64,
     /// When the last handshake was answered.
     pub last_handshake: Option<Instant>,
+    /// The software version that was told last in a handshake.
+    pub told_version: Option<String>,
     /// Heartbeats answered.
     pub heartbeats: u64,
     /// Different reports sent, repetitions not counted.
@@ -23,7 +26,7 @@ pub struct McuLog {
     pub repetitions: u64,
     /// Requests of buttons that the module acknowledged, by their commands.
     pub pressed: Vec<u8>,
-    /// Requests of buttons dropped after the last repetition.
+    /// Requests of buttons, or about firmware, dropped after the last repetition.
     pub presses_given_up: u64,
     /// Controls obeyed, each once.
     pub commands: Vec<ReceivedCommand>,
@@ -35,6 +38,8 @@ pub struct McuLog {
     pub notices: Vec<u8>,
     /// Restarts the module asked for.
     pub restarts: u64,
+    /// What it was given as firmware.
+    pub firmware: FirmwareLog,
     /// What the module did against the protocol, in words.
     pub violations: Vec<String>,
     /// Entries that did not fit any list above.
