@@ -72,6 +72,7 @@ fn load(path: &Path, address: SocketAddr, size: u64) -> Cost {
     .expect("nothing is written");
     let wish = Wish {
         url: format!("http://{address}/{size}"),
+        headers: Vec::new(),
         size: Some(size),
         digests: vec![Expected::Sha256(digests.sha256())],
         limits: Limits { plain_text: true, attempts: 1, ..Limits::default() },

@@ -73,6 +73,11 @@ fn of_slot(open: &OpenSlots, slot: Slot) -> Launch {
     if plugins && std::env::var_os(PLUGINS).is_none() {
         environment.push((PLUGINS, format!("[{:?}]", directory.display().to_string()).into()));
     }
+    // What is configured is the version of what the device was made with, and clouds ask for what runs.
+    let version = open.slots.state().release(slot).and_then(|release| release.version.as_ref());
+    if let Some(version) = version.filter(|_| std::env::var_os(SOFTWARE).is_none()) {
+        environment.push((SOFTWARE, format!("{:?}", version.as_str()).into()));
+    }
     Launch { program: directory.join(PROGRAM), environment }
 }
 
@@ -109,6 +114,9 @@ const SLOT: &str = "POLYLINK_SLOT";
 
 /// The setting `plugins.directories`.
 const PLUGINS: &str = "POLYLINK__PLUGINS__DIRECTORIES";
+
+/// The setting `module.software`.
+const SOFTWARE: &str = "POLYLINK__MODULE__SOFTWARE";
 
 #[cfg(test)]
 mod tests {
