@@ -4,6 +4,7 @@ mod any_broker;
 mod enrolment;
 mod hostile;
 mod life;
+mod profiles;
 mod traffic;
 
 use std::ops::{Deref, DerefMut};

@@ -6,6 +6,7 @@ mod bad_input;
 mod broken_configs;
 mod clife;
 mod commands;
+mod deli;
 mod gizwits;
 mod journal;
 mod joylink;

@@ -10,6 +10,7 @@ pub mod demo;
 pub mod faulty_net;
 pub mod file_server;
 pub mod http;
+pub mod installer;
 pub mod joylink_app;
 pub mod joylink_wire;
 pub mod lan;

@@ -11,7 +11,7 @@ use polylink_plugin_sdk::{Fault, hex, settings};
 use serde::Deserialize;
 
 use crate::cipher::{Iv, Key};
-use crate::files::{CheckSumBits, FileSettings};
+use crate::files::{CheckSumBits, FileSettings, UpgradeOf};
 use crate::frame::{self, TimestampType, cmd};
 use crate::registration::{self, AuthLevel, Overrides};
 use crate::topics;
@@ -73,6 +73,10 @@ pub struct Settings {
     pub files: FileSettings,
     /// How logs go up.
     pub upload_method: Method,
+    /// What the device asks the platform to upgrade, if anything.
+    pub ask_upgrade: Option<UpgradeOf>,
+    /// The property that takes profiles, by its name in the product.
+    pub profile_property: Option<String>,
 }
 
 /// How the device is known to the platform.
@@ -232,6 +236,8 @@ impl Settings {
                 random_delay_ms: u64::from(keys.ota_random_delay_s) * 1000,
             },
             upload_method: keys.upload_method.method(),
+            ask_upgrade: keys.ota_ask.what(),
+            profile_property: filled(keys.profile_property),
         })
     }
 }
@@ -294,6 +300,27 @@ impl UploadMethod {
             Self::Multipart => Method::Multipart,
             Self::Post => Method::Post,
             Self::Put => Method::Put,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Ask {
+    #[default]
+    Never,
+    All,
+    Firm,
+    Subfirm,
+}
+
+impl Ask {
+    const fn what(self) -> Option<UpgradeOf> {
+        match self {
+            Self::Never => None,
+            Self::All => Some(UpgradeOf::All),
+            Self::Firm => Some(UpgradeOf::Firm),
+            Self::Subfirm => Some(UpgradeOf::SubFirm),
         }
     }
 }
@@ -388,6 +415,10 @@ struct Keys {
     ota_checksum_bits: CheckSumBits,
     #[serde(default)]
     ota_random_delay_s: u32,
+    #[serde(default)]
+    ota_ask: Ask,
+    #[serde(default)]
+    profile_property: Option<String>,
     #[serde(default)]
     upload_method: UploadMethod,
 }

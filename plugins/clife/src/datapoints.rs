@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use polylink_plugin_sdk::thing_model::{Field, ThingModel};
+use polylink_plugin_sdk::thing_model::{Field, Property, ThingModel};
 use polylink_plugin_sdk::value::Values;
 use polylink_plugin_sdk::{DatapointId, Value};
 use serde::Serialize;
@@ -52,6 +52,12 @@ impl Datapoints {
             }
         }
         (Self { model, by_id }, nameless)
+    }
+
+    /// A property by its name in the product.
+    #[must_use]
+    pub fn property_named(&self, name: &str) -> Option<&Property> {
+        self.model.property_named(name)
     }
 
     /// `{"params": [{"1": true}, …]}`; `None` if none of the values has a number at this cloud.

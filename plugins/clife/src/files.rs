@@ -12,7 +12,7 @@ mod verdict;
 mod version;
 mod window;
 
-pub use digest::{CheckSumBits, digests};
+pub use digest::{CheckSumBits, digests, is_announced};
 pub use events::{DevVersion, Event, UpgradeOf};
 pub use operation::{Happening, Kind, Operation, Stage};
 pub use order::{MODULE, Order};

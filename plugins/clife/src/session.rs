@@ -3,16 +3,17 @@
 //! Invariants: what only exists while connected lives in the phase that says so; a report is settled when the broker has
 //! acknowledged it; an answer carries the id of its request. Submodules by idea: `registration` becoming one of the
 //! platform's devices · `connection` from the broker to being online · `incoming` hands messages to who knows them ·
-//! `reports` what goes up · `commands` what comes down · `operations` files, with `upgrade`, `log_upload`
-//! and `events` · `storage` what survives a restart · `status`
-//! what operators see.
+//! `reports` what goes up · `commands` what comes down · `operations` files, with `upgrade`, `profile`,
+//! `log_upload`, `asking` and `events` · `storage` what survives a restart · `status` what operators see.
 
+mod asking;
 mod commands;
 mod connection;
 mod events;
 mod incoming;
 mod log_upload;
 mod operations;
+mod profile;
 mod registration;
 mod reports;
 mod status;
@@ -110,6 +111,10 @@ enum Timer {
     Deadline,
     /// The host does not show an update that it was offered.
     Offer,
+    /// The platform may be asked for an upgrade again.
+    Ask,
+    /// A profile is asked for again.
+    Profile,
 }
 
 impl Session for ClifeSession {
@@ -162,9 +167,11 @@ impl Session for ClifeSession {
             Input::Start => self.start(now),
             Input::Timeout => {}
             Input::Reports(reports) => self.take_reports(now, reports),
-            Input::Outcome(id, outcome) => self.take_outcome(now, id, &outcome),
+            Input::Outcome(id, outcome) if !self.take_handed_over(now, id, &outcome) => {
+                self.take_outcome(now, id, &outcome);
+            }
             Input::Mqtt(event) => self.take_mqtt(now, event),
-            Input::Http(id, result) => self.take_registration(now, id, result),
+            Input::Http(id, result) if !self.take_profile(now, id, &result) => self.take_registration(now, id, result),
             Input::Stored(_, Err(failure)) => self.warn(format!("a value could not be stored: {}", failure.text)),
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(event),
@@ -172,6 +179,8 @@ impl Session for ClifeSession {
             Input::LogsSent(id, result) => self.take_logs_sent(now, id, result),
             Input::Stop => self.stop(),
             Input::Stored(_, Ok(()))
+            | Input::Outcome(..)
+            | Input::Http(..)
             | Input::Network(_)
             | Input::Tcp(_)
             | Input::Udp(_)
@@ -202,6 +211,11 @@ impl ClifeSession {
                  [cloud.<name>.map.<datapoint>] name = \"1\")"
             ));
         }
+        if let Some(name) = self.settings.profile_property.as_deref().filter(|_| self.profile_property().is_none()) {
+            self.warn(format!(
+                "profile_property: the product has no property `{name}` that can be set to text, bytes or JSON"
+            ));
+        }
         self.resume_files(now);
         self.begin(now);
     }
@@ -211,6 +225,7 @@ impl ClifeSession {
         if let Phase::Registering { request, .. } = self.phase {
             self.outputs.push(Output::CancelHttp(request));
         }
+        self.stop_loading_profile();
         self.phase = Phase::Idle;
         self.timers.clear_all();
         self.told.stop();
@@ -231,9 +246,11 @@ impl ClifeSession {
                 Timer::Greeting => self.greeting_unanswered(now),
                 // What waits goes on by itself.
                 Timer::Pause => {}
-                Timer::Begin => self.begin_waiting(),
+                Timer::Begin => self.begin_waiting(now),
                 Timer::Deadline => self.end_transfer(now),
                 Timer::Offer => self.offer_lost(now),
+                Timer::Ask => self.consider_asking(now),
+                Timer::Profile => self.load_profile(),
             }
         }
         any_due |= self.told.timeout(now.monotonic);
@@ -242,7 +259,7 @@ impl ClifeSession {
 
     /// Carries out what has become possible, after every input.
     fn work(&mut self, now: Now) {
-        self.end_operation();
+        self.end_operation(now);
         self.send_events(now);
         self.send_reports();
         if !self.settled.is_empty() {

@@ -101,37 +101,38 @@ impl Firmware {
         format!("{kind}{}:{}", hex::lower(&self.md5), self.version)
     }
 
-    /// What the host is to do, and when. `draw` gives a uniform number from 0 to its argument, both included. `None`: a
-    /// normal upgrade needs the time, and `unix_s` is `None` while the clock is not set.
-    pub fn offer(
-        self,
-        target: Target,
+    /// When it is to begin, in Unix milliseconds; 0: at once. `draw` gives a uniform number from 0 to its argument, both
+    /// included. `None`: a normal upgrade needs the time, and `unix_s` is `None` while the clock is not set.
+    pub fn start(
+        &self,
         unix_s: Option<i64>,
         utc_offset_s: i32,
         settings: &OtaSettings,
         draw: impl FnOnce(u32) -> u32,
-    ) -> Option<Offer> {
-        let id = self.id();
+    ) -> Option<i64> {
         // All devices of a model must not start at the same moment (Deli access document, 103). The host draws the moment
         // of a forced upgrade, which may come at once. That of a normal one is drawn here: in the middle of the window the
         // part of it that is over counts as tomorrow's, and a host would have all of those begin at once.
-        let (not_before_ms, spread_ms) = if self.forced {
-            (0, u64::from(settings.force_spread_s) * 1000)
-        } else {
-            let random_s = draw(settings.window_len_s);
-            (normal_start(unix_s?, utc_offset_s, settings.window_start_s, random_s).saturating_mul(1000), 0)
-        };
-        let digests = vec![Digest::Md5(self.md5)];
-        Some(Offer {
-            id,
+        if self.forced {
+            return Some(0);
+        }
+        let random_s = draw(settings.window_len_s);
+        Some(normal_start(unix_s?, utc_offset_s, settings.window_start_s, random_s).saturating_mul(1000))
+    }
+
+    /// What the host is to do.
+    #[must_use]
+    pub fn offer(self, target: Target, not_before_ms: i64, settings: &OtaSettings) -> Offer {
+        Offer {
+            id: self.id(),
             target,
             version: self.version,
             url: self.url,
-            digests,
+            digests: vec![Digest::Md5(self.md5)],
             not_before_ms,
-            spread_ms,
+            spread_ms: if self.forced { u64::from(settings.force_spread_s) * 1000 } else { 0 },
             ..Offer::default()
-        })
+        }
     }
 }
 
@@ -139,6 +140,16 @@ impl Firmware {
 #[must_use]
 pub fn is_forced(id: &str) -> bool {
     id.starts_with(FORCED)
+}
+
+/// When an update begins, as it is stored: the moment is drawn once (Deli access document, 103), also if the platform names
+/// another address for the same firmware, or names it again after a restart.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Its id.
+    pub id: String,
+    /// Unix milliseconds; 0: at once.
+    pub not_before_ms: i64,
 }
 
 /// An update that is over, as it is stored: the same firmware is not tried again for [`SETTLED_S`], unless the platform
@@ -239,19 +250,24 @@ mod tests {
 
     #[test]
     fn a_normal_upgrade_starts_in_the_window_of_the_next_night_and_needs_the_clock() {
-        let offer = |unix_s| firmware("1.1", false).offer(Target::Mcu, unix_s, 3_600, &settings(&[]), |most| most - 1);
-        assert_eq!(offer(None), None);
-        let offer = offer(Some(DAY_S)).unwrap();
+        let (firmware, settings) = (firmware("1.1", false), settings(&[]));
+        let start = |unix_s| firmware.start(unix_s, 3_600, &settings, |most| most - 1);
+        assert_eq!(start(None), None);
         // 01:00 local; 01:59:59 was drawn.
-        assert_eq!((offer.not_before_ms, offer.spread_ms, offer.not_after_ms), ((DAY_S + 3_599) * 1000, 0, 0));
+        let start = start(Some(DAY_S)).unwrap();
+        assert_eq!(start, (DAY_S + 3_599) * 1000);
+        let offer = firmware.offer(Target::Mcu, start, &settings);
+        assert_eq!((offer.not_before_ms, offer.spread_ms, offer.not_after_ms), (start, 0, 0));
         assert_eq!((offer.target, offer.digests), (Target::Mcu, vec![Digest::Md5([0xAB; 16])]));
         assert_eq!((offer.version.as_str(), offer.url.as_str()), ("1.1", "http://h/x"));
     }
 
     #[test]
     fn a_forced_upgrade_starts_within_minutes_whatever_the_clock_says() {
-        let offer = firmware("1.1", true).offer(Target::Module, None, 0, &settings(&[]), |_| panic!("drawn"));
-        assert_eq!(offer.map(|offer| (offer.not_before_ms, offer.spread_ms)), Some((0, 300_000)));
+        let (firmware, settings) = (firmware("1.1", true), settings(&[]));
+        assert_eq!(firmware.start(None, 0, &settings, |_| panic!("drawn")), Some(0));
+        let offer = firmware.offer(Target::Module, 0, &settings);
+        assert_eq!((offer.not_before_ms, offer.spread_ms), (0, 300_000));
     }
 
     #[test]
@@ -304,7 +320,7 @@ mod tests {
         #[test]
         fn no_time_can_panic_the_decisions(now: i64, at: i64, offset: i32, random: u32) {
             let _ = (normal_start(now, offset, 0, random), Settled { id: String::new(), at: Some(at) }.holds("", Some(now)));
-            let _ = firmware("1", false).offer(Target::Module, Some(now), offset, &settings(&[]), |_| random);
+            let _ = firmware("1", false).start(Some(now), offset, &settings(&[]), |_| random);
         }
     }
 }

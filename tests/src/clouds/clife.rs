@@ -33,6 +33,7 @@ use super::SimCloud;
 use super::ledger::Ledger;
 use crate::broker::Broker;
 use crate::changes;
+use crate::file_server::FileServer;
 use crate::http::HttpServer;
 
 /// A running Clife platform with one device.
@@ -51,7 +52,7 @@ impl Clife {
 
     /// The same with another product.
     pub fn start_with(counter: &str, product: Product) -> io::Result<Self> {
-        let platform = Platform::new(counter, product);
+        let platform = Platform::new(counter, product, FileServer::start()?);
         let broker = Arc::new(Broker::start(platform.clone(), None)?);
         let http = HttpServer::start_site(platform.clone())?;
         platform.attach(&broker, http.address());
@@ -63,9 +64,14 @@ impl Clife {
         &self.broker
     }
 
-    /// Its registration and file server, for scripts: a scripted path is answered so and judged by nobody.
+    /// Its registration server, which takes uploads too, for scripts: a scripted path is answered so and judged by nobody.
     pub fn http(&self) -> &HttpServer {
         &self.http
+    }
+
+    /// Has the files that the device is to fetch.
+    pub fn files(&self) -> &FileServer {
+        &self.platform.files
     }
 
     /// Changes what the platform does from now on.
@@ -152,7 +158,7 @@ impl Clife {
     }
 
     /// Puts a file on the server; its URL.
-    pub fn put_file(&self, body: &[u8]) -> Result<String, String> {
+    pub fn put_file(&self, body: &[u8]) -> String {
         self.platform.put_file(body)
     }
 
@@ -212,11 +218,13 @@ impl SimCloud for Clife {
 
     fn go_away(&self) {
         self.http.go_away();
+        self.files().go_away();
         self.broker.go_away();
     }
 
     fn come_back(&self) -> io::Result<()> {
         self.http.come_back()?;
+        self.files().come_back()?;
         self.broker.come_back()
     }
 }

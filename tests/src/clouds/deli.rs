@@ -1,5 +1,5 @@
 //! The Deli cloud, written from its access document: credentials, topics, message format, 100 to 105, 200 to 205, 300
-//! and 301.
+//! and 301, and whether what the device says of a firmware order fits it.
 //!
 //! Its private topic is the device id, and messages arrive there without a subscription. Reports and answers to commands
 //! inside 300 follow the mapping of the plugin, because the document leaves `cmd` and `payload` to the application.
@@ -7,18 +7,21 @@
 pub mod behaviour;
 pub mod envelope;
 mod platform;
+pub mod upgrades;
 
 use std::io;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
 
-use self::behaviour::Behaviour;
+use self::behaviour::{Behaviour, Firmware};
 use self::envelope::Message;
 use self::platform::Platform;
+use self::upgrades::Upgrade;
 use super::SimCloud;
 use super::ledger::Ledger;
 use crate::broker::Broker;
+use crate::changes;
 
 /// A running Deli cloud with one registered device.
 pub struct Deli {
@@ -55,6 +58,22 @@ impl Deli {
         self.platform.lock().heard.get(&action).cloned().unwrap_or_default()
     }
 
+    /// Waits until the messages of one action that the device has sent fulfil a condition.
+    pub async fn until_heard(&self, action: i64, condition: impl Fn(&[Message]) -> bool) {
+        let holds = || condition(self.platform.lock().heard.get(&action).map_or(&[][..], Vec::as_slice));
+        changes::until(&self.platform.changes, holds).await;
+    }
+
+    /// Firmware that the device was ordered to install, oldest first.
+    pub fn upgrades(&self) -> Vec<Upgrade> {
+        self.platform.lock().upgrades.list.clone()
+    }
+
+    /// Waits until these fulfil a condition.
+    pub async fn until_upgrades(&self, condition: impl Fn(&[Upgrade]) -> bool) {
+        changes::until(&self.platform.changes, || condition(&self.platform.lock().upgrades.list)).await;
+    }
+
     /// The device's answer to a request, by its message id.
     pub fn answer_to(&self, mid: &str) -> Option<Message> {
         let state = self.platform.lock();
@@ -80,6 +99,13 @@ impl Deli {
     /// 202 on the topic of the model: a version is out.
     pub fn announce_upgrade(&self, version: &str) {
         self.platform.broadcast(&format!("{TYPE}/{MODEL}"), 202, &json!({"version": version}));
+    }
+
+    /// Brings a firmware out: 102 and 103 tell of it from now on, and 202 at once.
+    pub fn release(&self, firmware: Firmware) {
+        let version = firmware.version.clone();
+        self.change(|behaviour| behaviour.firmware = Some(firmware));
+        self.announce_upgrade(&version);
     }
 
     /// 203: bound to an organisation, or unbound.

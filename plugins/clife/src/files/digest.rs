@@ -1,5 +1,6 @@
-//! By what the host tells whether a firmware is the one that was announced: its MD5 and the sum of its bytes.
+//! By what a file is the one that was announced: its MD5 and the sum of its bytes.
 
+use md5::{Digest as _, Md5};
 use polylink_plugin_sdk::hex;
 use polylink_plugin_sdk::services::ota::Digest;
 use serde::Deserialize;
@@ -43,6 +44,22 @@ pub fn digests(file: &FileInfo, bits: CheckSumBits) -> Vec<Digest> {
     let md5 = file.md5.as_deref().and_then(hex::decode).and_then(|md5| md5.try_into().ok()).map(Digest::Md5);
     let sum = file.check_sum.and_then(|sum| byte_sum(sum, bits)).map(Digest::ByteSum);
     md5.into_iter().chain(sum).collect()
+}
+
+/// True if this is what was announced of a file that is no firmware, as far as anything was (Clife access document, our
+/// reading: download). A sum that nobody has shortened is right as well, whatever the setting.
+#[must_use]
+pub fn is_announced(file: &FileInfo, content: &[u8], bits: CheckSumBits) -> bool {
+    let md5 = || hex::lower(&Md5::digest(content));
+    let sum = content.iter().fold(0_u64, |sum, &byte| sum.wrapping_add(u64::from(byte)));
+    let shortened = match bits {
+        CheckSumBits::Bits8 => sum & 0xFF,
+        CheckSumBits::Bits16 => sum & 0xFFFF,
+        CheckSumBits::Bits32 => sum & 0xFFFF_FFFF,
+        CheckSumBits::Bits64 => sum,
+    };
+    file.md5.as_ref().is_none_or(|announced| *announced == md5())
+        && file.check_sum.is_none_or(|announced| announced == sum || announced == shortened)
 }
 
 /// The sum modulo 2^32, which is what the host compares. A sum that nobody has shortened is right as well, whatever the

@@ -50,8 +50,9 @@ impl Order {
         let stored: Stored = serde_json::from_slice(stored).ok()?;
         let request = Request::parse(&stored.request).ok()?;
         request.kind()?;
-        // None is stored before its first file was handed over, but for one that waits to upload.
-        let is_possible = stored.handed <= request.file_info.len() && (stored.handed > 0 || !request.is_upgrade());
+        // None is stored before its first file was handed over, but for one with which the host does not wait.
+        let has_begun = stored.handed > 0;
+        let is_possible = stored.handed <= request.file_info.len() && (has_begun || !request.begins_with_firmware());
         let Stored { device, id, name, received_ms, begin_ms, deadline_ms, handed, stage, .. } = stored;
         is_possible.then_some(Self { device, id, name, request, received_ms, begin_ms, deadline_ms, handed, stage })
     }

@@ -179,6 +179,12 @@ impl Request {
         self.upgrades().next().is_some()
     }
 
+    /// True if the first file is a firmware.
+    #[must_use]
+    pub fn begins_with_firmware(&self) -> bool {
+        self.file_info.first().is_some_and(|file| file.file_type.is_firmware())
+    }
+
     /// The firmwares among what is loaded.
     pub fn upgrades(&self) -> impl Iterator<Item = &FileInfo> {
         self.file_info.iter().filter(|file| file.file_type.is_firmware())

@@ -315,6 +315,7 @@ impl ClifeSession {
         if self.settings.report_on_connect {
             self.report_everything(now);
         }
+        self.consider_asking(now);
     }
 
     fn refused(&mut self, now: Now, code: u8) {

@@ -22,6 +22,13 @@ pub struct Told {
     is_required: bool,
 }
 
+impl Told {
+    /// One that has to arrive.
+    pub const fn required(id: MsgId, event: Event) -> Self {
+        Self { id, event, publish: None, is_required: true }
+    }
+}
+
 impl ClifeSession {
     /// Something happened to the operation that goes on.
     pub(super) fn happens(&mut self, now: Now, happening: Happening) {
@@ -48,7 +55,7 @@ impl ClifeSession {
         let (id, event) = (self.new_id(), Event::versions(&installed));
         // An older one that did not go is out of date.
         self.files.told.retain(|told| told.publish.is_some() || told.event.dev_ver.is_none());
-        self.files.told.push(Told { id, event, publish: None, is_required: true });
+        self.files.told.push(Told::required(id, event));
         self.files.reported = Some(installed);
     }
 

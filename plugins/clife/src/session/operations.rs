@@ -11,6 +11,7 @@ use polylink_plugin_sdk::{Context, Now, Output, RequestId};
 use serde::{Deserialize, Serialize};
 
 use super::events::Told;
+use super::profile::Profile;
 use super::{ClifeSession, Timer, known_ms, storage};
 use crate::files::{
     Event, FileMode, FileType, Happening, Installed, Kind, MODULE, Operation, Order, Request, Stage, Verdict, Versions,
@@ -29,6 +30,8 @@ pub struct Files {
     pub updates: Vec<Update>,
     /// The operation that waits or goes on.
     pub running: Option<Running>,
+    /// The profile that is loaded, or that the device is told.
+    pub profile: Option<Profile>,
     /// The host's upload, which may outlast its operation.
     pub upload: Option<RequestId>,
     /// What the broker does not have yet; bounded by the required events of one operation and a few more.
@@ -37,6 +40,8 @@ pub struct Files {
     pub product_ver: Option<i64>,
     /// What the platform was told to run without having asked.
     pub reported: Option<Installed>,
+    /// When the platform was asked for an upgrade, Unix milliseconds.
+    pub asked_ms: Option<i64>,
 }
 
 /// An operation that is not over, or not told to its end.
@@ -72,7 +77,10 @@ impl Files {
         let Running { order, operation } = self.running.as_ref()?;
         let what = match order.request.kind()? {
             Kind::Upload => "upload of the log".to_owned(),
-            _ => order.request.product_ver.map_or_else(String::new, |version| format!("upgrade to version {version}")),
+            Kind::Download => "profile".to_owned(),
+            Kind::Upgrade => {
+                order.request.product_ver.map_or_else(String::new, |version| format!("upgrade to version {version}"))
+            }
         };
         let standing = match operation.stage() {
             Stage::Waiting => "waiting",
@@ -160,13 +168,15 @@ impl ClifeSession {
         match request.file_mode {
             FileMode::Up if !self.files.can_send_logs || !is_all(|kind| kind == FileType::Log) => return Err(NO_FILE),
             FileMode::Up => {}
-            _ if !is_all(FileType::is_firmware) => return Err(NO_PLACE),
-            _ if !self.files.can_install => return Err(NOT_AVAILABLE),
+            _ if !is_all(|kind| kind.is_firmware() || kind == FileType::Profile) => return Err(NO_PLACE),
+            _ if !is_all(FileType::is_firmware) && self.profile_property().is_none() => return Err(NO_PLACE),
+            _ if request.is_upgrade() && !self.files.can_install => return Err(NOT_AVAILABLE),
             // The host keeps the moment, over restarts.
             _ if window.begin_in_s > 0 && unix_ms.is_none() => return Err(NO_CLOCK),
             _ => {}
         }
         let kind = request.kind().unwrap_or(Kind::Download);
+        let begins_with_firmware = request.begins_with_firmware();
         let ms = |seconds: u64| i64::try_from(seconds.saturating_mul(1000)).unwrap_or(i64::MAX);
         let at = |seconds: u64| unix_ms.map(|unix_ms| unix_ms.saturating_add(ms(seconds)));
         let order = Order {
@@ -188,14 +198,17 @@ impl ClifeSession {
         }
         self.files.running = Some(Running { order, operation: Operation::new(kind) });
         self.shows = true;
-        if kind == Kind::Upgrade {
-            self.info("the platform ordered an upgrade".to_owned());
-            self.offer_next(now);
-        } else if window.begin_in_s > 0 {
+        match kind {
+            Kind::Upgrade => self.info("the platform ordered an upgrade".to_owned()),
+            Kind::Download => self.info("the platform ordered a profile".to_owned()),
+            Kind::Upload => {}
+        }
+        // The host waits with firmware.
+        if window.begin_in_s > 0 && !begins_with_firmware {
             self.timers.set(Timer::Begin, now.monotonic.after(window.begin_in_s.saturating_mul(1000)));
             self.store_order();
         } else {
-            self.upload_next();
+            self.begin_next(now);
         }
         Ok(())
     }
@@ -209,32 +222,55 @@ impl ClifeSession {
         if let Some(deadline_ms) = order.deadline_ms.filter(|_| clock_is_set) {
             self.timers.set(Timer::Deadline, now.monotonic.after(left_ms(deadline_ms)));
         }
-        let is_upgrade = order.request.is_upgrade();
-        let is_possible = if is_upgrade { self.files.can_install } else { self.files.can_send_logs };
-        if is_upgrade && is_possible {
-            self.follow_updates(now);
-        } else if order.handed > 0 || !is_possible {
+        let is_upload = order.request.file_mode == FileMode::Up;
+        let has_begun = order.handed > 0;
+        let is_possible = if is_upload {
+            self.files.can_send_logs
+        } else {
+            let has_profile = order.request.file_info.iter().any(|file| file.file_type == FileType::Profile);
+            (self.files.can_install || !order.request.is_upgrade())
+                && (self.profile_property().is_some() || !has_profile)
+        };
+        if !is_possible || is_upload && has_begun {
             // Nobody knows what became of an upload, or this host knows nothing of what another one began.
             self.happens(now, Happening::TransferFailed);
-        } else {
+        } else if !has_begun {
             let wait_ms = order.begin_ms.filter(|_| clock_is_set).map_or(0, left_ms);
             self.timers.set(Timer::Begin, now.monotonic.after(wait_ms));
+        } else if self.is_at_profile() {
+            self.load_profile();
+        } else {
+            self.follow_updates(now);
         }
     }
 
-    /// The time has come for an upload.
-    pub(super) fn begin_waiting(&mut self) {
+    /// The time has come for what the host does not wait with.
+    pub(super) fn begin_waiting(&mut self, now: Now) {
         if self.files.running.as_ref().is_some_and(|running| running.order.handed == 0) {
-            self.upload_next();
+            self.begin_next(now);
+        }
+    }
+
+    /// The next file of the operation has its turn.
+    pub(super) fn begin_next(&mut self, now: Now) {
+        let Some(Running { order, .. }) = &self.files.running else { return };
+        let Some(next) = order.request.file_info.get(order.handed) else { return };
+        match next.file_type {
+            _ if order.request.file_mode == FileMode::Up => self.upload_next(),
+            FileType::Profile => self.profile_next(),
+            _ => self.offer_next(now),
         }
     }
 
     /// The transfer should be complete. An installation goes on.
     pub(super) fn end_transfer(&mut self, now: Now) {
         let Some(Running { order, .. }) = &self.files.running else { return };
-        if order.request.is_upgrade() {
+        let has_begun = order.handed > 0;
+        if order.request.file_mode == FileMode::Up {
+            self.happens(now, Happening::TransferFailed);
+        } else if has_begun && !self.is_at_profile() {
             self.cancel_update();
-        } else {
+        } else if self.stop_loading_profile() || !has_begun {
             self.happens(now, Happening::TransferFailed);
         }
     }
@@ -247,7 +283,7 @@ impl ClifeSession {
     }
 
     /// An operation that is over and told to its end is forgotten.
-    pub(super) fn end_operation(&mut self) {
+    pub(super) fn end_operation(&mut self, now: Now) {
         let Some(running) = self.files.running.take_if(|running| {
             let is_told = self.files.told.iter().all(|told| told.id != running.order.id);
             running.operation.is_over() && is_told
@@ -255,7 +291,7 @@ impl ClifeSession {
             return;
         };
         self.shows = true;
-        for timer in [Timer::Deadline, Timer::Begin, Timer::Offer] {
+        for timer in [Timer::Deadline, Timer::Begin, Timer::Offer, Timer::Profile] {
             self.timers.clear(&timer);
         }
         let id = self.next_id();
@@ -263,8 +299,14 @@ impl ClifeSession {
         if self.forget_updates(&running.order) {
             self.report_versions();
         }
-        let what = if running.order.request.is_upgrade() { "upgrade" } else { "upload" };
+        self.stop_loading_profile();
+        let what = match running.order.request.kind() {
+            Some(Kind::Upload) => "upload",
+            Some(Kind::Upgrade) => "upgrade",
+            _ => "profile",
+        };
         self.info(format!("the {what} that the platform ordered is over"));
+        self.consider_asking(now);
     }
 
     /// What runs.

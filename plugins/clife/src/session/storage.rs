@@ -19,6 +19,8 @@ pub const LOGIN: &str = "login";
 pub const MESSAGE_ID_MARK: &str = "message_id_mark";
 /// The file operation that is under way.
 pub const ORDER: &str = "file_operation";
+/// When the platform was asked for an upgrade.
+pub const ASKED: &str = "upgrade_asked";
 /// The version of the product that upgrades have brought.
 pub const PRODUCT_VER: &str = "product_ver";
 
@@ -41,6 +43,7 @@ impl ClifeSession {
         let version = read::<ProductVersion>(stored, PRODUCT_VER);
         let version = version.filter(|version| version.instead_of == self.settings.product_ver);
         self.files.product_ver = version.map(|version| version.product_ver).filter(|version| *version >= 1);
+        self.files.asked_ms = read(stored, ASKED);
         let order = stored.get(ORDER).and_then(|stored| Order::restore(stored));
         let order = order.filter(|order| order.device == self.device());
         self.files.running = order.and_then(|order| Some(Running { operation: order.operation()?, order }));

@@ -40,9 +40,8 @@ impl ClifeSession {
     /// Draws the conclusions of how the update stands that was offered last.
     pub(super) fn follow_updates(&mut self, now: Now) {
         let Some(Running { order, operation }) = &self.files.running else { return };
-        let Some((index, _)) = order.current().filter(|_| order.request.is_upgrade() && !operation.is_over()) else {
-            return;
-        };
+        let at_firmware = order.current().filter(|(_, file)| file.file_type.is_firmware() && !operation.is_over());
+        let Some((index, _)) = at_firmware else { return };
         let count = order.request.file_info.len();
         let is_last = index + 1 == count;
         let id = order.update_id(index);
@@ -80,7 +79,7 @@ impl ClifeSession {
             self.happens(now, happening);
         }
         if goes_on {
-            self.offer_next(now);
+            self.begin_next(now);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whole conversations of a Clife session with its platform, in virtual time.
 
 mod arbitrary;
+mod asking;
 mod bad_input;
 mod clock;
 mod commands;
@@ -10,6 +11,7 @@ mod files;
 mod greeting;
 mod in_the_end;
 mod log_uploads;
+mod profiles;
 mod registration;
 mod reports;
 mod stage;

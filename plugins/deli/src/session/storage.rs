@@ -23,6 +23,8 @@ pub const WIPE: &str = "wipe";
 pub const NAME: &str = "name";
 /// The last firmware update that was over.
 pub const OTA: &str = "ota";
+/// When the last firmware update that the host was offered begins.
+pub const OTA_PLAN: &str = "ota_plan";
 /// Our own messages that could not be sent yet, as a JSON array.
 pub const QUEUE: &str = "queue";
 
@@ -51,6 +53,7 @@ impl DeliSession {
         let applications = stored.get(APPLICATIONS).and_then(|bytes| serde_json::from_slice(bytes).ok());
         self.bond.applications = applications.unwrap_or_default();
         self.upgrade.settled = stored.get(OTA).and_then(|bytes| serde_json::from_slice::<Settled>(bytes).ok());
+        self.upgrade.plan = stored.get(OTA_PLAN).and_then(|bytes| serde_json::from_slice(bytes).ok());
         let queue: Option<Vec<StoredMessage>> = stored.get(QUEUE).and_then(|bytes| serde_json::from_slice(bytes).ok());
         for message in queue.into_iter().flatten() {
             self.uplink.take_own(message.mid.map(Mid::Text), message.to, message.data);

@@ -13,7 +13,7 @@ use super::connection::Phase;
 use super::{DeliSession, Timer, clock, storage};
 use crate::config::{OtaSettings, OtaTarget};
 use crate::message::{Envelope, said};
-use crate::ota::{Firmware, FirmwareError, Settled, is_forced, wants_query};
+use crate::ota::{Firmware, FirmwareError, Plan, Settled, is_forced, wants_query};
 use crate::requests::{self, Request};
 
 /// What is known of upgrades.
@@ -27,6 +27,10 @@ pub struct Upgrade {
     raised: Vec<String>,
     /// The last one that was over.
     pub settled: Option<Settled>,
+    /// When the last one that was offered begins.
+    pub plan: Option<Plan>,
+    /// From where it is loaded; `None`: that was before a restart.
+    address: Option<String>,
     /// A normal upgrade that waits for the clock.
     undated: Option<Firmware>,
     /// Version that this host cannot install.
@@ -144,19 +148,51 @@ impl DeliSession {
         let unix_s = clock::unix_s(&self.clock, now);
         self.date_settled(unix_s);
         let is_settled = self.upgrade.settled.as_ref().is_some_and(|settled| settled.holds(&id, unix_s));
-        if is_settled || self.upgrade.list.iter().any(|update| update.id == id) {
+        let known = self.upgrade.list.iter().find(|update| update.id == id).map(|update| update.phase);
+        let is_to_load = known.is_none_or(|phase| matches!(phase, UpdatePhase::Waiting | UpdatePhase::Downloading));
+        if is_settled || !is_to_load {
             return;
+        }
+        if known.is_some() {
+            return self.offer_again(firmware);
         }
         if self.upgrade.settled.take().is_some() {
             self.remove(storage::OTA);
         }
-        let target = self.target();
+        // What was withdrawn and comes again has its moment already.
+        let plan = self.upgrade.plan.as_ref().filter(|plan| plan.id == id).map(|plan| plan.not_before_ms);
+        let plan = plan.filter(|not_before_ms| unix_s.is_some_and(|unix_s| not_before_ms.div_euclid(1000) >= unix_s));
         let random = &mut self.random;
         let draw = |most: u32| u32::try_from(random.below(u64::from(most) + 1)).unwrap_or(most);
-        match firmware.clone().offer(target, unix_s, now.utc_offset_s, &self.settings.ota, draw) {
-            Some(offer) => self.outputs.push(Output::Ota(OtaRequest::Offer(Box::new(offer)))),
-            None => self.upgrade.undated = Some(firmware),
+        let start = plan.or_else(|| firmware.start(unix_s, now.utc_offset_s, &self.settings.ota, draw));
+        let Some(not_before_ms) = start else {
+            self.upgrade.undated = Some(firmware);
+            return;
+        };
+        if plan.is_none() {
+            let plan = Plan { id, not_before_ms };
+            self.put(storage::OTA_PLAN, serde_json::to_vec(&plan).expect("texts and numbers always become JSON"));
+            self.upgrade.plan = Some(plan);
         }
+        self.pass_on(firmware, not_before_ms);
+    }
+
+    /// The host has this one, but perhaps not the address: addresses may be valid for a while only.
+    fn offer_again(&mut self, firmware: Firmware) {
+        let id = firmware.id();
+        let plan = self.upgrade.plan.as_ref().filter(|plan| plan.id == id);
+        // Without the plan it would be another offer, which the host does not take under this id.
+        if let Some(not_before_ms) = plan.map(|plan| plan.not_before_ms)
+            && self.upgrade.address.as_ref() != Some(&firmware.url)
+        {
+            self.pass_on(firmware, not_before_ms);
+        }
+    }
+
+    fn pass_on(&mut self, firmware: Firmware, not_before_ms: i64) {
+        self.upgrade.address = Some(firmware.url.clone());
+        let offer = firmware.offer(self.target(), not_before_ms, &self.settings.ota);
+        self.outputs.push(Output::Ota(OtaRequest::Offer(Box::new(offer))));
     }
 
     /// The clock is set: what waited for it can be offered.

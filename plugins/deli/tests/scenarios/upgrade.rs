@@ -270,16 +270,61 @@ fn a_firmware_that_does_not_bring_the_promised_version_is_not_installed_for_ever
 }
 
 #[test]
-fn an_order_that_comes_again_changes_nothing_also_after_a_restart() {
+fn an_order_that_comes_again_begins_when_it_was_to_begin_also_after_a_restart() {
     for phase in [Phase::Waiting, Phase::Downloading, Phase::Installing] {
-        let (mut cloud, _) = with("normal", phase, json!({}));
+        let mut cloud = ordered("normal", json!({}));
+        let offer = cloud.expect_offer();
+        let update = Update { id: offer.id.clone(), version: "1.1".to_owned(), phase, ..Update::default() };
+        cloud.host.updates_changed(vec![update]);
         cloud.order("1.1", "normal");
         cloud.host.expect_silence();
         cloud.host.setup().seed = [99; 32];
         cloud.restart_online("1.1");
         cloud.answer(103, order("1.1", "normal"));
+        // The host compares; the address may be another one.
+        if phase == Phase::Installing {
+            cloud.expect_nothing_about_updates();
+        } else {
+            assert_eq!(cloud.expect_offer(), offer);
+        }
+        cloud.order("1.1", "normal");
         cloud.expect_nothing_about_updates();
     }
+}
+
+#[test]
+fn another_address_for_the_same_firmware_is_passed_on() {
+    for kind in ["normal", "force"] {
+        let mut cloud = ordered(kind, json!({}));
+        let offer = cloud.expect_offer();
+        let update = Update { id: offer.id.clone(), version: "1.1".to_owned(), ..Update::default() };
+        cloud.host.updates_changed(vec![update]);
+        let mut elsewhere = order("1.1", kind);
+        elsewhere["file_path"] = json!("http://delicloud.com/oss/xxx.zip?expires=2");
+        cloud.say(notice("1.1", "DL3785W"));
+        cloud.answer(103, elsewhere);
+        assert_eq!(
+            cloud.expect_offer(),
+            Offer { url: "http://delicloud.com/oss/xxx.zip?expires=2".to_owned(), ..offer }
+        );
+        cloud.host.expect_silence();
+    }
+}
+
+#[test]
+fn a_firmware_that_was_taken_back_and_comes_again_begins_when_it_was_to_begin() {
+    let (mut cloud, update) = with("normal", Phase::Waiting, json!({}));
+    cloud.say(notice("1.3", "KQ"));
+    cloud.answer(103, order("1.0", "normal"));
+    assert_eq!(cloud.host.expect_ota(), Request::Cancel(update.id.clone()));
+    cloud.host.updates_changed(Vec::new());
+    cloud.host.setup().seed = [99; 32];
+    let plan: Value = serde_json::from_slice(cloud.host.stored("ota_plan").unwrap()).unwrap();
+    cloud.host.restart();
+    cloud.accept();
+    cloud.answer_start(json!({"group_id": 1000}));
+    cloud.order("1.1", "normal");
+    assert_eq!(json!({"id": update.id, "not_before_ms": cloud.expect_offer().not_before_ms}), plan);
 }
 
 #[test]

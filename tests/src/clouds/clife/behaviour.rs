@@ -40,8 +40,6 @@ pub struct Behaviour {
     pub dir: Option<String>,
     /// msgIds of the platform are beyond 2^53, where a double cannot tell neighbours apart.
     pub big_ids: bool,
-    /// The file server.
-    pub downloads: Downloads,
     /// Statuses of the uploads to come; a file that is refused is not taken.
     pub upload_statuses: VecDeque<u16>,
 }
@@ -78,19 +76,6 @@ pub enum Connecting {
     WrongMsgId,
     /// No answer.
     Silence,
-}
-
-/// What the file server does.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Downloads {
-    /// `Range` is ignored.
-    pub without_ranges: bool,
-    /// Answers to come that break off, and after how many bytes of their body.
-    pub cut: Option<(u32, usize)>,
-    /// The files differ from what the orders promise, in as many bytes.
-    pub wrong_body: bool,
-    /// Answers to come that are 404.
-    pub missing: u32,
 }
 
 impl Behaviour {

@@ -122,6 +122,13 @@ impl Platform {
         let mut guard = self.lock();
         let state = &mut *guard;
         let connection = state.n_connections;
+        if let (Event::Versions(versions), Some(product)) = (&event, state.product_ver)
+            && versions.product != product
+        {
+            return Err(format!("productVer {} after the upgrade to {product}", versions.product));
+        }
+        let asked = state.asked.get(&frame.id).filter(|_| event.is_transferred());
+        let missing = asked.and_then(|asked| self.never_fetched(&asked.body));
         let Some(asked) = state.asked.get_mut(&frame.id) else {
             state.own_ids.take(frame.id, frame.cmd, &frame.body)?;
             match event {
@@ -145,10 +152,16 @@ impl Platform {
             return Ok(());
         }
         asked.operation.take(&event).map_err(|fault| format!("operation {}: {fault}", frame.id))?;
+        if let Some(path) = missing {
+            return Err(format!("operation {} is through, and {path} was never fetched", frame.id));
+        }
         asked.told.push((event.clone(), connection));
         let (raw, operation) = (asked.raw, asked.operation.clone());
         if let Event::Versions(versions) = event {
             keep(&mut state.seen.versions, versions);
+        }
+        if operation.is_installed() {
+            state.product_ver = asked.body["productVer"].as_i64().or(state.product_ver);
         }
         let outcome = operation.outcome.clone();
         state.seen.operations.insert(frame.id, operation);

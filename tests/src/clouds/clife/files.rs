@@ -1,4 +1,4 @@
-//! Files that the device is told to fetch or to send, and the server for both (Clife protocol, 8).
+//! Files that the device is told to fetch or to send (Clife protocol, 8). Those to fetch are on a file server of their own.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,8 @@ use md5::{Digest, Md5};
 use serde_json::{Value as Json, json};
 
 use super::cipher::hex;
-use super::platform::{Platform, State, keep};
+use super::platform::{Platform, keep};
 use super::{DEV_ID, commands};
-use crate::clouds::ledger::Ledger;
 use crate::http::{Answer, Request, Site};
 
 /// A firmware that devices are told to install.
@@ -22,17 +21,6 @@ pub struct Image {
     pub hardware: String,
     /// The file.
     pub body: Vec<u8>,
-}
-
-/// A download, as it was asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Download {
-    /// Path of the file.
-    pub path: String,
-    /// The `Range` header.
-    pub range: Option<String>,
-    /// Status of the answer; 200 also where a part was asked for and sent.
-    pub status: u16,
 }
 
 /// An upload.
@@ -52,50 +40,47 @@ pub struct Upload {
 
 impl Platform {
     /// Puts a file on the server; its URL.
-    pub fn put_file(&self, body: &[u8]) -> Result<String, String> {
-        let mut state = self.lock();
-        if state.files.len() >= MAX_FILES {
-            return Err(format!("more than {MAX_FILES} files"));
-        }
-        let path = format!("{FILES}{}.bin", state.files.len());
-        state.files.insert(path.clone(), body.to_vec());
-        drop(state);
-        self.url(&path)
+    pub fn put_file(&self, body: &[u8]) -> String {
+        let n = {
+            let mut state = self.lock();
+            state.n_files += 1;
+            state.n_files - 1
+        };
+        self.files.serve(&format!("/{n}.bin"), body)
     }
 
     /// Orders an upgrade to all of these, as one operation; its msgId.
     pub fn order_upgrade(&self, product: i64, images: &[Image], window: Option<(i64, i64)>) -> Result<i64, String> {
-        let mut files = Vec::new();
-        for image in images {
-            let mut file = json!({
-                "fileType": if image.dev_num.is_some() { "SUBFIRM" } else { "FIRM" },
-                "software": image.software, "hardware": image.hardware, "url": self.put_file(&image.body)?,
-                "md5": hex(&Md5::digest(&image.body)), "checkSum": check_sum(&image.body),
-            });
-            if let Some(number) = image.dev_num {
-                file["devNum"] = json!(number);
-            }
-            files.push(file);
-        }
-        let request = json!({"fileMode": "DOWN", "productVer": product, "fileInfo": files});
-        self.ask(commands::FILES, &with_window(request, window))
+        let urls: Vec<String> = images.iter().map(|image| self.put_file(&image.body)).collect();
+        let urls: Vec<&str> = urls.iter().map(String::as_str).collect();
+        self.ask(commands::FILES, &upgrade(product, images, &urls, window))
     }
 
     /// Orders the download of a file that is no firmware; its msgId.
     pub fn order_download(&self, file_type: &str, body: &[u8], window: Option<(i64, i64)>) -> Result<i64, String> {
-        let file = json!({"fileType": file_type, "url": self.put_file(body)?});
+        let file = json!({"fileType": file_type, "url": self.put_file(body)});
         self.ask(commands::FILES, &with_window(json!({"fileMode": "DOWN", "fileInfo": [file]}), window))
     }
 
     /// Orders an upload; its msgId.
     pub fn order_upload(&self, file_type: &str, window: Option<(i64, i64)>) -> Result<i64, String> {
-        let file = json!({"fileType": file_type, "url": self.url(UPLOADS)?});
+        let file = json!({"fileType": file_type, "url": self.uploads()?});
         self.ask(commands::FILES, &with_window(json!({"fileMode": "UP", "fileInfo": [file]}), window))
     }
 
-    fn url(&self, path: &str) -> Result<String, String> {
-        let address = self.files_at.get().ok_or("there is no file server")?;
-        Ok(format!("http://{address}{path}"))
+    /// The first file of a request that the device says to have, although the file server never gave it out.
+    pub fn never_fetched(&self, request: &Json) -> Option<String> {
+        let prefix = self.files.url("");
+        let files = request["fileInfo"].as_array().filter(|_| request["fileMode"] == "DOWN")?;
+        let mut paths = files.iter().filter_map(|file| file["url"].as_str()?.strip_prefix(&prefix));
+        let was_sent = |path: &str| self.files.requests(path).iter().any(|seen| matches!(seen.status, 200 | 206));
+        paths.find(|path| !was_sent(path)).map(str::to_owned)
+    }
+
+    /// Where uploads go.
+    fn uploads(&self) -> Result<String, String> {
+        let address = self.uploads_at.get().ok_or("there is no server for uploads")?;
+        Ok(format!("http://{address}{UPLOADS}"))
     }
 
     fn take_upload(&self, request: &Request) -> Answer {
@@ -121,13 +106,6 @@ impl Site for Platform {
             return self.register(request, query);
         } else if path == UPLOADS {
             self.take_upload(request)
-        } else if path.starts_with(FILES) {
-            let range = request.headers.get("range").cloned();
-            let mut state = self.lock();
-            let answer = state.download(&self.ledger, request, path);
-            let download = Download { path: path.to_owned(), range, status: answer.status };
-            keep(&mut state.seen.downloads, download);
-            answer
         } else {
             self.ledger.violation(format!("{} {}: there is no such path", request.method, request.target));
             Answer::status(404, "no such path")
@@ -141,27 +119,18 @@ impl Site for Platform {
     }
 }
 
-impl State {
-    fn download(&mut self, ledger: &Ledger, request: &Request, path: &str) -> Answer {
-        if request.method != "GET" {
-            ledger.violation(format!("download by {}", request.method));
-        }
-        let downloads = &mut self.behaviour.downloads;
-        let missing = downloads.missing > 0;
-        downloads.missing = downloads.missing.saturating_sub(1);
-        let Some(mut body) = self.files.get(path).filter(|_| !missing).cloned() else {
-            return Answer::status(404, "no such file");
-        };
-        if let Some(first) = body.first_mut().filter(|_| downloads.wrong_body) {
-            *first ^= 0xFF;
-        }
-        let mut answer = Answer { ranges: !downloads.without_ranges, ..Answer::ok(body) };
-        if let Some((n, bytes)) = downloads.cut.as_mut().filter(|(n, _)| *n > 0) {
-            *n -= 1;
-            answer.cut_after = Some(*bytes);
-        }
-        answer
-    }
+/// Body of an order to install these files, each of which is at its address, within a time window in seconds from now.
+pub fn upgrade(product: i64, images: &[Image], urls: &[&str], window: Option<(i64, i64)>) -> Json {
+    let files = images.iter().zip(urls).map(|(image, url)| {
+        json!({
+            "fileType": if image.dev_num.is_some() { "SUBFIRM" } else { "FIRM" },
+            // Number 0 is the communication module; the sample of the document names it (Clife protocol, 8.1).
+            "devNum": image.dev_num.unwrap_or(0), "software": image.software, "hardware": image.hardware, "url": url,
+            "md5": hex(&Md5::digest(&image.body)), "checkSum": check_sum(&image.body),
+        })
+    });
+    let files: Vec<Json> = files.collect();
+    with_window(json!({"fileMode": "DOWN", "productVer": product, "fileInfo": files}), window)
 }
 
 /// Sum of all bytes, modulo 2^32 (Clife protocol, 8.4).
@@ -237,10 +206,6 @@ fn split<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 const REGISTER: &str = "/device/register";
 /// Path of uploads: the sample of the vendor's text has no file name in it (Clife protocol, 8.6).
 const UPLOADS: &str = "/device/storage";
-/// Where files lie; invented.
-const FILES: &str = "/files/";
-/// Files on the server; more are refused to the test. Chosen by us.
-const MAX_FILES: usize = 1000;
 
 #[cfg(test)]
 mod tests {

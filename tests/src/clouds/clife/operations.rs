@@ -109,6 +109,11 @@ impl Event {
         }
     }
 
+    /// The transfer is complete, it says.
+    pub fn is_transferred(&self) -> bool {
+        *self == Self::Progress(TRANSFER, 100)
+    }
+
     fn pair(&self) -> (i64, String) {
         match self {
             Self::Progress(code, percent) => (*code, percent.to_string()),
@@ -145,6 +150,11 @@ impl Versions {
 impl Operation {
     pub(super) fn new(kind: Kind) -> Self {
         Self { events: Vec::new(), outcome: None, kind, phase: Phase::Waiting, n_more: 0 }
+    }
+
+    /// Its firmware runs, it was told.
+    pub(super) fn is_installed(&self) -> bool {
+        self.events.last().is_some_and(|(code, text)| *code == INSTALLATION && text == "100")
     }
 
     /// The request was sent again: a query is answered again, while an order is not carried out twice.

@@ -11,13 +11,14 @@ use tokio::sync::watch;
 use super::behaviour::Behaviour;
 use super::cipher::Key;
 use super::commands::Asked;
-use super::files::{Download, Upload};
+use super::files::Upload;
 use super::ids::OwnIds;
 use super::operations::{Operation, Versions};
 use super::product::Product;
 use super::{DEV_ID, PRODUCT_CODE, frame};
 use crate::broker::{Broker, matches};
 use crate::clouds::ledger::Ledger;
+use crate::file_server::FileServer;
 
 /// Shared by the broker's hooks, the HTTP servers and the simulator's face.
 pub(super) struct Platform {
@@ -27,7 +28,9 @@ pub(super) struct Platform {
     pub counter: Option<String>,
     /// Ticks with every change of [`Seen`].
     pub changes: watch::Sender<u64>,
-    pub files_at: OnceLock<SocketAddr>,
+    /// Has the files that the device is to fetch.
+    pub files: FileServer,
+    pub uploads_at: OnceLock<SocketAddr>,
     broker: OnceLock<Weak<Broker>>,
     state: Mutex<State>,
 }
@@ -44,8 +47,10 @@ pub(super) struct State {
     pub own_ids: OwnIds,
     /// What was sent to the device, by msgId.
     pub asked: HashMap<i64, Asked>,
-    /// Files on the server by their paths.
-    pub files: BTreeMap<String, Vec<u8>>,
+    /// Files that were put on the server.
+    pub n_files: u64,
+    /// productVer of the last upgrade that was told to its end.
+    pub product_ver: Option<i64>,
     n_ids: i64,
 }
 
@@ -87,8 +92,6 @@ pub struct Seen {
     pub wills: VecDeque<Frame>,
     /// Those that were published because the device went without a farewell.
     pub delivered_wills: VecDeque<Frame>,
-    /// Downloads, oldest first.
-    pub downloads: VecDeque<Download>,
     /// Uploads, oldest first, refused ones included.
     pub uploads: VecDeque<Upload>,
 }
@@ -133,13 +136,14 @@ pub(super) fn keep<T>(list: &mut VecDeque<T>, entry: T) {
 }
 
 impl Platform {
-    pub fn new(counter: &str, product: Product) -> Arc<Self> {
+    pub fn new(counter: &str, product: Product, files: FileServer) -> Arc<Self> {
         Arc::new(Self {
             ledger: Ledger::default(),
             counter: product.point(counter).map(|id| id.to_string()),
             product,
             changes: watch::channel(0).0,
-            files_at: OnceLock::new(),
+            files,
+            uploads_at: OnceLock::new(),
             broker: OnceLock::new(),
             state: Mutex::new(State {
                 behaviour: Behaviour::default(),
@@ -150,16 +154,17 @@ impl Platform {
                 n_connections: 0,
                 own_ids: OwnIds::default(),
                 asked: HashMap::new(),
-                files: BTreeMap::new(),
+                n_files: 0,
+                product_ver: None,
                 n_ids: 0,
             }),
         })
     }
 
-    pub fn attach(&self, broker: &Arc<Broker>, files_at: SocketAddr) {
+    pub fn attach(&self, broker: &Arc<Broker>, uploads_at: SocketAddr) {
         // Set once, right after all were made.
         let _ = self.broker.set(Arc::downgrade(broker));
-        let _ = self.files_at.set(files_at);
+        let _ = self.uploads_at.set(uploads_at);
     }
 
     pub fn lock(&self) -> MutexGuard<'_, State> {

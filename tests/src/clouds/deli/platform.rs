@@ -6,9 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use md5::{Digest, Md5};
 use serde_json::{Value as Json, json};
+use tokio::sync::watch;
 
 use super::behaviour::Behaviour;
 use super::envelope::{self, Message};
+use super::upgrades::{UPGRADE_FAILED, Upgrades};
 use super::{APPLICATION, DEVICE, MODEL, SECRET, TYPE};
 use crate::broker::Broker;
 use crate::broker::hooks::Hooks;
@@ -18,6 +20,8 @@ use crate::clouds::ledger::Ledger;
 /// Shared by the broker's hooks and the simulator's face.
 pub(super) struct Platform {
     pub ledger: Ledger,
+    /// Ticks with every message of the device.
+    pub changes: watch::Sender<u64>,
     counter: String,
     broker: OnceLock<Weak<Broker>>,
     state: Mutex<State>,
@@ -28,6 +32,8 @@ pub(super) struct State {
     pub behaviour: Behaviour,
     /// Well-formed messages of the device, by action.
     pub heard: BTreeMap<i64, Vec<Message>>,
+    /// Orders of firmware, and what became of them.
+    pub upgrades: Upgrades,
     /// Sent requests of the 2xx and 3xx kind: what the answer must say.
     pub asked: BTreeMap<String, Asked>,
     /// Message ids of answered 1xx requests: an id is never used for something else.
@@ -47,6 +53,7 @@ impl Platform {
     pub fn new(counter: &str) -> Arc<Self> {
         Arc::new(Self {
             ledger: Ledger::default(),
+            changes: watch::channel(0).0,
             counter: counter.to_owned(),
             broker: OnceLock::new(),
             state: Mutex::default(),
@@ -121,20 +128,27 @@ impl Platform {
             return Err(format!("{action} to {:?}, the platform is \"system\"", message.to));
         }
         content(message)?;
-        if state.used.insert(message.mid.clone(), action).is_some_and(|before| before != action) {
+        let before = state.used.insert(message.mid.clone(), action);
+        if before.is_some_and(|before| before != action) {
             return Err(format!("mid {} was used for another action before", message.mid));
         }
         if state.used.len() > MAX_MESSAGES {
             state.used.pop_first();
         }
-        if state.behaviour.silent_requests > 0 {
+        // What is sent again under its mid was judged before.
+        let is_silent = state.behaviour.silent_requests > 0;
+        let fits = if before.is_none() { state.judge(message, !is_silent) } else { Ok(()) };
+        if is_silent {
             state.behaviour.silent_requests -= 1;
-            return Ok(());
+            return fits;
         }
         let code = state.behaviour.codes.get(&action).copied().unwrap_or(0);
         let mut data = json!({"code": code, "msg": ""});
         if code == 0 {
             state.behaviour.answer(action, &mut data);
+            if let (103, Some(firmware)) = (action, state.behaviour.firmware.clone()) {
+                state.upgrades.ordered(&firmware);
+            }
         }
         let answered_as = if action == 105 && state.behaviour.answer_105_as_104 { 104 } else { action };
         let reply = envelope::write(&message.mid, "system", DEVICE, now(), answered_as, &data);
@@ -151,7 +165,7 @@ impl Platform {
                 }
             });
         }
-        Ok(())
+        fits
     }
 
     /// A 300: a report, or the application's answer to a 301.
@@ -222,12 +236,16 @@ impl Hooks for Platform {
         } else {
             Message::parse(&message.payload, DEVICE).and_then(|message| self.take(message))
         };
-        match taken {
+        let verdict = match taken {
             // The gateway drops what it does not understand; only a foreign topic ends the connection.
-            Err(breach) if message.topic == "device" => self.ledger.violation(breach),
-            other => return other,
-        }
-        Ok(())
+            Err(breach) if message.topic == "device" => {
+                self.ledger.violation(breach);
+                Ok(())
+            }
+            other => other,
+        };
+        self.changes.send_modify(|n| *n += 1);
+        verdict
     }
 
     fn violation(&self, text: &str) {
@@ -240,6 +258,20 @@ impl Hooks for Platform {
 
     fn presence(&self, _client: &str, online: bool) {
         self.ledger.presence(online);
+    }
+}
+
+impl State {
+    /// What a request of the device says of the firmware that was ordered.
+    fn judge(&mut self, message: &Message, is_answered: bool) -> Result<(), String> {
+        let text = |name: &str| message.data.get(name).and_then(Json::as_str).unwrap_or_default();
+        match message.action {
+            101 => self.upgrades.runs(text("product_version")),
+            105 if message.data.get("code").and_then(Json::as_i64) == Some(UPGRADE_FAILED) => {
+                self.upgrades.failed(text("msg"), is_answered)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -36,6 +36,18 @@ impl Device {
         self.stream.write_all(&crate::broker::packet::message(&publish)).await.unwrap();
     }
 
+    async fn subscribe(&mut self, topic: &str) {
+        let mut body = vec![0, 1];
+        body.extend_from_slice(&u16::try_from(topic.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(topic.as_bytes());
+        body.push(1);
+        self.stream.write_all(&[0x82, u8::try_from(body.len()).unwrap()]).await.unwrap();
+        self.stream.write_all(&body).await.unwrap();
+        let mut suback = [0; 5];
+        self.stream.read_exact(&mut suback).await.unwrap();
+        assert_eq!(suback, [0x90, 3, 0, 1, 1]);
+    }
+
     /// The next message of the platform: its topic and content.
     async fn hear(&mut self) -> (String, Json) {
         use crate::broker::packet::{Packet, parse};
@@ -123,6 +135,36 @@ fn breaches_of_the_platforms_rules_are_written_down() {
             device.say(&breach).await;
             deli.ledger().until(|entries| !entries.violations.is_empty()).await;
             deli.ledger().with(|entries| assert!(entries.violations[0].contains(fault), "{:?}", entries.violations));
+        });
+    }
+}
+
+#[test]
+fn an_upgrade_is_ordered_on_the_topic_of_the_model_and_ends_with_the_new_version_or_the_alarm() {
+    for (mid, action, data, outcome) in [
+        ("2", 101, json!({"product_version": "1.1"}), Ok(())),
+        ("2", 105, json!({"code": 200, "msg": "no space"}), Err("no space".to_owned())),
+    ] {
+        run(async |deli| {
+            let (mut device, _) = Device::connect(&deli, PASSWORD).await;
+            device.subscribe(&format!("{TYPE}/{MODEL}")).await;
+            deli.release(Firmware::of("1.1", "force", "http://127.0.0.1/f", b"firmware"));
+            let (topic, notice) = device.hear().await;
+            assert_eq!((topic, &notice["data"]), (format!("{TYPE}/{MODEL}"), &json!({"version": "1.1"})));
+            device.say(&message("1", 103, None)).await;
+            let (_, order) = device.hear().await;
+            let expected = json!({"code": 0, "msg": "", "version": "1.1", "upgrade_type": "force",
+                "file_path": "http://127.0.0.1/f", "checksum": "74b5b5e9570efc5c0553bb327cd41940"});
+            assert_eq!(order["data"], expected);
+            device.say(&message(mid, action, Some(data.clone()))).await;
+            device.hear().await;
+            assert_eq!(deli.upgrades()[0].outcome, Some(outcome));
+            // The same under its mid is a repetition, and under another one a breach.
+            device.say(&message(mid, action, Some(data))).await;
+            device.hear().await;
+            deli.ledger().with(|entries| assert_eq!(entries.violations, Vec::<String>::new()));
+            device.say(&message("3", 105, Some(json!({"code": 200, "msg": "again"})))).await;
+            deli.ledger().until(|entries| !entries.violations.is_empty()).await;
         });
     }
 }

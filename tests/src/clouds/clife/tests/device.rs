@@ -257,7 +257,11 @@ pub(super) async fn post(clife: &Clife, target: &str, kind: &str, body: &str) ->
 
 /// Head and body of the answer to any request.
 pub(super) async fn http(clife: &Clife, line: &str, headers: &str, body: &str) -> (String, String) {
-    let address = clife.http().address();
+    exchange(&clife.http().address().to_string(), line, headers, body).await
+}
+
+/// The same at any address.
+pub(super) async fn exchange(address: &str, line: &str, headers: &str, body: &str) -> (String, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("{line} HTTP/1.1\r\nHost: {address}\r\n{headers}Connection: close\r\n\r\n{body}");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -1,8 +1,9 @@
 //! File operations: requests, events, the file server and uploads.
 
-use super::device::{Device, http, message};
+use super::device::{Device, exchange, http, message};
 use super::*;
 use crate::broker::packet::Publish;
+use crate::file_server::Fault;
 
 fn image(dev_num: Option<i64>, body: &[u8]) -> Image {
     Image { dev_num, software: "1.0.2.0".to_owned(), hardware: "1.0".to_owned(), body: body.to_vec() }
@@ -18,13 +19,10 @@ fn versions() -> Json {
     ]})
 }
 
-fn path(url: &Json) -> String {
-    format!("/{}", url.as_str().unwrap().splitn(4, '/').nth(3).unwrap())
-}
-
-/// Head and body of a download.
-async fn get(clife: &Clife, path: &str, headers: &str) -> (String, String) {
-    http(clife, &format!("GET {path}"), headers, "").await
+/// Fetches a file of the file server.
+async fn fetch(url: &str) -> String {
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    exchange(address, &format!("GET /{path}"), "", "").await.1
 }
 
 #[test]
@@ -36,10 +34,10 @@ fn an_upgrade_request_says_all_that_the_document_asks_for() {
         assert_eq!((&request["cmd"], &request["msgId"]), (&json!(2019), &json!(id)));
         let expected = json!({"fileMode": "DOWN", "productVer": 2, "startTime": 0, "stopTime": 600, "fileInfo": [
             // Sums and digests computed by other means: od and md5sum.
-            {"fileType": "FIRM", "software": "1.0.2.0", "hardware": "1.0", "checkSum": 861,
-             "md5": "74b5b5e9570efc5c0553bb327cd41940", "url": clife.http().url("/files/0.bin")},
+            {"fileType": "FIRM", "devNum": 0, "software": "1.0.2.0", "hardware": "1.0", "checkSum": 861,
+             "md5": "74b5b5e9570efc5c0553bb327cd41940", "url": clife.files().url("/0.bin")},
             {"fileType": "SUBFIRM", "devNum": 1, "software": "1.0.2.0", "hardware": "1.0", "checkSum": 330,
-             "md5": "8a68dc3e925eacf92633be230722a140", "url": clife.http().url("/files/1.bin")},
+             "md5": "8a68dc3e925eacf92633be230722a140", "url": clife.files().url("/1.bin")},
         ]});
         assert_eq!(request["data"], expected);
         no_breach(clife);
@@ -52,7 +50,7 @@ fn an_upgrade_that_tells_its_events_in_order_is_done_and_recorded() {
         let mut device = Device::online(clife).await;
         let id = clife.order_upgrade(2, &[image(None, b"firmware")], None).unwrap();
         let request = device.hear().await;
-        assert_eq!(get(clife, &path(&request["data"]["fileInfo"][0]["url"]), "").await.1, "firmware");
+        assert_eq!(fetch(request["data"]["fileInfo"][0]["url"].as_str().unwrap()).await, "firmware");
         for (code, text) in [(1, "1"), (1, "100"), (0, "1"), (0, "100")] {
             device.answer(2018, id, &event(code, text)).await;
         }
@@ -74,6 +72,7 @@ fn an_upgrade_that_fails_has_the_reason_in_the_ledger() {
     run(Product::default(), async |clife| {
         let mut device = Device::online(clife).await;
         let id = clife.order_upgrade(2, &[image(None, b"firmware")], None).unwrap();
+        fetch(&clife.files().url("/0.bin")).await;
         for (code, text) in [(1, "1"), (1, "100"), (-1, "2")] {
             device.answer(2018, id, &event(code, text)).await;
         }
@@ -108,6 +107,39 @@ fn events_that_break_a_rule_are_breaches() {
 }
 
 #[test]
+fn nothing_is_through_that_was_never_fetched() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(2, &[image(None, b"firmware"), image(Some(1), b"sub")], None).unwrap();
+        fetch(&clife.files().url("/0.bin")).await;
+        clife.files().misbehave("/1.bin", Fault::Status { status: 404, retry_after_s: None });
+        fetch(&clife.files().url("/1.bin")).await;
+        device.answer(2018, id, &event(1, "1")).await;
+        device.answer(2018, id, &event(1, "100")).await;
+        breach(clife, "/1.bin was never fetched").await;
+    });
+}
+
+#[test]
+fn after_an_upgrade_the_product_has_the_version_that_was_ordered() {
+    run(Product::default(), async |clife| {
+        let mut device = Device::online(clife).await;
+        let id = clife.order_upgrade(3, &[image(None, b"firmware")], None).unwrap();
+        fetch(&clife.files().url("/0.bin")).await;
+        for (code, text) in [(1, "1"), (1, "100"), (0, "1"), (0, "100")] {
+            device.answer(2018, id, &event(code, text)).await;
+        }
+        let mut right = versions();
+        right["productVer"] = json!(3);
+        device.say(2018, &right).await;
+        clife.until(|seen| seen.versions.len() == 1).await;
+        no_breach(clife);
+        device.say(2018, &versions()).await;
+        breach(clife, "productVer 2 after the upgrade to 3").await;
+    });
+}
+
+#[test]
 fn an_order_that_comes_again_has_no_more_events_and_a_query_one_more() {
     run(Product::default(), async |clife| {
         let mut device = Device::online(clife).await;
@@ -138,6 +170,7 @@ fn an_event_that_the_transport_repeats_counts_once() {
         device.publish(Publish { dup: true, ..message(&again) }).await;
         device.bye().await;
         let mut device = Device::online(clife).await;
+        fetch(&clife.files().url("/0.bin")).await;
         for (code, text) in [(1, "1"), (1, "100")] {
             device.answer(2018, id, &event(code, text)).await;
         }
@@ -157,32 +190,17 @@ fn a_device_may_ask_for_an_upgrade() {
 }
 
 #[test]
-fn a_file_comes_whole_in_part_broken_off_wrong_or_not_at_all() {
+fn a_file_that_is_no_firmware_is_through_when_it_was_fetched() {
     run(Product::default(), async |clife| {
         let mut device = Device::online(clife).await;
         let id = clife.order_download("PROFILE", b"{} profile", None).unwrap();
-        let request = device.hear().await["data"].clone();
-        assert_eq!(request["fileInfo"][0]["fileType"], "PROFILE");
-        let path = path(&request["fileInfo"][0]["url"]);
-        clife.change(|behaviour| behaviour.downloads.cut = Some((1, 3)));
-        assert_eq!(get(clife, &path, "").await.1, "{} ");
-        let (head, body) = get(clife, &path, "Range: bytes=3-\r\n").await;
-        assert!(head.starts_with("HTTP/1.1 206") && head.contains("bytes 3-9/10"), "{head}");
-        assert_eq!(body, "profile");
-        clife.change(|behaviour| behaviour.downloads.without_ranges = true);
-        assert_eq!(get(clife, &path, "Range: bytes=3-\r\n").await.1, "{} profile");
-        clife.change(|behaviour| behaviour.downloads.missing = 1);
-        assert!(get(clife, &path, "").await.0.starts_with("HTTP/1.1 404"));
-        let downloads = clife.seen().downloads;
-        assert_eq!(downloads.iter().map(|download| download.status).collect::<Vec<_>>(), [200, 200, 200, 404]);
-        assert_eq!(downloads[1].range.as_deref(), Some("bytes=3-"));
+        let file = device.hear().await["data"]["fileInfo"][0].clone();
+        assert_eq!(file["fileType"], "PROFILE");
+        assert_eq!(fetch(file["url"].as_str().unwrap()).await, "{} profile");
         for (code, text) in [(1, "1"), (1, "100")] {
             device.answer(2018, id, &event(code, text)).await;
         }
         assert_eq!(outcome(clife, id).await, Ok(()));
-        let other = clife.put_file(b"\x8E-").unwrap();
-        clife.change(|behaviour| behaviour.downloads.wrong_body = true);
-        assert_eq!(get(clife, &self::path(&json!(other)), "").await.1, "q-");
         no_breach(clife);
     });
 }

@@ -1,0 +1,3 @@
+//! What only the Deli cloud has.
+
+mod updates;
