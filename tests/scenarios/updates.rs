@@ -1,6 +1,7 @@
 //! Updates of the module: by hand, and by its clouds.
 
 mod by_hand;
+mod module;
 
 use polylink_testbed::owner::Owner;
 use polylink_testbed::rig::RigError;
@@ -67,4 +68,13 @@ fn slot(stage: &Stage) -> Result<&'static str, RigError> {
     let program = stage.rig.program()?;
     let of_slot = |slot: &str| stage.rig.dir().join("state/update/slots").join(slot).join("polylink");
     Ok(["a", "b"].into_iter().find(|slot| program == of_slot(slot)).unwrap_or("factory"))
+}
+
+/// Says `polylink ota …`, which must succeed; what it prints.
+async fn ota(stage: &Stage, words: &str) -> Result<String, RigError> {
+    let output = stage.rig.command_line(&format!("ota {words}")).await?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(stage.rig.error(format!("ota {words}: {}", String::from_utf8_lossy(&output.stderr))))
 }

@@ -4,27 +4,22 @@ use polylink_testbed::owner::Owner;
 use polylink_testbed::release::Release;
 use polylink_testbed::rig::RigError;
 
-use super::{slot, trust};
+use super::{ota, slot, trust};
 use crate::set::{DELI, binaries, check};
 use crate::stage::Stage;
 
 /// A device that runs what it was made with, and its owner.
 async fn device() -> Result<(Stage, Owner), RigError> {
     let owner = Owner::new(&binaries(&[])?)?;
-    let mut stage = Stage::set_with(|files| trust(files, &owner)).await?;
+    let mut stage = Stage::set_with(|files| {
+        trust(files, &owner);
+        files.product += "ota_target = \"module\"\n";
+    })
+    .await?;
     stage.rig.start_service()?;
     stage.cloud("the device to be there", |entries| entries.online).await?;
     assert_eq!(slot(&stage)?, "factory");
     Ok((stage, owner))
-}
-
-/// Says `polylink ota …`, which must succeed; what it prints.
-async fn ota(stage: &Stage, words: &str) -> Result<String, RigError> {
-    let output = stage.rig.command_line(&format!("ota {words}")).await?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    Err(stage.rig.error(format!("ota {words}: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
 /// Signs a release and installs it.
@@ -52,6 +47,8 @@ fn a_release_runs_with_its_own_plugins_from_the_next_start_on_and_stays_when_it_
         stage.all_arrived().await?;
         let text = ota(&stage, "status").await?;
         assert!(text.contains("slot a is on trial") && text.contains("slot a: 1.1,"), "{text}");
+        let told = stage.deli.heard(101).last().and_then(|told| told.data.get("product_version").cloned());
+        assert_eq!(told, Some("1.1".into()), "what the cloud was told to run");
         ota(&stage, "confirm").await?;
         for start in 3..=5 {
             stage.rig.crash()?;
