@@ -1,6 +1,12 @@
-//! Logging: one subscriber for the process, writing lines to standard error, where systemd and procd pick them up.
+//! Logging: one subscriber for the process, writing lines to standard error, where systemd and procd pick them up, and
+//! keeping the last ones ([`KeptLog`]) for clouds and people that ask for them.
 //!
-//! Secrets do not reach it, because they are [`Redacted`] by type.
+//! Secrets do not reach it, because they are [`Redacted`] by type. What is kept is looked through once more ([`censor`]),
+//! because it may leave the device.
+
+pub mod censor;
+mod kept;
+mod layer;
 
 use std::fmt;
 use std::io::IsTerminal;
@@ -12,6 +18,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 
+pub use self::kept::KeptLog;
+use self::layer::Keep;
 use crate::config::{LogFormat, LogLevel};
 
 /// A value that no log and no error shows: `Debug` prints `<secret>`.
@@ -31,16 +39,11 @@ impl<T> fmt::Debug for Redacted<T> {
     }
 }
 
-/// Starts logging. To be called once, before anything is logged.
+/// Starts logging, and keeping lines by the time of this monotonic clock. To be called once, before anything is logged.
 ///
 /// # Errors
 /// Logging has been started already.
-pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
-    let filter = Targets::new().with_default(LevelFilter::WARN.min(filter(level))).with_targets([
-        ("polylink", filter(level)),
-        // Lines of plugins, under the name of their instance.
-        ("plugin", filter(level)),
-    ]);
+pub fn start(level: LogLevel, format: LogFormat, kept: &KeptLog, clock: fn() -> Timestamp) -> Result<(), TryInitError> {
     let stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         LogFormat::Json => Box::new(stderr.json().flatten_event(true).with_current_span(false).with_span_list(false)),
@@ -50,7 +53,24 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
         }
         LogFormat::Pretty => Box::new(stderr.with_ansi(std::io::stderr().is_terminal())),
     };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).try_init()
+    let keep = Keep { kept: kept.clone(), clock };
+    let kept_levels = if kept.keeps_any() { kept_levels() } else { Targets::new() };
+    let (layer, keep) = (layer.with_filter(levels(filter(level))), keep.with_filter(kept_levels));
+    tracing_subscriber::registry().with(layer).with(keep).try_init()
+}
+
+/// What is kept, whatever standard error shows: what tells the story. Not `debug` and `trace`, where payloads and what the
+/// product's programs write may be shown; those are the owner's, and no cloud's.
+fn kept_levels() -> Targets {
+    levels(LevelFilter::INFO)
+}
+
+fn levels(level: LevelFilter) -> Targets {
+    Targets::new().with_default(LevelFilter::WARN.min(level)).with_targets([
+        ("polylink", level),
+        // Lines of plugins, under the name of their instance.
+        ("plugin", level),
+    ])
 }
 
 const fn filter(level: LogLevel) -> LevelFilter {

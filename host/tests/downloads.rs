@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use polylink::disk::{Directory, Disk};
+use polylink::log::KeptLog;
 use polylink::services::clock::{Clock, Zone};
 use polylink::services::{ScriptLimits, ServiceOptions, Services};
 use polylink::update::digest::{Digests, Expected};
@@ -44,7 +45,8 @@ async fn load(name: &str, answers: Vec<Said>, wish: Wish) -> (Result<Facts, Fail
     let server = tokio::spawn(serve(listener, answers, Arc::clone(&requests)));
     let clock = Clock::new(Zone::Fixed(0));
     let runtime = tokio::runtime::Handle::current();
-    let services = Services::new(ServiceOptions { runtime, clock: clock.clone(), scripts: ScriptLimits::default() });
+    let (scripts, log) = (ScriptLimits::default(), KeptLog::default());
+    let services = Services::new(ServiceOptions { runtime, clock: clock.clone(), scripts, log });
     let web = services.web("");
     let disk: Arc<dyn Disk> = Arc::new(Directory::new(&place.0));
     let now = move || clock.now().monotonic;

@@ -1,18 +1,18 @@
 //! Real libraries in a real host, without services and without an MCU: what is refused says why, and what misbehaves
 //! hurts only itself. Tests wait on conditions, with a limit that only a broken host reaches.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::Command as Process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
-use polylink::bus::{ArbiterSettings, Bus, JournalLimits, Policy};
+use polylink::bus::{ArbiterSettings, Bus, JournalLimits, Losses, Policy};
 use polylink::hub::Hub;
 use polylink::plugins::inbox::COMPLETIONS_MAX;
 use polylink::plugins::{
-    CloudSetup, InstanceStatus, Loader, Patience, Phase, PluginEvent, PluginSettings, Plugins, ServiceHost,
+    CloudSetup, InstanceStatus, Loaded, Loader, Patience, Phase, PluginEvent, PluginSettings, Plugins, ServiceHost,
 };
 use polylink::product::{Class, Field, History, Kind, Product, Property};
 use polylink::services::{EventSink, OwnedEvent};
@@ -199,6 +199,85 @@ fn a_cloud_that_waits_to_be_named_starts_once_and_nothing_is_kept_for_it_before(
     assert_eq!(host.of("waits-for-jd").waits_for, None);
 }
 
+#[test]
+fn another_library_takes_the_place_of_one_that_works_and_no_report_is_lost() {
+    let host = Host::with(&[("good", "{}"), ("swapped", "{}")]);
+    host.wait_for("swapped", "online", |status| status.said.text == "here");
+    assert_eq!(host.of("swapped").version, env!("CARGO_PKG_VERSION"));
+    let (n, done) = (AtomicU64::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        // Also when something below fails.
+        let _end = Raise(&done);
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                // Never more than the journal takes.
+                if host.of("swapped").usage.waiting < LIMITS.max_reports / 2 {
+                    host.say(i64::try_from(n.fetch_add(1, Ordering::SeqCst)).expect("small"));
+                }
+            }
+        });
+        for (with, version) in [(newer(), NEWER), (older(), env!("CARGO_PKG_VERSION")), (newer(), NEWER)] {
+            let before = host.of("swapped").usage.settled;
+            assert!(host.plugins.replace("swapped", Ok(with), LIMIT));
+            assert_eq!(host.of("swapped").version, version);
+            host.wait_for("swapped", "served", |status| status.usage.settled > before && reports(status) > 0);
+        }
+    });
+    host.wait_for("swapped", "given the rest", |status| status.usage.settled == n.load(Ordering::SeqCst));
+    assert_eq!(host.of("swapped").usage.losses, Losses::default());
+    assert_eq!(host.of("swapped").faults, 0);
+    host.check_good_one_works();
+}
+
+#[test]
+fn a_plugin_that_is_stuck_is_replaced_all_the_same() {
+    let stuck = format!(r#"{{"do":"loop","in":"reports","only":"{}"}}"#, env!("CARGO_PKG_VERSION"));
+    let host = Host::with(&[("good", "{}"), ("swapped", &stuck)]);
+    host.wait_for("swapped", "online", |status| status.said.text == "here");
+    host.say(1);
+    host.wait_for("swapped", "given it", |status| status.usage.unsettled == 1);
+    assert!(host.plugins.replace("swapped", Ok(newer()), Duration::from_millis(1)));
+    host.wait_for("swapped", "given it again", |status| reports(status) == 1 && status.usage.settled == 1);
+    host.check_good_one_works();
+}
+
+#[test]
+fn a_cloud_without_a_plugin_gets_one_and_loses_it_again() {
+    let host = Host::with(&[("good", "{}"), ("wants-more", "{}")]);
+    assert_eq!(host.of("wants-more").phase, Phase::Disabled);
+    assert!(host.plugins.replace("wants-more", Ok(newer()), LIMIT));
+    host.wait_for("wants-more", "online", |status| status.said.text == "here");
+    host.say(1);
+    host.wait_for("wants-more", "served", |status| status.usage.settled > 0);
+    let why = "it was not good";
+    assert!(host.plugins.replace("wants-more", Err(why.to_owned()), LIMIT));
+    host.say(2);
+    host.check_good_one_works();
+    let off = host.of("wants-more");
+    assert_eq!((off.phase, off.last_fault.as_str(), off.usage.waiting), (Phase::Disabled, why, 0));
+}
+
+#[test]
+fn one_that_waits_to_be_named_waits_on_with_another_library() {
+    let host = Host::with(&[("good", "{}"), ("waits-for-jd", "{}")]);
+    assert!(host.plugins.replace("waits-for-jd", Ok(newer()), LIMIT));
+    let waiting = host.of("waits-for-jd");
+    assert_eq!((waiting.phase, waiting.waits_for.as_deref()), (Phase::Loaded, Some("JD")));
+    host.plugins.start_named(|name| name == "JD");
+    host.wait_for("waits-for-jd", "online", |status| status.said.text == "here" && status.version == NEWER);
+}
+
+#[test]
+fn when_all_are_stopped_no_other_library_begins() {
+    let host = Host::with(&[("good", "{}")]);
+    host.wait_for("good", "online", |status| status.said.text == "here");
+    assert_eq!(host.plugins.stop(LIMIT), Vec::<String>::new());
+    assert!(!host.plugins.replace("good", Ok(newer()), LIMIT));
+    assert!(!host.plugins.replace("nobody", Ok(newer()), LIMIT));
+    assert_eq!(host.services.open.lock().unwrap().len(), 0);
+    assert_eq!(host.of("good").phase, Phase::Loaded);
+}
+
 /// A host with these clouds: names and settings. One called `waits-…` waits for the cloud JD to be named. The plugin is the fixture of that name, else the misbehaving one.
 struct Host {
     hub: Arc<Hub>,
@@ -221,6 +300,7 @@ impl Host {
         let services = Arc::new(NoServices::default());
         let settings = PluginSettings {
             directories: vec![FIXTURES.clone()],
+            installed: BTreeMap::new(),
             call_warn_ms: 50,
             call_quarantine_ms: 200,
             patience: Patience { backoff_first_ms: 1, backoff_max_ms: 4, faults_max: 3, faults_window_ms: 600_000 },
@@ -318,6 +398,24 @@ fn check_stays_off(settings: &str, faults: u64, reason: &str) {
     host.wait_until("its handles are closed", || host.services.open.lock().unwrap().len() == 1);
 }
 
+/// Raises a flag at the end of its life.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// The misbehaving plugin in its later version, from a library of its own.
+fn newer() -> Loaded {
+    Loader::default().load(&file("misbehaving-newer"), &[]).expect("it is a plugin")
+}
+
+fn older() -> Loaded {
+    Loader::default().load(&file("misbehaving"), &[]).expect("it is a plugin")
+}
+
 fn fact(status: &InstanceStatus, name: &str) -> u64 {
     let fact = status.said.facts.iter().find(|fact| fact.0 == name);
     fact.and_then(|fact| fact.1.parse().ok()).unwrap_or_default()
@@ -354,7 +452,7 @@ static FIXTURES: LazyLock<PathBuf> = LazyLock::new(|| {
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
-    for name in ["misbehaving", "not-a-plugin", "raw-threads", "wants-more", "wrong-abi"] {
+    for name in ["misbehaving", "misbehaving-newer", "not-a-plugin", "raw-threads", "wants-more", "wrong-abi"] {
         cargo.arg(format!("--package=polylink-fixture-{name}"));
     }
     assert!(cargo.status().expect("cargo runs").success(), "the fixtures do not build");
@@ -393,6 +491,9 @@ impl ServiceHost for NoServices {
 }
 
 const LIMITS: JournalLimits = JournalLimits { max_reports: 1000, max_bytes: 1 << 20 };
+
+/// Version of the later library.
+const NEWER: &str = "9.0.0";
 
 /// Far beyond what anything here takes on the slowest machine.
 const LIMIT: Duration = Duration::from_secs(60);

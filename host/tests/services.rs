@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hex_literal::hex;
-use polylink::services::clock::{Clock, Zone};
+use polylink::log::KeptLog;
+use polylink::services::clock::{self, Clock, Zone};
 use polylink::services::{
     EventSink, HANDLES_MAX, InstanceSetup, ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions, Services,
     SubdeviceHooks, Usage,
@@ -26,6 +27,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 #[path = "services/http.rs"]
 mod asking;
+#[path = "services/logs.rs"]
+mod logs;
 #[path = "services/module.rs"]
 mod module;
 #[cfg(feature = "script")]
@@ -379,7 +382,8 @@ impl Plugin {
     ) -> Self {
         let directory = std::env::temp_dir().join(format!("polylink-services-{}-{name}", std::process::id()));
         let runtime = tokio::runtime::Handle::current();
-        let services = Services::new(ServiceOptions { runtime, clock: Clock::new(Zone::Fixed(0)), scripts });
+        let services =
+            Services::new(ServiceOptions { runtime, clock: Clock::new(Zone::Fixed(0)), scripts, log: log() });
         let (sender, events) = unbounded_channel();
         let id = services.open(InstanceSetup {
             name: name.to_owned(),
@@ -403,6 +407,13 @@ impl Plugin {
     async fn expect(&mut self, source: &str, kind: u32, token: u64, code: i64) -> OwnedEvent {
         let event = self.next().await;
         assert_eq!((event.source, event.kind, event.token, event.code), (source, kind, token, code), "{}", event.text);
+        event
+    }
+
+    /// The same with any code.
+    async fn expect_kind(&mut self, source: &str, kind: u32, token: u64) -> OwnedEvent {
+        let event = self.next().await;
+        assert_eq!((event.source, event.kind, event.token), (source, kind, token), "{}", event.text);
         event
     }
 
@@ -460,6 +471,14 @@ async fn peer() -> (TcpListener, u16) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     (listener, port)
+}
+
+/// What every host here has logged: two lines.
+fn log() -> KeptLog {
+    let log = KeptLog::new(4096);
+    log.push(clock::monotonic(), "INFO", "polylink", "one");
+    log.push(clock::monotonic(), "WARN", "plugin", "two");
+    log
 }
 
 /// A port where nobody listens.

@@ -4,8 +4,10 @@ mod any_broker;
 mod enrolment;
 mod hostile;
 mod life;
+mod logs;
 mod profiles;
 mod traffic;
+mod updates;
 
 use std::ops::{Deref, DerefMut};
 

@@ -1,3 +1,4 @@
 //! What only the Deli cloud has.
 
+mod beside_clife;
 mod updates;

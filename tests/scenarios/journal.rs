@@ -161,7 +161,7 @@ fn disks_that_take_nothing_cost_safety_and_no_report() {
     check(async || {
         // Files where directories should be: not even root can write below them.
         let block = |files: &mut Files| {
-            files.others.push(("journal-run".to_owned(), "in the way".to_owned()));
+            files.others.push(("run/journal-run".to_owned(), "in the way".to_owned()));
             files.others.push(("state/journal".to_owned(), "in the way".to_owned()));
             files.overlay = "[journal]\nspill_after_s = 1\n".to_owned();
         };
@@ -185,7 +185,7 @@ fn disks_that_take_nothing_cost_safety_and_no_report() {
 fn the_journal_of_garbage_does_not_keep_the_host_from_running() {
     check(async || {
         let garbage = |files: &mut Files| {
-            for directory in ["journal-run", "state/journal"] {
+            for directory in ["run/journal-run", "state/journal"] {
                 files
                     .others
                     .push((format!("{directory}/0000000000000001.plj"), "PLJ1 and then nothing of ours".into()));
@@ -234,7 +234,7 @@ fn is_on(status: &Json, tier: &str) -> bool {
 }
 
 fn in_memory(stage: &Stage) -> PathBuf {
-    stage.rig.dir().join("journal-run")
+    stage.rig.run_dir().join("journal-run")
 }
 
 fn on_flash(stage: &Stage) -> PathBuf {

@@ -169,10 +169,12 @@ pub const LIERDA: &str = "polylink-lierda";
 pub const TEMPLATE: &str = "polylink-template";
 /// A plugin that misbehaves as its settings say.
 pub const MISBEHAVING: &str = "polylink-fixture-misbehaving";
+/// The same plugin in version 9.0.0.
+pub const MISBEHAVING_NEWER: &str = "polylink-fixture-misbehaving-newer";
 /// A plugin that owns every subdevice.
 pub const GATEWAY: &str = "polylink-fixture-gateway";
 /// What the scenarios load, or try to.
-const ALL: [&str; 11] = [
+const ALL: [&str; 13] = [
     CLIFE,
     DELI,
     GIZWITS,
@@ -180,7 +182,9 @@ const ALL: [&str; 11] = [
     LIERDA,
     TEMPLATE,
     MISBEHAVING,
+    MISBEHAVING_NEWER,
     GATEWAY,
+    "polylink-fixture-crashes-at-load",
     "polylink-fixture-not-a-plugin",
     "polylink-fixture-wants-more",
     "polylink-fixture-wrong-abi",

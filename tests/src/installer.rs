@@ -33,7 +33,7 @@ impl Installer {
         let installer = Self { dir: rig.dir().join("installer") };
         let program = installer.dir.join("program");
         let section = format!(
-            "[update]\nbackend = \"hook\"\nhook = {:?}\nkeys = [\"{}\"]\nhealth_s = 30\n",
+            "[update]\nbackend = \"hook\"\nhook = {:?}\nkeys = [\"{}\"]\nhealth_s = 30\nretry_s = 1\n",
             program.display().to_string(),
             owner.public_key()
         );

@@ -9,6 +9,7 @@ pub mod clouds;
 pub mod demo;
 pub mod faulty_net;
 pub mod file_server;
+pub mod ftp_server;
 pub mod http;
 pub mod installer;
 pub mod joylink_app;

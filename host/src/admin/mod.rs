@@ -9,8 +9,10 @@ pub mod report;
 pub mod server;
 pub mod value;
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 pub use protocol::{Answer, Request};
 pub use report::{
@@ -19,7 +21,23 @@ pub use report::{
 };
 pub use value::parse_value;
 
-/// What the running host answers. Called on the I/O thread: everything but [`Control::set`] returns at once.
+/// What is to become of a plugin file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginChange {
+    /// It is installed.
+    Install {
+        /// An absolute path.
+        file: PathBuf,
+    },
+    /// The one before it is used again.
+    RollBack {
+        /// The plugin's name.
+        plugin: String,
+    },
+}
+
+/// What the running host answers. Called on the I/O thread: everything but [`Control::set`] and
+/// [`Control::change_plugin`] returns at once.
 #[async_trait]
 pub trait Control: Send + Sync {
     /// How everything stands.
@@ -39,4 +57,14 @@ pub trait Control: Send + Sync {
 
     /// The plugin files and what became of them.
     fn plugins(&self) -> Vec<PluginReport>;
+
+    /// Changes which file a plugin's clouds run with. Steps are told as they are done; what does not fit into `steps` is
+    /// left out. Who asked may go away: what was begun is ended all the same.
+    ///
+    /// # Errors
+    /// For a person: why it was not done, or was taken back.
+    async fn change_plugin(&self, change: PluginChange, steps: mpsc::Sender<String>) -> Result<String, String>;
+
+    /// The last lines of the log, each with its end.
+    fn log(&self) -> String;
 }

@@ -1,5 +1,7 @@
 //! The lines of the control socket.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::report::{DatapointReport, PluginReport, SetOutcome, StatusReport, WatchEvent};
@@ -25,6 +27,18 @@ pub enum Request {
     Watch,
     /// Which plugins are there?
     Plugins,
+    /// Install this plugin file.
+    PluginInstall {
+        /// An absolute path; the host reads it itself.
+        file: PathBuf,
+    },
+    /// Use the former file of this plugin again.
+    PluginRollback {
+        /// Its name.
+        plugin: String,
+    },
+    /// What was logged lately?
+    Log,
 }
 
 /// A line from the host.
@@ -45,6 +59,12 @@ pub enum Answer {
     Lost(u64),
     /// To [`Request::Plugins`].
     Plugins(Vec<PluginReport>),
+    /// To [`Request::PluginInstall`] and [`Request::PluginRollback`], again and again: something is done.
+    Step(String),
+    /// To the same, at last: all is done.
+    Done(String),
+    /// To [`Request::Log`]: lines with their ends, the oldest first.
+    Log(String),
     /// The request was not understood or cannot be fulfilled.
     Error(String),
 }

@@ -12,12 +12,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, warn};
 
-use super::Control;
 use super::protocol::{Answer, MAX_REQUEST, Request};
+use super::{Control, PluginChange};
 
 /// A bound control socket. Its file is removed when this is dropped.
 #[derive(Debug)]
@@ -139,6 +139,13 @@ async fn client(stream: UnixStream, control: &dyn Control) -> io::Result<()> {
             Ok(Request::Get { names }) => control.get(&names).map_or_else(Answer::Error, Answer::Values),
             Ok(Request::Set { values }) => Answer::Outcomes(control.set(values).await),
             Ok(Request::Plugins) => Answer::Plugins(control.plugins()),
+            Ok(Request::PluginInstall { file }) => {
+                change_plugin(&mut write, control, PluginChange::Install { file }).await?
+            }
+            Ok(Request::PluginRollback { plugin }) => {
+                change_plugin(&mut write, control, PluginChange::RollBack { plugin }).await?
+            }
+            Ok(Request::Log) => Answer::Log(control.log()),
             Ok(Request::Watch) => return watch(read, write, control).await,
             Err(error) => Answer::Error(format!("the request is not understood: {error}")),
         };
@@ -164,6 +171,23 @@ async fn watch(mut read: BufReader<OwnedReadHalf>, mut write: OwnedWriteHalf, co
         };
         send(&mut write, &answer).await?;
     }
+}
+
+/// Tells the steps; returns the last word.
+async fn change_plugin(write: &mut OwnedWriteHalf, control: &dyn Control, change: PluginChange) -> io::Result<Answer> {
+    let (steps, mut told) = mpsc::channel(STEPS_MAX);
+    let mut done = control.change_plugin(change, steps);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            Some(step) = told.recv() => send(write, &Answer::Step(step)).await?,
+            outcome = &mut done => break outcome,
+        }
+    };
+    while let Ok(step) = told.try_recv() {
+        send(write, &Answer::Step(step)).await?;
+    }
+    Ok(outcome.map_or_else(Answer::Error, Answer::Done))
 }
 
 struct TooLong;
@@ -208,6 +232,9 @@ const MAX_CLIENTS: usize = 8;
 /// A client that takes longer to read a line is closed. Not documented; chosen by us: a person's terminal that is
 /// paused may keep its `watch` this long.
 const SLOW_CLIENT: Duration = Duration::from_secs(30);
+
+/// Steps that wait for a client; there are fewer of them. Chosen by us.
+const STEPS_MAX: usize = 16;
 
 /// A client that says nothing for so long gives its seat to others.
 const IDLE: Duration = Duration::from_secs(60);

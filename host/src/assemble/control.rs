@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use polylink_plugin_api::services::subdevices::Subdevice;
 use polylink_plugin_api::{Command, CommandBody, DatapointId, Now, OutcomeKind, Property, StatusPhase, Timestamp};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, mpsc};
 
 use super::module::ModuleSide;
 use super::product::Clouds;
@@ -15,11 +15,12 @@ use super::updates::UpdateSide;
 use super::watch;
 use crate::admin::{
     CloudStatus, Control, DatapointReport, FaultCount, HostStatus, InboxStatus, JournalReport, JournalStatus,
-    McuStatus, ModuleReport, NamedCloud, PluginReport, SetOutcome, StatusReport, SubdeviceReport, UpdateReport,
-    WatchEvent, parse_value,
+    McuStatus, ModuleReport, NamedCloud, PluginChange, PluginReport, SetOutcome, StatusReport, SubdeviceReport,
+    UpdateReport, WatchEvent, parse_value,
 };
 use crate::config::{HostConfig, LinkKind};
 use crate::hub::Hub;
+use crate::log::KeptLog;
 use crate::mcu::subdevices::radio_name;
 use crate::plugins::{InstanceStatus, Phase};
 use crate::spool::SpoolUsage;
@@ -32,6 +33,7 @@ pub struct HostControl {
     subdevices: Arc<SubdeviceSide>,
     updates: Arc<UpdateSide>,
     clouds: Arc<Clouds>,
+    log: KeptLog,
     link: &'static str,
     port: String,
     started: Timestamp,
@@ -43,17 +45,28 @@ pub struct Sides {
     pub module: Arc<ModuleSide>,
     pub subdevices: Arc<SubdeviceSide>,
     pub updates: Arc<UpdateSide>,
+    pub log: KeptLog,
 }
 
 impl HostControl {
     pub fn new(config: &HostConfig, sides: Sides, clouds: Arc<Clouds>) -> Self {
-        let Sides { hub, module, subdevices, updates } = sides;
+        let Sides { hub, module, subdevices, updates, log } = sides;
         let link = match config.mcu.link {
             LinkKind::GizwitsUart => "gizwits-uart",
             LinkKind::Jsonl => "jsonl",
         };
         let started = hub.now().monotonic;
-        Self { hub, module, subdevices, updates, clouds, link, port: super::port_address(config).to_string(), started }
+        Self {
+            hub,
+            module,
+            subdevices,
+            updates,
+            log,
+            clouds,
+            link,
+            port: super::port_address(config).to_string(),
+            started,
+        }
     }
 
     fn cloud(&self, status: InstanceStatus) -> CloudStatus {
@@ -245,6 +258,17 @@ impl Control for HostControl {
                 ..PluginReport::default()
             })
             .collect()
+    }
+
+    async fn change_plugin(&self, change: PluginChange, steps: mpsc::Sender<String>) -> Result<String, String> {
+        let clouds = Arc::clone(&self.clouds);
+        // A task of its own: a client that hangs up leaves nothing half done.
+        let done = tokio::spawn(async move { clouds.change_plugin(change, steps).await });
+        done.await.unwrap_or_else(|error| Err(format!("the host failed at it: {error}")))
+    }
+
+    fn log(&self) -> String {
+        self.log.text(self.hub.now(), i64::MIN, i64::MAX)
     }
 }
 

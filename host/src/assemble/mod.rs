@@ -30,6 +30,7 @@ use crate::bus::{ArbiterSettings, Bus, JournalLimits, LinkCommand, Policy};
 use crate::config::{CommandPolicy, HostConfig, LinkKind, Zone};
 use crate::disk::{Directory, Disk};
 use crate::hub::Hub;
+use crate::log::KeptLog;
 use crate::mcu::gizwits_uart::GizwitsUart;
 use crate::mcu::jsonl::JsonLines;
 use crate::mcu::port::{self, McuHandler, PortMessage, PortSettings};
@@ -47,7 +48,8 @@ use updates::UpdateSide;
 
 /// Runs the host until it is told to stop.
 pub fn run(config: HostConfig) -> ExitCode {
-    if let Err(error) = crate::log::start(config.log.level, config.log.format) {
+    let log = KeptLog::new(config.log.keep_bytes);
+    if let Err(error) = crate::log::start(config.log.level, config.log.format, &log, clock::monotonic) {
         eprintln!("polylink: logging does not start: {error}");
         return ExitCode::FAILURE;
     }
@@ -64,7 +66,7 @@ pub fn run(config: HostConfig) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let exit = runtime.block_on(host(config));
+    let exit = runtime.block_on(host(config, log));
     // A look-up that hangs must not hold up the end.
     runtime.shutdown_timeout(Duration::from_millis(100));
     exit
@@ -77,7 +79,7 @@ enum News {
     User(UserEvent),
 }
 
-async fn host(config: HostConfig) -> ExitCode {
+async fn host(config: HostConfig, log: KeptLog) -> ExitCode {
     let socket = match ControlSocket::bind(&config.control.socket) {
         Ok(socket) => socket,
         Err(error) => {
@@ -99,6 +101,7 @@ async fn host(config: HostConfig) -> ExitCode {
         runtime: tokio::runtime::Handle::current(),
         clock: clock.clone(),
         scripts: config.script.limits(),
+        log: log.clone(),
     });
     let network_changed = Arc::new(Notify::new());
     let watched = Arc::clone(&network_changed);
@@ -138,7 +141,8 @@ async fn host(config: HostConfig) -> ExitCode {
         to_port,
     );
     tokio::spawn(Arc::clone(&updates).watch_health(Arc::clone(&module), Arc::clone(&clouds)));
-    let sides = Sides { hub: Arc::clone(&hub), module: Arc::clone(&module), subdevices, updates: Arc::clone(&updates) };
+    let sides =
+        Sides { hub: Arc::clone(&hub), module: Arc::clone(&module), subdevices, updates: Arc::clone(&updates), log };
     let control = HostControl::new(&config, sides, Arc::clone(&clouds));
     tokio::spawn(async move { socket.serve(Arc::new(control)).await });
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "polylink runs");

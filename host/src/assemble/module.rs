@@ -275,7 +275,8 @@ impl ModuleHooks for ModuleSide {
         match state.named.add(instance, name, parameters) {
             Ok(false) => {}
             Ok(true) => {
-                tracing::info!(cloud = instance, name, parameters, "the product belongs to another cloud too");
+                // Not the parameters: they are for that cloud's plugin, and the log may go to a third one.
+                tracing::info!(cloud = instance, name, "the product belongs to another cloud too");
                 state.news.named = true;
                 self.changed.notify_one();
             }

@@ -1,6 +1,8 @@
 //! From the product file to running plugins, and back when the product changes.
 
-use std::collections::HashMap;
+mod installation;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,6 +12,7 @@ use polylink_plugin_api::{ExtensionRef, InstanceId, StatusPhase, Timestamp};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::{Notify, mpsc};
 
+use self::installation::Installation;
 use super::module::ModuleSide;
 use super::module_event;
 use super::subdevices::SubdeviceSide;
@@ -30,6 +33,7 @@ pub struct Clouds {
     module: Arc<ModuleSide>,
     to_port: mpsc::Sender<PortMessage>,
     loader: Loader,
+    installation: Installation,
     running: Mutex<Running>,
     /// Some plugin's state changed.
     pub changed: Arc<Notify>,
@@ -57,6 +61,8 @@ struct Prepared {
     loaded: LoadedProduct,
     setups: Vec<CloudSetup>,
     refused: Vec<(String, String)>,
+    /// Files by plugin name that go before the built-in ones.
+    installed: BTreeMap<String, PathBuf>,
 }
 
 impl Clouds {
@@ -81,7 +87,9 @@ impl Clouds {
             joined: Mutex::default(),
         });
         let running = Running { state: "waiting for the MCU".to_owned(), ..Running::default() };
+        let installation = Installation::new(&config);
         Arc::new(Self {
+            installation,
             config,
             hub,
             services,
@@ -126,7 +134,10 @@ impl Clouds {
         let (clouds, wanted) = (Arc::clone(self), key.to_owned());
         let prepared = tokio::task::spawn_blocking(move || clouds.prepare(&wanted)).await;
         match prepared {
-            Ok(Ok(prepared)) => self.run(key, prepared),
+            Ok(Ok(prepared)) => {
+                self.run(key, prepared);
+                self.watch_trials();
+            }
             Ok(Err(errors)) => {
                 tracing::error!("product {key} does not run:\n{errors}");
                 self.nothing_runs("the product file is wrong");
@@ -226,21 +237,24 @@ impl Clouds {
     fn prepare(&self, key: &str) -> Result<Prepared, ConfigErrors> {
         let mut loaded = self.config.load_product(key)?;
         let mut refused = Vec::new();
-        let found = discover(&loaded.host.plugins.directories);
+        let mut found = discover(&loaded.host.plugins.directories);
         let mut setups = Vec::new();
-        for cloud in std::mem::take(&mut loaded.clouds) {
+        let clouds: Vec<_> = std::mem::take(&mut loaded.clouds).into_iter().map(|cloud| cloud.map(Arc::new)).collect();
+        let installed = self.choose_installed(&clouds, &loaded.host.plugins.directories, &found.files);
+        found.files.extend(installed.clone());
+        for cloud in clouds {
             match cloud {
                 Ok(cloud) if !cloud.enabled => {
-                    refused.push((cloud.name, "switched off by `enabled = false`".to_owned()))
+                    refused.push((cloud.name.clone(), "switched off by `enabled = false`".to_owned()))
                 }
                 Ok(cloud) => match self.checked(&cloud, &found.files) {
                     Ok(()) => {
                         self.services.allow_plain_text(&cloud.name, cloud.plain_text);
-                        setups.push((cloud.priority, setup(cloud)));
+                        setups.push((cloud.priority, setup(&cloud)));
                     }
                     Err(why) => {
                         tracing::error!("cloud `{}` does not run:\n{why}", cloud.name);
-                        refused.push((cloud.name, why));
+                        refused.push((cloud.name.clone(), why));
                     }
                 },
                 Err(error) => {
@@ -251,12 +265,12 @@ impl Clouds {
         }
         // The order of declaration is that of the policy `priority`.
         setups.sort_by_key(|(priority, _)| *priority);
-        Ok(Prepared { loaded, setups: setups.into_iter().map(|(_, setup)| setup).collect(), refused })
+        Ok(Prepared { loaded, setups: setups.into_iter().map(|(_, setup)| setup).collect(), refused, installed })
     }
 
     /// Runs on the I/O thread in one piece, so that no report comes between the product and the clouds it is kept for.
     /// What it asks of the disk is small: [`Clouds::prepare`] has the libraries in memory.
-    fn run(&self, key: &str, Prepared { loaded, setups, refused }: Prepared) {
+    fn run(&self, key: &str, Prepared { loaded, setups, refused, installed }: Prepared) {
         self.hub.change(|bus, _| bus.set_product(Arc::clone(&loaded.product)));
         let names: Vec<String> = setups.iter().map(|setup| setup.name.clone()).collect();
         self.keep_reports_for(names.clone());
@@ -271,14 +285,17 @@ impl Clouds {
         if let Some(key) = ProductKey::parse(key) {
             self.services.updates.product_is(key);
         }
-        let changed = Arc::clone(&self.changed);
+        let (changed, news) = (Arc::clone(&self.changed), self.installation.news());
         let plugins = Plugins::load(
-            settings(&loaded.host),
+            PluginSettings { installed, ..settings(&loaded.host) },
             setups,
             &self.loader,
             Arc::clone(&self.hub),
             Arc::clone(&self.services) as Arc<dyn ServiceHost>,
-            move |_event: PluginEvent| changed.notify_one(),
+            move |_event: PluginEvent| {
+                changed.notify_one();
+                news.send_modify(|n| *n = n.wrapping_add(1));
+            },
         );
         let plugins = plugins.map(Arc::new);
         {
@@ -318,11 +335,7 @@ impl Clouds {
 
     /// Holds the settings against the plugin's own schema. A plugin that is missing or does not load is left to
     /// [`Plugins::load`], which says so.
-    fn checked(
-        &self,
-        cloud: &CloudInstance,
-        files: &std::collections::BTreeMap<String, PathBuf>,
-    ) -> Result<(), String> {
+    fn checked(&self, cloud: &CloudInstance, files: &BTreeMap<String, PathBuf>) -> Result<(), String> {
         let file = match &cloud.plugin {
             PluginChoice::Name(name) => self.loader.find(files, name),
             PluginChoice::File(path) => Some(path.as_path()),
@@ -336,13 +349,13 @@ impl Clouds {
     }
 }
 
-fn setup(cloud: CloudInstance) -> CloudSetup {
+fn setup(cloud: &CloudInstance) -> CloudSetup {
     CloudSetup {
-        name: cloud.name,
+        name: cloud.name.clone(),
         plugin: cloud.plugin.to_string(),
         settings: cloud.settings.expose().clone(),
-        product: cloud.product_document,
-        start_when: cloud.start_when,
+        product: cloud.product_document.clone(),
+        start_when: cloud.start_when.clone(),
     }
 }
 
@@ -351,6 +364,7 @@ fn settings(config: &HostConfig) -> PluginSettings {
     let plugins = &config.plugins;
     PluginSettings {
         directories: plugins.directories.clone(),
+        installed: BTreeMap::new(),
         call_warn_ms: ms(plugins.call_warn),
         call_quarantine_ms: ms(plugins.call_quarantine),
         patience: Patience {

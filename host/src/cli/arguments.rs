@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use lexopt::prelude::*;
 
 use super::ota::OtaCommand;
+use super::plugin_change::PluginCommand;
 use crate::config::DEFAULT_DIR;
 use crate::config::error::nearest;
 
@@ -35,6 +36,8 @@ pub enum Command {
         /// Which.
         file: PathBuf,
     },
+    /// Change which file a plugin is.
+    PluginChange(PluginCommand),
     /// Write a product file for a Gizwits datapoint file.
     ProductImport {
         /// Which.
@@ -64,6 +67,8 @@ pub enum Command {
         /// For programs.
         json: bool,
     },
+    /// What the running host logged lately.
+    Log,
     /// What holds.
     ConfigShow {
         /// And where it comes from.
@@ -148,17 +153,20 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Usa
 }
 
 /// The commands by their words, in the order of the help.
-pub const COMMANDS: [&str; 18] = [
+pub const COMMANDS: [&str; 21] = [
     "run",
     "launch",
     "check",
     "plugin list",
     "plugin inspect",
+    "plugin install",
+    "plugin rollback",
     "product import",
     "status",
     "get",
     "set",
     "watch",
+    "log",
     "config show",
     "ota keygen",
     "ota sign",
@@ -168,6 +176,9 @@ pub const COMMANDS: [&str; 18] = [
     "ota confirm",
     "ota rollback",
 ];
+
+/// Those that can be told which product is meant.
+const TAKE_A_PRODUCT: [&str; 5] = ["check", "config show", "plugin install", "ota verify", "ota install"];
 
 #[derive(Default)]
 struct Flags {
@@ -222,6 +233,14 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
             [file] => Ok(Command::PluginInspect { file: file.into() }),
             _ => Err(shape("`polylink plugin inspect` takes one FILE")),
         },
+        "plugin install" => match rest {
+            [file] => Ok(Command::PluginChange(PluginCommand::Install { file: file.into(), product })),
+            _ => Err(shape("`polylink plugin install` takes one FILE")),
+        },
+        "plugin rollback" => match rest {
+            [plugin] => Ok(Command::PluginChange(PluginCommand::RollBack { plugin: plugin.clone() })),
+            _ => Err(shape("`polylink plugin rollback` takes one NAME")),
+        },
         "product import" => match rest {
             [file] => Ok(Command::ProductImport { file: file.into() }),
             _ => Err(shape("`polylink product import` takes one FILE")),
@@ -234,6 +253,7 @@ fn command(words: &[String], flags: Flags) -> Result<Command, UsageError> {
             Ok(Command::Set { values: values? })
         }
         "watch" => nothing_more(Command::Watch { json }),
+        "log" => nothing_more(Command::Log),
         "ota keygen" => match rest {
             [file] => Ok(Command::Ota(OtaCommand::Keygen { file: file.into() })),
             _ => Err(shape("`polylink ota keygen` takes one FILE")),
@@ -266,7 +286,7 @@ impl Flags {
     /// A flag that a command does not know is a mistake, not a detail.
     fn only_for(&self, name: &str) -> Result<(), UsageError> {
         let given = [
-            ("--product", self.product.is_some(), &["check", "config show", "ota verify", "ota install"][..]),
+            ("--product", self.product.is_some(), &TAKE_A_PRODUCT[..]),
             ("--json", self.json, &["status", "get", "watch"]),
             ("--watch", self.watch, &["status"]),
             ("--origin", self.origin, &["config show"]),
@@ -307,6 +327,10 @@ mod tests {
         check("check --product lamp", Ok(Command::Check { product: Some("lamp".into()) }));
         check("plugin list", Ok(Command::PluginList));
         check("plugin inspect a.so", Ok(Command::PluginInspect { file: "a.so".into() }));
+        let install = PluginCommand::Install { file: "a.so".into(), product: Some("lamp".into()) };
+        check("plugin install a.so --product lamp", Ok(Command::PluginChange(install)));
+        let back = PluginCommand::RollBack { plugin: "deli".into() };
+        check("plugin rollback deli", Ok(Command::PluginChange(back)));
         check("product import a.json", Ok(Command::ProductImport { file: "a.json".into() }));
         check("--json status --watch", Ok(Command::Status { watch: true, json: true }));
         check("get power", Ok(Command::Get { names: vec!["power".into()], json: false }));
@@ -314,6 +338,7 @@ mod tests {
             "set power=on text=a=b",
             Ok(Command::Set { values: vec![("power".into(), "on".into()), ("text".into(), "a=b".into())] }),
         );
+        check("log", Ok(Command::Log));
         check("launch", Ok(Command::Launch));
         check("ota keygen a.pem", Ok(Command::Ota(OtaCommand::Keygen { file: "a.pem".into() })));
         let values = vec![("key".into(), "a.pem".into())];
@@ -345,7 +370,7 @@ mod tests {
         check("", Err("no command; the usual one is `run`"));
         check("stauts", Err("there is no command `stauts`; did you mean `status`?"));
         check("config shwo", Err("there is no command `config shwo`; did you mean `config show`?"));
-        check("plugin", Err("`polylink plugin` needs one more word: list, inspect"));
+        check("plugin", Err("`polylink plugin` needs one more word: list, inspect, install, rollback"));
         check("run fast", Err("`polylink run` takes no `fast`"));
         check("run --json", Err("`polylink run` takes no --json"));
         check("set power", Err("expected NAME=VALUE"));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::arguments::Options;
-use super::plugin_files::{PluginFile, PluginFiles, directory_problem, find};
+use super::plugin_files::{PluginFile, PluginFiles, directory_problem, find, in_use};
 use super::table::printable;
 use super::{Exit, overrides};
 use crate::config::update::Backend;
@@ -101,7 +101,7 @@ fn check_plugins(config: &HostConfig, plugins: &dyn PluginFiles, report: &mut Re
             report.wrong(format!("{}: plugin directory: {problem}", dir.display()));
         }
     }
-    let found = plugins.list(&config.plugins.directories);
+    let found = in_use(config, plugins);
     for file in &found {
         match &file.outcome {
             Ok(facts) => {

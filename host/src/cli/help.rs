@@ -36,11 +36,14 @@ Usage: polylink COMMAND [options]
   config show            show what holds, and with --origin where it comes from
   plugin list            list the plugin files
   plugin inspect FILE    say all about one plugin file, its settings above all
+  plugin install FILE    install a plugin, in the running host without a restart
+  plugin rollback NAME   go back to the plugin file before
   product import FILE    write a product file for a Gizwits datapoint file
   status                 how the running host, its MCU and its clouds stand
   get [NAME...]          last known values
   set NAME=VALUE...      set datapoints, as the local user
   watch                  show reports, commands and outcomes as they happen
+  log                    show the last lines of the running host's log
   ota keygen FILE        make a key that signs images
   ota sign FILE OUT ...  sign an image
   ota verify FILE        say whether this device would install an image
@@ -63,7 +66,7 @@ for a restart (`run` only).
 
 const OPTIONS: &str = "\nOptions of every command: --config-dir DIR, --set SECTION.KEY=VALUE, --socket PATH\n";
 
-const TOPICS: [(&str, &str); 18] = [
+const TOPICS: [(&str, &str); 21] = [
     (
         "run",
         "Usage: polylink run
@@ -105,7 +108,8 @@ Examples:
         "plugin list",
         "Usage: polylink plugin list
 
-Lists the plugin files of the configured directories, and says why others cannot be loaded.
+Lists the plugin files of the configured directories and those that were installed, and says why others cannot be
+loaded.
 
 Example:
   polylink plugin list --set 'plugins.directories=[\"/opt/plugins\"]'
@@ -119,6 +123,29 @@ Says what a plugin is, what it needs of the host, and which settings it takes.
 
 Example:
   polylink plugin inspect /usr/lib/polylink/plugins/libpolylink_deli.so
+",
+    ),
+    (
+        "plugin install",
+        "Usage: polylink plugin install FILE [--product KEY]
+
+Installs a plugin, by [update] and its counter. The running host reads FILE, loads it beside the one that runs, puts it in
+its place, and steps back by itself unless it works as well within [update] health_s. Exit status 1 if it was refused or
+taken back. With no running host it is on trial from the next start on, for [update] tries; the product is mcu.product_key
+then, unless it is named.
+
+Example:
+  polylink plugin install libpolylink_deli.signed
+",
+    ),
+    (
+        "plugin rollback",
+        "Usage: polylink plugin rollback NAME
+
+Ends the trial of an installed plugin, or goes back to the file that was used before it.
+
+Example:
+  polylink plugin rollback deli
 ",
     ),
     (
@@ -175,6 +202,17 @@ Example:
 ",
     ),
     (
+        "log",
+        "Usage: polylink log
+
+Shows what the running host logged lately, from RAM: lines at info and above, whatever log.level is, up to
+log.keep_bytes. It is what clouds are sent that ask for the log.
+
+Example:
+  polylink log | tail
+",
+    ),
+    (
         "config show",
         "Usage: polylink config show [--origin] [--product KEY]
 
@@ -200,8 +238,8 @@ Example:
         "ota sign",
         "Usage: polylink ota sign FILE OUT key=FILE product=KEY target=TARGET version=TEXT counter=NUMBER
 
-Writes to OUT the image FILE with a signed manifest behind it. TARGET is module, mcu or subdevice. A device refuses an
-image whose counter is smaller than one that it has confirmed.
+Writes to OUT the image FILE with a signed manifest behind it. TARGET is module, mcu, subdevice or plugin. A device
+refuses an image whose counter is smaller than one that it has confirmed; plugins are counted each for itself.
 
 Example:
   polylink ota sign image.tar image.signed key=owner.pem product=lamp-1 target=module version=1.4.2 counter=17

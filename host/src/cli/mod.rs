@@ -9,6 +9,7 @@ pub mod check;
 pub mod help;
 pub mod import;
 pub mod ota;
+pub mod plugin_change;
 pub mod plugin_files;
 pub mod remote;
 pub mod show;
@@ -76,6 +77,7 @@ pub fn execute(invocation: &Invocation, plugins: &dyn PluginFiles, out: &mut dyn
         Command::ConfigShow { origin, product } => show::run(options, *origin, product.as_deref(), plugins, out, err),
         Command::PluginList => plugin_files::list(options, plugins, out, err),
         Command::PluginInspect { file } => plugin_files::inspect(file, plugins, out, err),
+        Command::PluginChange(command) => plugin_change::run(command, options, plugins, out, err),
         Command::ProductImport { file } => import::run(file, out, err),
         Command::Status { watch, json } => remote::status(options, *watch, *json, out, err),
         Command::Get { names, json } => remote::get(options, names, *json, out, err),
@@ -86,6 +88,7 @@ pub fn execute(invocation: &Invocation, plugins: &dyn PluginFiles, out: &mut dyn
             writeln!(err, "polylink: nothing can be started: {error}").map(|()| Exit::Failed)
         }
         Command::Watch { json } => remote::watch(options, *json, out, err),
+        Command::Log => remote::log(options, out, err),
     };
     done.unwrap_or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Exit::Done,

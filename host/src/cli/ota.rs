@@ -70,13 +70,18 @@ pub(super) fn run(
         OtaCommand::Keygen { file } => keygen(file),
         OtaCommand::Sign { file, out, values } => sign(file, out, values),
         OtaCommand::Verify { file, product } => with_config(options, err, |config| {
-            let (_, proof) = device::verify(config, file, product.as_deref())?;
+            let plugin = device::verify_plugin(config, file, product.as_deref())?;
+            let counted = if plugin.is_some() { "; its counter is looked at when it is installed" } else { "" };
+            let proof = match plugin {
+                Some(proof) => proof,
+                None => device::verify(config, file, product.as_deref())?.1,
+            };
             let facts = proof.facts();
             let by = proof.manifest().map_or_else(
                 || "no manifest, and none is required".to_owned(),
                 |manifest| format!("version {}, counter {}, signed", manifest.version, manifest.counter),
             );
-            Ok(format!("good: {} bytes, sha256 {}, {by}", facts.size, hex(&facts.sha256)))
+            Ok(format!("good: {} bytes, sha256 {}, {by}{counted}", facts.size, hex(&facts.sha256)))
         })?,
         OtaCommand::Install { file, product } => {
             with_config(options, err, |config| device::install(config, file, product.as_deref()))?
@@ -127,7 +132,7 @@ fn sign(file: &Path, out: &Path, values: &[(String, String)]) -> Done {
     };
     let key = keys::read(Path::new(value("key")?))?;
     let product = ProductKey::parse(value("product")?).ok_or_else(|| format!("product: {}", ProductKey::EXPECTED))?;
-    let target = Target::parse(value("target")?).ok_or("target: module, mcu or subdevice")?;
+    let target = Target::parse(value("target")?).ok_or("target: module, mcu, subdevice or plugin")?;
     let version = Version::parse(value("version")?).ok_or("version: 1 to 64 visible ASCII characters")?;
     let counter = value("counter")?.parse().map_err(|_| "counter: a whole number".to_owned())?;
     let mut image = File::open(file).map_err(|error| format!("{}: {error}", file.display()))?;

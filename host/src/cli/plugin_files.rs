@@ -7,8 +7,11 @@ use super::arguments::Options;
 use super::table::{Table, printable};
 use super::{Exit, overrides};
 use crate::config::error::nearest;
-use crate::config::{Config, PluginChoice};
-use crate::plugins::discover::{DiscoverError, check_trust};
+use crate::config::update::plugins_directory;
+use crate::config::{Config, HostConfig, PluginChoice};
+use crate::plugins::discover::{DiscoverError, check_trust, discover};
+use crate::plugins::installed::directory::{path as path_of, peek, sha256_of};
+use crate::plugins::installed::state::{Release, Source};
 
 /// Looks into plugin files. Implemented over the loader, or by a test.
 pub trait PluginFiles {
@@ -101,15 +104,26 @@ pub(super) fn list(
     let (config, _) = Config::read_host(&options.config_dir, overrides(options));
     let directories = &config.plugins.directories;
     let found = plugins.list(directories);
-    let mut table = Table::new(&["PLUGIN", "VERSION", "CLOUD", "FILE"]);
+    let (installed, trouble) = installed(&config, plugins, &found);
+    let mut table = Table::new(&["PLUGIN", "VERSION", "ORIGIN", "CLOUD", "FILE"]);
     for file in &found {
         if let Ok(facts) = &file.outcome {
-            let path = file.path.display().to_string();
-            table.row([facts.name.clone(), facts.version.clone(), facts.cloud.clone(), path]);
+            let replaced = installed.iter().any(|one| one.counts && one.plugin == facts.name);
+            let origin = if replaced { "built-in, replaced" } else { "built-in" };
+            table.row(row(&facts.name, &facts.version, origin, &facts.cloud, &file.path));
         }
+    }
+    for InstalledFile { plugin, version, origin, file, .. } in &installed {
+        let cloud = file.outcome.as_ref().map_or("", |facts| facts.cloud.as_str());
+        table.row(row(plugin, version, origin, cloud, &file.path));
     }
     table.write(out)?;
     let mut exit = Exit::Done;
+    if let Some(trouble) = trouble {
+        writeln!(err, "{trouble}")?;
+        exit = Exit::Failed;
+    }
+    let found: Vec<_> = found.into_iter().chain(installed.into_iter().map(|one| one.file)).collect();
     for file in &found {
         if let Err(reason) = &file.outcome {
             writeln!(err, "{}: {}", file.path.display(), printable(reason))?;
@@ -127,6 +141,71 @@ pub(super) fn list(
         writeln!(err, "no plugin file in {}", searched.join(", "))?;
     }
     Ok(exit)
+}
+
+/// The plugin files that would be loaded, an installed one before the built-in one of the same name.
+pub(super) fn in_use(config: &HostConfig, plugins: &dyn PluginFiles) -> Vec<PluginFile> {
+    let found = plugins.list(&config.plugins.directories);
+    let (installed, _) = installed(config, plugins, &found);
+    installed.into_iter().filter(|one| one.counts).map(|one| one.file).chain(found).collect()
+}
+
+/// A file that was installed.
+struct InstalledFile {
+    plugin: String,
+    version: String,
+    origin: String,
+    /// It is the one that is loaded.
+    counts: bool,
+    file: PluginFile,
+}
+
+/// What is installed, and what is wrong with it.
+fn installed(
+    config: &HostConfig,
+    plugins: &dyn PluginFiles,
+    found: &[PluginFile],
+) -> (Vec<InstalledFile>, Option<String>) {
+    let directory = plugins_directory(&config.host.state_dir);
+    let state = match peek(&directory) {
+        Ok(state) => state,
+        Err(error) => return (Vec::new(), Some(format!("{}: {error}", directory.display()))),
+    };
+    let files = discover(&config.plugins.directories).files;
+    let mut all = Vec::new();
+    for (plugin, entry) in &state.0 {
+        let built_in = files.get(plugin).or_else(|| Some(&find_built_in(found, plugin)?.path));
+        let goes_with_it = entry.built_in == built_in.and_then(|path| sha256_of(path));
+        let mut add = |release: &Release, origin: String, counts: bool| {
+            let path = path_of(&directory, release);
+            all.push(InstalledFile {
+                plugin: plugin.clone(),
+                version: release.version.to_string(),
+                origin: if goes_with_it { origin } else { "installed, set aside".to_owned() },
+                counts: counts && goes_with_it,
+                file: plugins.inspect(&path),
+            });
+        };
+        if let Some(trial) = &entry.trial {
+            add(&trial.release, format!("on trial, {} starts left", trial.tries), true);
+        }
+        if let Source::Installed(release) = &entry.good {
+            add(release, "installed".to_owned(), entry.trial.is_none());
+        }
+        if let Some(Source::Installed(release)) = &entry.former {
+            add(release, "former".to_owned(), false);
+        }
+    }
+    (all, None)
+}
+
+/// The built-in file that describes itself so.
+pub(super) fn find_built_in<'a>(found: &'a [PluginFile], plugin: &str) -> Option<&'a PluginFile> {
+    found.iter().find(|file| file.outcome.as_ref().is_ok_and(|facts| facts.name == plugin))
+}
+
+fn row(plugin: &str, version: &str, origin: &str, cloud: &str, file: &Path) -> [String; 5] {
+    [plugin, version, origin, cloud, &file.display().to_string()].map(str::to_owned)
 }
 
 pub(super) fn inspect(

@@ -1,4 +1,4 @@
-//! Commands that ask the running host: `status`, `get`, `set`, `watch`.
+//! Commands that ask the running host: `status`, `get`, `set`, `watch`, `log`.
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -101,6 +101,18 @@ pub(super) fn watch(options: &Options, json: bool, out: &mut dyn Write, err: &mu
     }
 }
 
+pub(super) fn log(options: &Options, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Exit> {
+    match ask(options, &Request::Log) {
+        Ok(Answer::Log(text)) => {
+            for line in text.lines() {
+                writeln!(out, "{}", printable(line))?;
+            }
+            Ok(Exit::Done)
+        }
+        answer => sorry(answer, err),
+    }
+}
+
 fn event_line(event: &WatchEvent) -> String {
     let pairs = |values: &[(String, String)]| -> String {
         values.iter().map(|(name, value)| format!(" {name}={value}")).collect()
@@ -125,7 +137,7 @@ fn event_line(event: &WatchEvent) -> String {
     }
 }
 
-fn connect(options: &Options) -> Result<Client, ClientError> {
+pub(super) fn connect(options: &Options) -> Result<Client, ClientError> {
     let socket = match &options.socket {
         Some(socket) => socket.clone(),
         // Even a wrong configuration names a socket, and the host may be running on an older one.
@@ -138,7 +150,7 @@ fn ask(options: &Options, request: &Request) -> Result<Answer, ClientError> {
     connect(options)?.ask(request)
 }
 
-fn sorry(answer: Result<Answer, ClientError>, err: &mut dyn Write) -> io::Result<Exit> {
+pub(super) fn sorry(answer: Result<Answer, ClientError>, err: &mut dyn Write) -> io::Result<Exit> {
     let (exit, sentence) = match answer {
         Err(error @ ClientError::Refused(_)) => (Exit::Failed, error.to_string()),
         Err(error) => (Exit::NoHost, error.to_string()),
@@ -163,6 +175,7 @@ mod tests {
     use super::*;
     use crate::admin::server::tests::check as with_host;
     use crate::cli::arguments::{Command, Invocation};
+    use crate::cli::plugin_change::PluginCommand;
     use crate::cli::plugin_files::tests::OnePlugin;
 
     #[track_caller]
@@ -193,6 +206,23 @@ mod tests {
             check(socket, set("power", "on"), Exit::Done, "DATAPOINT  OUTCOME\npower      done\n", "");
             check(socket, set("power", "no"), Exit::Failed, "DATAPOINT  OUTCOME\npower      no\n", "");
         });
+    }
+
+    #[test]
+    fn the_steps_of_a_change_are_shown_and_the_exit_status_says_how_it_ended() {
+        with_host(|socket, _| {
+            let install = PluginCommand::Install { file: "/x.so".into(), product: None };
+            let steps = "verified: it is a lamp\n";
+            let command = Command::PluginChange(install);
+            check(socket, command, Exit::Done, &format!("{steps}healthy: /x.so\n"), "");
+            let command = Command::PluginChange(PluginCommand::RollBack { plugin: "deli".into() });
+            check(socket, command, Exit::Failed, steps, "polylink: there is no plugin `deli` to go back to\n");
+        });
+    }
+
+    #[test]
+    fn the_log_is_shown_line_by_line_without_what_a_terminal_would_obey() {
+        with_host(|socket, _| check(socket, Command::Log, Exit::Done, "one\ntwo\\u{1b}[2J\n", ""));
     }
 
     #[test]

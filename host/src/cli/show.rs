@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::arguments::Options;
-use super::plugin_files::{PluginFiles, find};
+use super::plugin_files::{PluginFiles, find, in_use};
 use super::table::printable;
 use super::{Exit, overrides};
 use crate::config::{Config, PluginChoice};
@@ -20,7 +20,7 @@ pub(super) fn run(
     // A wrong value is shown as well: this is where one looks for it.
     let (config, errors) = Config::read_host(&options.config_dir, overrides(options));
     let directories = config.plugins.directories.clone();
-    let found = plugins.list(&directories);
+    let found = in_use(&config, plugins);
     let schema_of = |choice: &PluginChoice| match choice {
         PluginChoice::Name(_) => Some(find(&found, choice, &directories).ok()?.settings_schema.clone()),
         PluginChoice::File(path) => Some(plugins.inspect(path).outcome.ok()?.settings_schema),

@@ -70,6 +70,9 @@ pub struct LogSection {
     pub level: LogLevel,
     /// For people, or for programs.
     pub format: LogFormat,
+    /// The last lines are kept in RAM for clouds and people that ask for them: up to so many bytes, the oldest go first. 0: none.
+    #[cfg_attr(test, schemars(range(max = 1_048_576)))]
+    pub keep_bytes: usize,
 }
 
 /// `[mcu]`
@@ -286,7 +289,7 @@ impl Default for HostConfig {
         let ms = Duration::from_millis;
         Self {
             host: HostSection { state_dir: "/var/lib/polylink".into() },
-            log: LogSection { level: LogLevel::Info, format: LogFormat::Pretty },
+            log: LogSection { level: LogLevel::Info, format: LogFormat::Pretty, keep_bytes: 128 * 1024 },
             mcu: McuSection {
                 link: LinkKind::GizwitsUart,
                 port: Port::Tty("/dev/ttyS1".into()),
@@ -341,6 +344,7 @@ impl HostConfig {
         if let Some(mut section) = root.section("log") {
             section.read("level", &mut config.log.level, choice(&LEVELS));
             section.read("format", &mut config.log.format, choice(&FORMATS));
+            section.read("keep_bytes", &mut config.log.keep_bytes, size("bytes", 0..=1_048_576));
             section.finish();
         }
         if let Some(mut section) = root.section("mcu") {

@@ -33,10 +33,10 @@ pub struct UpdateSection {
     #[serde(rename = "hook_timeout_s", serialize_with = "super::host::as_seconds")]
     #[cfg_attr(test, schemars(with = "u64", range(min = 1, max = 7200)))]
     pub hook_timeout: Duration,
-    /// Starts that a new release has to be confirmed in, for the backend `slots`.
+    /// Starts that a new release (backend `slots`) or a new plugin has to be confirmed in.
     #[cfg_attr(test, schemars(range(min = 1, max = 20)))]
     pub tries: u8,
-    /// How long a new release may take to become healthy. Seconds.
+    /// How long a new release or a new plugin may take to become healthy. Seconds.
     #[serde(rename = "health_s", serialize_with = "super::host::as_seconds")]
     #[cfg_attr(test, schemars(with = "u64", range(min = 10, max = 86_400)))]
     pub health: Duration,
@@ -147,6 +147,12 @@ pub fn directory(state_dir: &Path) -> PathBuf {
 #[must_use]
 pub fn slots_directory(state_dir: &Path) -> PathBuf {
     directory(state_dir).join("slots")
+}
+
+/// Where installed plugins are, beside `update`: they are code that runs, not something on its way.
+#[must_use]
+pub fn plugins_directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("plugins")
 }
 
 fn keys(node: &Node) -> Result<Vec<PublicKey>, Expected> {

@@ -41,6 +41,10 @@ pub enum FirmwareInput<'a> {
     Cancel,
 }
 
+/// Why a line refuses an image while the MCU is not there, as it is for a moment after it was given firmware: the one reason
+/// that may be gone when it is asked again.
+pub const NOT_THERE: &str = "the MCU does not answer";
+
 /// What a transfer says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirmwareOutput {

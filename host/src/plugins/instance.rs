@@ -144,6 +144,16 @@ impl Instance {
         !state.stop
     }
 
+    /// Its incarnation gets reports from now on; false: it is not wanted any more, and another may have taken its place.
+    pub fn attach(&self, instance: InstanceId, inbox: &Arc<Inbox>) -> bool {
+        // Held meanwhile: who stops it and takes it off must find it either attached or never to be.
+        let state = self.lock();
+        if !state.stop {
+            self.around.hub.attach(self.cloud, instance, Arc::clone(inbox) as _);
+        }
+        !state.stop
+    }
+
     /// It works.
     pub fn started(&self, instance: InstanceId) {
         self.lock().life.started(self.around.hub.now().monotonic);

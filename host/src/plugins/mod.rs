@@ -5,19 +5,22 @@
 //!
 //! [`discover`] which files · [`loader`] file to code · [`lifecycle`] when to try again · [`runner`] the thread ·
 //! [`watchdog`] calls that do not return · [`inbox`] what waits · `face` the host as a plugin sees it · `instance` what
-//! they share.
+//! they share · [`installed`] files that came later · `swap` another library in the place of one that runs.
 
 pub mod discover;
 mod face;
 pub mod inbox;
+pub mod installed;
 mod instance;
 pub mod lifecycle;
 pub mod loader;
 mod runner;
+mod swap;
 pub mod watchdog;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use polylink_plugin_api::{ExtensionRef, InstanceId, Status, WallTime};
@@ -27,8 +30,9 @@ use self::discover::discover;
 use self::instance::{Instance, Surroundings};
 pub use self::lifecycle::{Patience, Phase};
 pub use self::loader::{LoadError, Loaded, Loader};
+pub use self::swap::User;
 use self::watchdog::{Ward, Watchdog};
-use crate::bus::CloudUsage;
+use crate::bus::{CloudId, CloudUsage};
 use crate::hub::Hub;
 use crate::services::EventSink;
 
@@ -37,6 +41,8 @@ use crate::services::EventSink;
 pub struct PluginSettings {
     /// Absolute directories, searched in this order.
     pub directories: Vec<PathBuf>,
+    /// Files by plugin name that go before those of the directories.
+    pub installed: BTreeMap<String, PathBuf>,
     /// A call that takes longer is told in the log.
     pub call_warn_ms: u64,
     /// A call that takes longer puts its instance into quarantine.
@@ -155,7 +161,15 @@ pub struct InstanceStatus {
 /// All configured clouds with their plugins.
 pub struct Plugins {
     around: Arc<Surroundings>,
+    roster: Mutex<Roster>,
+}
+
+/// Who works for which cloud now.
+struct Roster {
+    /// In the order of the configuration.
     instances: Vec<Arc<Instance>>,
+    /// They were asked to stop, and no further one begins.
+    stopped: bool,
 }
 
 impl Plugins {
@@ -172,7 +186,8 @@ impl Plugins {
         services: Arc<dyn ServiceHost>,
         on_event: impl Fn(PluginEvent) + Send + Sync + 'static,
     ) -> std::io::Result<Self> {
-        let found = discover(&settings.directories);
+        let mut found = discover(&settings.directories);
+        found.files.extend(settings.installed.clone());
         for passed_over in &found.passed_over {
             warn!("{passed_over}");
         }
@@ -188,18 +203,7 @@ impl Plugins {
                 Some(path) => loader.load(path, around.services.offered()).map_err(|error| error.to_string()),
                 None => Err(not_found(&setup.plugin, &found, &around.settings.directories)),
             };
-            match &loaded {
-                Ok(loaded) => {
-                    let (version, build) = (loaded.descriptor.version.as_str(), loaded.descriptor.build.as_str());
-                    info!(target: "plugin", cloud = setup.name, version, build, file = %loaded.path.display(), "plugin loaded");
-                }
-                Err(why) => {
-                    error!(target: "plugin", cloud = setup.name, "cloud stays off: {why}");
-                    around.hub.change(|bus, _| bus.retire(cloud));
-                    let (cloud, why) = (setup.name.clone(), why.clone());
-                    (around.on_event)(PluginEvent::Disabled { cloud, why });
-                }
-            }
+            tell_loaded(&around, &setup, cloud, &loaded);
             if setup.start_when.is_some() {
                 // Nothing is kept for a cloud that may never start.
                 around.hub.change(|bus, _| bus.retire(cloud));
@@ -207,22 +211,19 @@ impl Plugins {
             Arc::new(Instance::new(setup, cloud, loaded, Arc::clone(&around)))
         });
         let instances: Vec<_> = instances.collect();
-        for instance in &instances {
-            let ward: Weak<Instance> = Arc::downgrade(instance);
-            around.watchdog.watch(ward as Weak<dyn Ward>);
-        }
-        Ok(Self { around, instances })
+        instances.iter().for_each(|instance| watch(&around, instance));
+        Ok(Self { around, roster: Mutex::new(Roster { instances, stopped: false }) })
     }
 
     /// Starts every cloud that can be, save those that wait to be named.
     pub fn start_all(&self) {
-        self.instances.iter().filter(|instance| !instance.waits()).for_each(start);
+        self.instances().iter().filter(|instance| !instance.waits()).for_each(start);
     }
 
     /// Starts the clouds that waited to be named and are now. Those that run already are left alone.
     pub fn start_named(&self, is_named: impl Fn(&str) -> bool) {
         let wanted = |instance: &&Arc<Instance>| instance.setup.start_when.as_deref().is_some_and(&is_named);
-        for instance in self.instances.iter().filter(wanted) {
+        for instance in self.instances().iter().filter(wanted) {
             if instance.wait_is_over() {
                 info!(target: "plugin", cloud = &*instance.name, "another cloud named this one; it starts");
                 start(instance);
@@ -232,19 +233,19 @@ impl Plugins {
 
     /// Switches a disabled cloud on again; false: there is no such cloud, or its plugin cannot be used.
     pub fn enable(&self, cloud: &str) -> bool {
-        let Some(instance) = self.instances.iter().find(|instance| &*instance.name == cloud) else { return false };
+        let Some(instance) = self.instance_of(cloud) else { return false };
         instance.enable();
         instance.wait_is_over();
-        start(instance);
+        start(&instance);
         instance.loaded.is_some()
     }
 
     /// Asks every plugin to stop and waits until they have, at most so long together. Stuck ones are left behind.
     /// Returns the clouds whose plugins did not stop.
     pub fn stop(&self, grace: Duration) -> Vec<String> {
-        self.instances.iter().for_each(|instance| instance.stop());
+        let instances = self.close();
         let end = Instant::now() + grace;
-        let late = self.instances.iter().filter(|instance| {
+        let late = instances.iter().filter(|instance| {
             let left = end.saturating_duration_since(Instant::now());
             !instance.wait_for_end(left)
         });
@@ -258,7 +259,29 @@ impl Plugins {
     /// How every cloud stands, in the order of the configuration.
     #[must_use]
     pub fn status(&self) -> Vec<InstanceStatus> {
-        self.instances.iter().map(|instance| self.status_of(instance)).collect()
+        self.instances().iter().map(|instance| self.status_of(instance)).collect()
+    }
+
+    /// Nobody begins any more, and who works is asked to stop.
+    fn close(&self) -> Vec<Arc<Instance>> {
+        let mut roster = self.roster();
+        roster.stopped = true;
+        let instances = roster.instances.clone();
+        drop(roster);
+        instances.iter().for_each(|instance| instance.stop());
+        instances
+    }
+
+    fn instances(&self) -> Vec<Arc<Instance>> {
+        self.roster().instances.clone()
+    }
+
+    fn instance_of(&self, cloud: &str) -> Option<Arc<Instance>> {
+        self.instances().into_iter().find(|instance| &*instance.name == cloud)
+    }
+
+    fn roster(&self) -> std::sync::MutexGuard<'_, Roster> {
+        self.roster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn status_of(&self, instance: &Instance) -> InstanceStatus {
@@ -289,7 +312,7 @@ impl Plugins {
 
 impl Drop for Plugins {
     fn drop(&mut self) {
-        self.instances.iter().for_each(|instance| instance.stop());
+        self.close();
         self.around.watchdog.end();
     }
 }
@@ -300,6 +323,27 @@ impl std::fmt::Debug for CloudSetup {
         let Self { name, plugin, .. } = self;
         f.debug_struct("CloudSetup").field("name", name).field("plugin", plugin).finish_non_exhaustive()
     }
+}
+
+/// Says which library a cloud has; one without is kept no reports for.
+fn tell_loaded(around: &Surroundings, setup: &CloudSetup, cloud: CloudId, loaded: &Result<Loaded, String>) {
+    match loaded {
+        Ok(loaded) => {
+            let (version, build) = (loaded.descriptor.version.as_str(), loaded.descriptor.build.as_str());
+            info!(target: "plugin", cloud = setup.name, version, build, file = %loaded.path.display(), "plugin loaded");
+        }
+        Err(why) => {
+            error!(target: "plugin", cloud = setup.name, "cloud stays off: {why}");
+            around.hub.change(|bus, _| bus.retire(cloud));
+            let (cloud, why) = (setup.name.clone(), why.clone());
+            (around.on_event)(PluginEvent::Disabled { cloud, why });
+        }
+    }
+}
+
+fn watch(around: &Surroundings, instance: &Arc<Instance>) {
+    let ward: Weak<Instance> = Arc::downgrade(instance);
+    around.watchdog.watch(ward as Weak<dyn Ward>);
 }
 
 fn start(instance: &Arc<Instance>) {

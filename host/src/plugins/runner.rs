@@ -108,7 +108,9 @@ impl Run<'_> {
     fn work(&mut self) -> Result<(), Fault> {
         let around = Arc::clone(&self.instance.around);
         self.losses = around.hub.look(|bus| bus.cloud_usage(self.instance.cloud).losses);
-        around.hub.attach(self.instance.cloud, self.id, Arc::clone(&self.inbox) as _);
+        if !self.instance.attach(self.id, &self.inbox) {
+            return Ok(());
+        }
         self.call(Call::Start, |plugin, now| plugin.start(now))?;
         self.instance.started(self.id);
         // Before any event: the last values are those from before the plugin could have told anybody that it is there, so a

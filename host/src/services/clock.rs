@@ -120,7 +120,9 @@ impl fmt::Debug for Clock {
     }
 }
 
-fn monotonic() -> Timestamp {
+/// The monotonic clock alone. It goes on while the system sleeps.
+#[must_use]
+pub fn monotonic() -> Timestamp {
     let time = clock_gettime(ClockId::Boottime);
     Timestamp(u64::try_from(time.tv_sec).unwrap_or(0) * 1000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000_000)
 }

@@ -14,7 +14,7 @@ use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Request, Response, Url};
+use reqwest::{Client, ClientBuilder, Method, Request, Response, Url};
 
 use super::OwnedEvent;
 use super::dial::{self, Dialer};
@@ -72,15 +72,9 @@ fn prepare(instance: &Instance, wish: &HttpRequest<'_>) -> Result<(Client, Reque
         url.set_host(Some(server_name)).map_err(|error| Refusal::invalid(format!("tls.server_name: {error}")))?;
         verified = Some((server_name.to_ascii_lowercase(), host));
     }
-    let tls = instance.dialer.tls.get(&TlsSetup::of(&wish.tls))?;
-    let client = Client::builder()
-        .tls_backend_preconfigured((*tls).clone())
-        .dns_resolver(Names { dialer: Arc::clone(&instance.dialer), verified })
+    let client = client(&instance.dialer, &TlsSetup::of(&wish.tls), verified)?
         .redirect(policy(wish.redirects, instance.allows_plain_text()))
         .timeout(dial::timeout(wish.timeout_ms))
-        .no_proxy()
-        .referer(false)
-        .pool_max_idle_per_host(0)
         .build()
         .map_err(|error| Refusal::new(HostRefusal::OTHER, format!("no HTTP client: {error}")))?;
     let mut request = Request::new(method, url);
@@ -89,6 +83,22 @@ fn prepare(instance: &Instance, wish: &HttpRequest<'_>) -> Result<(Client, Reque
         *request.body_mut() = Some(wish.body.to_vec().into());
     }
     Ok((client, request))
+}
+
+/// A client as all of the host's: its own resolver and TLS, nothing from the environment, no idle connections. `verified` is a
+/// name that is only verified, and the host that has the addresses.
+pub(super) fn client(
+    dialer: &Arc<Dialer>,
+    tls: &TlsSetup,
+    verified: Option<(String, String)>,
+) -> Result<ClientBuilder, Refusal> {
+    let tls = dialer.tls.get(tls)?;
+    Ok(Client::builder()
+        .tls_backend_preconfigured((*tls).clone())
+        .dns_resolver(Names { dialer: Arc::clone(dialer), verified })
+        .no_proxy()
+        .referer(false)
+        .pool_max_idle_per_host(0))
 }
 
 fn headers(wish: &HttpRequest<'_>) -> Result<HeaderMap, Refusal> {

@@ -9,6 +9,7 @@
 pub mod clock;
 mod dial;
 mod http;
+mod logs;
 mod module;
 mod mqtt;
 mod network;
@@ -35,13 +36,14 @@ use std::time::Duration;
 use polylink_plugin_api::services::Script;
 use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::subdevices::Subdevice;
-use polylink_plugin_api::services::{Http, Module, Mqtt, Network, Ota, Store, Subdevices, Tcp, Udp};
+use polylink_plugin_api::services::{Http, Logs, Module, Mqtt, Network, Ota, Store, Subdevices, Tcp, Udp};
 use polylink_plugin_api::{Extension, ExtensionRef, InstanceId};
 
 use self::clock::Clock;
 use self::dial::Dialer;
 use self::registry::{Instance, locked};
 use self::store::Storage;
+use crate::log::KeptLog;
 use crate::update::engine::Updates;
 
 pub use self::network::{hardware_address, has_radio, interfaces};
@@ -129,6 +131,8 @@ pub struct ServiceOptions {
     pub clock: Clock,
     /// What each script may use.
     pub scripts: ScriptLimits,
+    /// What clouds are sent that ask for the log.
+    pub log: KeptLog,
 }
 
 /// What a script may use (`polylink.script/1`).
@@ -201,6 +205,7 @@ impl Services {
         Script::ID,
         Subdevices::ID,
         Ota::ID,
+        Logs::ID,
     ];
 
     /// Services that work on this runtime.
@@ -235,7 +240,9 @@ impl Services {
         let storage = self.storage(&setup);
         let runtime = self.shared.options.runtime.clone();
         let id = registry::insert(|id| {
-            let instance = Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage);
+            let options = &self.shared.options;
+            let instance = Instance::new(id, setup, runtime, Arc::clone(&self.shared.dialer), storage)
+                .with_log(options.log.clone(), options.clock.clone());
             #[cfg(feature = "script")]
             let instance = instance.with_workers(Arc::clone(&self.shared.workers));
             instance
@@ -279,6 +286,7 @@ impl Services {
             Script::ID => ExtensionRef::new(&script::TABLE),
             Subdevices::ID => ExtensionRef::new(&subdevices::TABLE),
             Ota::ID => ExtensionRef::new(&ota::TABLE),
+            Logs::ID => ExtensionRef::new(&logs::TABLE),
             _ => return None,
         })
     }

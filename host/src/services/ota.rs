@@ -136,7 +136,8 @@ fn told(listed: Listed) -> Update {
     Update {
         id: listed.reference.into(),
         target: match listed.target {
-            manifest::Target::Module => Target::MODULE,
+            // No cloud can offer a plugin by itself; it would be a part of the module.
+            manifest::Target::Module | manifest::Target::Plugin => Target::MODULE,
             manifest::Target::Mcu => Target::MCU,
             manifest::Target::Subdevice => Target::SUBDEVICE,
         },

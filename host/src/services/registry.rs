@@ -15,16 +15,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::task::Poll;
 
 use polylink_plugin_api::services::script::SCRIPTS_MAX;
-use polylink_plugin_api::services::{FAILED, Http, Network, Tcp, Udp, tcp, udp};
+use polylink_plugin_api::services::{FAILED, Http, Logs, Network, Tcp, Udp, tcp, udp};
 use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
+use super::clock::{Clock, Zone};
 use super::dial::Dialer;
 use super::store::Storage;
 use super::{EventSink, InstanceSetup, ModuleHooks, OwnedEvent, SubdeviceHooks};
+use crate::log::KeptLog;
 use crate::update::engine::Updates;
 
 /// What an instance uses, for operators.
@@ -32,7 +34,7 @@ use crate::update::engine::Updates;
 pub struct Usage {
     /// Connections, streams, listeners and sockets.
     pub handles: usize,
-    /// HTTP requests and look-ups under way.
+    /// HTTP requests, look-ups and uploads of the log under way.
     pub calls: usize,
     /// Scripts that are loaded.
     pub scripts: usize,
@@ -60,6 +62,8 @@ pub(super) struct Instance {
     pub updates: Arc<Updates>,
     #[cfg(feature = "script")]
     pub workers: Arc<super::script::Workers>,
+    pub log: KeptLog,
+    pub clock: Clock,
     plain_text: bool,
     plain_text_told: AtomicBool,
     refused: AtomicU64,
@@ -88,6 +92,7 @@ pub(super) enum Port {
     Udp(Arc<super::udp::Socket>),
     HttpRequest,
     Resolve,
+    LogUpload,
     #[cfg(feature = "script")]
     Script(Arc<super::script::Queue>),
 }
@@ -132,12 +137,19 @@ impl Instance {
             updates,
             #[cfg(feature = "script")]
             workers: Arc::default(),
+            log: KeptLog::default(),
+            clock: Clock::new(Zone::Fixed(0)),
             plain_text,
             plain_text_told: AtomicBool::new(false),
             refused: AtomicU64::new(0),
             open: Mutex::default(),
             left: Notify::new(),
         }
+    }
+
+    /// The same instance, with this log to send, and the clock that says when its lines were logged.
+    pub fn with_log(self, log: KeptLog, clock: Clock) -> Self {
+        Self { log, clock, ..self }
     }
 
     /// The same instance, with scripts under the limits of its host.
@@ -243,10 +255,10 @@ impl Instance {
                 Port::Mqtt(connection) => connection.disconnect(),
                 Port::Stream(stream) => stream.close(),
                 Port::Listener(listener) => listener.close(),
-                Port::Udp(_) | Port::Resolve => {
+                // Whoever stops has no use for an answer any more, and a log is not worth waiting for.
+                Port::Udp(_) | Port::Resolve | Port::LogUpload => {
                     self.abort(token);
                 }
-                // Whoever stops has no use for an answer any more.
                 #[cfg(feature = "script")]
                 Port::Script(_) => {
                     self.abort(token);
@@ -304,6 +316,7 @@ impl Port {
             Self::Mqtt(_) | Self::Stream(_) | Self::Listener(_) | Self::Udp(_) => HANDLES,
             Self::HttpRequest => ("HTTP requests", HTTP_MAX),
             Self::Resolve => ("look-ups", RESOLVES_MAX),
+            Self::LogUpload => ("log uploads", LOG_UPLOADS_MAX),
             #[cfg(feature = "script")]
             Self::Script(_) => SCRIPTS,
         }
@@ -318,6 +331,7 @@ impl Port {
             Self::Udp(_) => instance.complete(Udp::ID, udp::CLOSED, token, why.code, why.text),
             Self::HttpRequest => instance.fail(Http::ID, token, why),
             Self::Resolve => instance.fail(Network::ID, token, why),
+            Self::LogUpload => instance.fail(Logs::ID, token, why),
             #[cfg(feature = "script")]
             Self::Script(queue) => super::script::end(instance, token, queue, why),
         }
@@ -329,7 +343,7 @@ impl Port {
             Self::Stream(stream) => stream.queued_bytes(),
             #[cfg(feature = "script")]
             Self::Script(queue) => queue.n_bytes(),
-            Self::Listener(_) | Self::Udp(_) | Self::HttpRequest | Self::Resolve => 0,
+            Self::Listener(_) | Self::Udp(_) | Self::HttpRequest | Self::Resolve | Self::LogUpload => 0,
         }
     }
 }
@@ -428,6 +442,9 @@ pub const HTTP_MAX: usize = 4;
 
 /// Most look-ups of an instance at once. Not documented; chosen by us.
 pub const RESOLVES_MAX: usize = 8;
+
+/// Uploads of the log by an instance at once (`polylink.logs/1`).
+const LOG_UPLOADS_MAX: usize = 1;
 
 const HANDLES: (&str, usize) = ("handles", HANDLES_MAX);
 

@@ -22,6 +22,8 @@ pub enum Target {
     Mcu,
     /// A device behind this one.
     Subdevice,
+    /// One plugin of this module; which one, it says itself, and the digest covers that.
+    Plugin,
 }
 
 /// What the owner says about an image.
@@ -291,13 +293,14 @@ impl Target {
             Self::Module => "module",
             Self::Mcu => "mcu",
             Self::Subdevice => "subdevice",
+            Self::Plugin => "plugin",
         }
     }
 
     /// By its word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Module, Self::Mcu, Self::Subdevice].into_iter().find(|target| target.as_str() == word)
+        [Self::Module, Self::Mcu, Self::Subdevice, Self::Plugin].into_iter().find(|target| target.as_str() == word)
     }
 }
 

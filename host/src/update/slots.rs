@@ -181,7 +181,7 @@ impl Slots {
 }
 
 /// Puts a new content in the place of a small file, so that a power cut leaves the old one or the new one.
-pub(super) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(disk: &dyn Disk, name: &str, bytes: &[u8]) -> io::Result<()> {
     let new = format!("{name}.new");
     let mut file = disk.create(&new)?;
     file.write(bytes)?;

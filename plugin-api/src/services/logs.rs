@@ -12,8 +12,9 @@ use crate::host::InstanceId;
 #[derive(StableAbi)]
 pub struct Logs {
     /// Sends a part of the log. Ends in [`SENT`] or [`super::FAILED`]: [`crate::HostRefusal::INVALID`] the request is not
-    /// acceptable, or the server refused it; [`crate::HostRefusal::QUOTA`] this instance is sending already;
-    /// [`crate::HostRefusal::UNREACHABLE`] or [`crate::HostRefusal::TIMEOUT`] after three attempts.
+    /// acceptable, or the server refused it; [`crate::HostRefusal::QUOTA`] this instance is sending already; after three
+    /// attempts what kept the last one from the server, such as [`crate::HostRefusal::RESOLVE`],
+    /// [`crate::HostRefusal::CONNECTION_REFUSED`] or [`crate::HostRefusal::TIMEOUT`].
     pub send: extern "C" fn(InstanceId, LogUpload) -> u64,
 }
 
@@ -29,7 +30,8 @@ pub const SENT: u32 = 1;
 #[repr(C)]
 #[derive(StableAbi, Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogUpload {
-    /// `http://`, `https://` or `ftp://` with host, port and path; at most [`URL_MAX`] bytes. FTP is passive and binary.
+    /// `http://`, `https://` or `ftp://` with host, port and path, for HTTP also with a query; at most [`URL_MAX`] bytes. FTP is
+    /// passive and binary, and makes no directory.
     pub url: RString,
     /// How, for HTTP.
     pub method: Method,

@@ -16,7 +16,7 @@ use crate::host::InstanceId;
 #[derive(StableAbi)]
 pub struct Ota {
     /// Offers an update. It is in the list when the call returns, perhaps as one that has failed already. An id that is in
-    /// the list: nothing happens. False: not acceptable, see [`Offer`], or this instance has [`UPDATES_MAX`] in the list.
+    /// the list: its address and headers are taken over if it is the same file and not here yet, else nothing happens. False: not acceptable, see [`Offer`], or this instance has [`UPDATES_MAX`] in the list.
     pub offer: extern "C" fn(InstanceId, Offer) -> bool,
     /// The cloud takes an update back. One that is being installed goes on. False: there is none with this id, or it is too
     /// late.
@@ -44,17 +44,18 @@ pub struct Offer {
     pub target: Target,
     /// Index of the subdevice, for [`Target::SUBDEVICE`]; else 0.
     pub device: u32,
-    /// The version that it brings, for people and for the comparison with what runs; at most [`VERSION_MAX`] bytes.
+    /// The version that it brings, for people; at most [`VERSION_MAX`] bytes. Empty: the cloud does not say.
     pub version: RString,
     /// Where it is: `http://` or `https://`, at most [`URL_MAX`] bytes.
     pub url: RString,
-    /// Headers of the request, `Name: value`; at most [`HEADERS_MAX`].
+    /// Headers of the request, `Name: value`; at most [`HEADERS_MAX`]. Not acceptable are those that say how the file comes, such
+    /// as `Range`, `Host` and `Accept-Encoding`. They are not sent to where a redirect leads.
     pub headers: RVec<RString>,
     /// Its size in bytes; 0: not told.
     pub size: u64,
     /// Digests, all of which must be right; at most [`DIGESTS_MAX`].
     pub digests: RVec<Digest>,
-    /// Not to begin before this moment, Unix milliseconds; 0: at once.
+    /// Not to begin before this moment, Unix milliseconds; 0: from the offer on.
     pub not_before_ms: i64,
     /// Begins at a random moment within so many milliseconds after that, so that not all devices come at once.
     pub spread_ms: u64,

@@ -52,23 +52,23 @@ fn an_unbound_device_answers_and_stays() {
 }
 
 #[test]
-fn versions_are_told_and_an_upgrade_is_refused_with_a_reason_and_nothing_is_pretended() {
+fn versions_are_told_and_an_upgrade_is_refused_where_nothing_installs_it() {
     check(async || {
         let room = Room::online(Product::default()).await?;
         let query = room.said(room.clife.query_versions())?;
         room.seen("the versions", |seen| seen.operations.contains_key(&query)).await?;
         let url = room.clife.put_file(b"an image");
-        let order = json!({"fileMode": "DOWN", "productVer": 2, "fileInfo": [{"fileType": "SUBFIRM", "devNum": 1,
+        let order = json!({"fileMode": "DOWN", "productVer": 2, "fileInfo": [{"fileType": "FIRM", "devNum": 0,
             "software": "9.0.0.0", "hardware": HARDWARE, "url": url, "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 8}]});
         let order = room.said(room.clife.file_operation(&order))?;
         room.seen("the refusal", |seen| seen.operations.contains_key(&order)).await?;
         let answers: Vec<Json> =
             room.clife.seen().frames.iter().filter(|frame| frame.id == order).map(|frame| frame.body.clone()).collect();
-        assert_eq!(answers, [json!({"respCode": -1, "respCont": "not available on this device yet"})]);
+        assert_eq!(answers, [json!({"respCode": -1, "respCont": "this device cannot install it"})]);
         assert!(room.clife.files().requests("/0.bin").is_empty());
         room.finish().await
     });
 }
 
-/// What the simulated MCU says of its hardware.
-const HARDWARE: &str = "POLYHW01";
+/// What the rig says of the module's hardware.
+const HARDWARE: &str = "00000001";

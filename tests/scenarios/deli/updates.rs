@@ -34,7 +34,8 @@ impl Storehouse {
         let change = |files: &mut Files| {
             // The section of the cloud is the last one, and its settings the last table there.
             files.product.push_str(settings);
-            files.overlay = format!("[update]\nkeys = [\"{}\"]\n", owner.public_key());
+            files.overlay =
+                format!("[update]\nkeys = [\"{}\"]\nretry_s = 1\n\n[time]\nzone = \"+00:00\"\n", owner.public_key());
         };
         let stage = Stage::set_with(change).await?;
         Ok(Self { stage, files: FileServer::start().map_err(failed)?, owner })
@@ -82,6 +83,12 @@ impl Storehouse {
     async fn is_acknowledged(&self) -> Result<(), RigError> {
         let is_gone = |status: &Json| status["clouds"][0]["facts"]["update"].is_null();
         self.rig.until("the update to be acknowledged", is_gone).await.map(drop)
+    }
+
+    /// Waits until the plugin shows this of the update.
+    async fn shows(&self, text: &str) -> Result<(), RigError> {
+        let shown = |status: &Json| status["clouds"][0]["facts"]["update"] == json!(text);
+        self.rig.until(&format!("the status to show {text:?}"), shown).await.map(drop)
     }
 
     /// Announces a version, and waits until the device has asked for it.
@@ -151,7 +158,7 @@ fn a_forced_upgrade_of_the_mcu_holds_messages_until_the_new_version_is_told() {
         assert_eq!((verdict.lost, verdict.out_of_order), (0, 0));
         house.mcu.with_log(|log| {
             assert_eq!(log.firmware.runs, [MCU_VERSION]);
-            assert_eq!(log.firmware.received, [file.clone()], "the manifest is not for the MCU");
+            assert_eq!(log.firmware.received, std::slice::from_ref(&file), "the manifest is not for the MCU");
         });
         house.is_acknowledged().await?;
         assert_eq!((house.files.requests(MCU).len(), house.deli.upgrades().len()), (1, 1));
@@ -226,6 +233,44 @@ fn a_success_that_the_platform_did_not_acknowledge_is_told_after_the_next_start(
         house.rig.within(LIMIT, "the version to be told again", again).await?;
         house.is_acknowledged().await?;
         assert_eq!(house.files.requests(MCU).len(), 1);
+        house.finish().await
+    });
+}
+
+/// The night itself is nothing to wait for here: that the moment lies in the window, and that the host begins then, is tried
+/// in virtual time, and that it begins at a moment by the windows of Clife.
+#[test]
+fn a_normal_upgrade_waits_for_its_night_over_a_restart_and_a_forced_one_takes_its_place() {
+    check(async || {
+        let night = format!("ota_window_start = \"{:02}:00\"\nota_force_spread_s = 0\n", in_hours(12));
+        let mut house = Storehouse::build(&night).await?;
+        house.rig.start()?;
+        house.is_known().await?;
+        let forced = house.store(MCU, &image(5000, MCU_VERSION), "mcu", MCU_VERSION)?;
+        let normal = Firmware { upgrade_type: "normal".to_owned(), ..forced.clone() };
+        house.deli.release(normal.clone());
+        let plan = house.rig.dir().join("state/store/deli/ota_plan.value");
+        house.rig.until("the moment to be drawn and stored", |_| plan.exists()).await?;
+        house.shows(&format!("{MCU_VERSION}: waiting")).await?;
+        let drawn = std::fs::read(&plan).expect("it was there a moment ago");
+        house.report(20).await?;
+        house.all_arrived().await?;
+        house.rig.kill().await?;
+        let known = house.deli.heard(102).len();
+        house.rig.start()?;
+        let asked = house.deli.until_heard(103, |heard| heard.len() > 1);
+        house.rig.within(LIMIT, "a question after the restart", asked).await?;
+        assert!(house.deli.heard(102).len() > known, "it is the record that names the version");
+        house.announce(MCU_VERSION).await?;
+        house.shows(&format!("{MCU_VERSION}: waiting")).await?;
+        assert_eq!(std::fs::read(&plan).expect("it was there before"), drawn, "the moment is drawn once");
+        assert_eq!(house.rig.status().await?["updates"].as_array().map(Vec::len), Some(1));
+        assert_eq!(house.files.requests(MCU).len(), 0);
+        house.deli.release(forced);
+        assert_eq!(house.outcome().await?, Ok(()));
+        house.is_acknowledged().await?;
+        assert_eq!((house.mcu.software(), house.files.requests(MCU).len()), (MCU_VERSION.to_owned(), 1));
+        assert_eq!(house.deli.heard(105).len(), 0);
         house.finish().await
     });
 }
@@ -330,6 +375,12 @@ fn an_update_program_that_fails_changes_nothing() {
 #[test]
 fn a_module_that_does_not_come_up_with_the_new_version_says_so_with_the_old_one() {
     check_installer(Manners::StepsBack, &["check", "install", "restart", "status"], 2);
+}
+
+/// The hour of the day, by UTC, in so many hours.
+fn in_hours(n: u64) -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    (since.as_secs() / 3600 + n) % 24
 }
 
 /// The settings of a device that begins with a forced upgrade at once.

@@ -8,8 +8,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::binaries::Binaries;
 
-/// Name of the control socket in the rig's directory.
-pub const SOCKET: &str = "control.sock";
+/// Place of the control socket in the rig's directory.
+pub const SOCKET: &str = "run/control.sock";
+
+/// Place of what a device has on tmpfs, in the rig's directory.
+pub const RUN: &str = "run";
 
 /// What goes into the directory.
 #[derive(Debug, Clone, Default)]
@@ -80,10 +83,20 @@ pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
     pub(crate) fn new() -> io::Result<Self> {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// In memory, as `/run` of a device is, where the system has a place for it.
+    pub(crate) fn in_memory() -> io::Result<Self> {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::below(memory) } else { Self::new() }
+    }
+
+    fn below(parent: &Path) -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // Short, because the path of a unix socket has only 107 bytes.
-        let path = std::env::temp_dir().join(format!("polylink-rig-{}-{number}", std::process::id()));
+        let path = parent.join(format!("polylink-rig-{}-{number}", std::process::id()));
         std::fs::create_dir(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
         Ok(Self(path))

@@ -56,13 +56,18 @@ pub struct Rig {
     binaries: Binaries,
     process: Option<Process>,
     dir: TempDir,
+    /// The directory's `run` leads there.
+    _run: TempDir,
 }
 
 impl Rig {
     /// Writes the configuration; starts nothing.
     pub fn new(binaries: &Binaries, files: &Files) -> Result<Self, RigError> {
         let dir = TempDir::new().map_err(|error| RigError::new(format!("temporary directory: {error}")))?;
-        let rig = Self { binaries: binaries.clone(), process: None, dir };
+        let run = TempDir::in_memory().map_err(|error| RigError::new(format!("directory in memory: {error}")))?;
+        std::os::unix::fs::symlink(run.path(), dir.path().join(files::RUN))
+            .map_err(|error| RigError::new(format!("link to the directory in memory: {error}")))?;
+        let rig = Self { binaries: binaries.clone(), process: None, dir, _run: run };
         files.write(rig.dir(), &rig.binaries).map_err(|error| RigError::new(format!("configuration: {error}")))?;
         Ok(rig)
     }
@@ -70,6 +75,11 @@ impl Rig {
     /// The directory with `host.toml`, `products/`, `plugins/`, `state/`.
     pub fn dir(&self) -> &Path {
         self.dir.path()
+    }
+
+    /// The directory that a device has on tmpfs.
+    pub fn run_dir(&self) -> PathBuf {
+        self.dir().join(files::RUN)
     }
 
     /// Where the control socket is.

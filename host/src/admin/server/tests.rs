@@ -40,6 +40,18 @@ impl Control for Lamp {
     fn plugins(&self) -> Vec<PluginReport> {
         Vec::new()
     }
+
+    async fn change_plugin(&self, change: PluginChange, steps: mpsc::Sender<String>) -> Result<String, String> {
+        let _ = steps.try_send("verified: it is a lamp".to_owned());
+        match change {
+            PluginChange::Install { file } => Ok(format!("healthy: {}", file.display())),
+            PluginChange::RollBack { plugin } => Err(format!("there is no plugin `{plugin}` to go back to")),
+        }
+    }
+
+    fn log(&self) -> String {
+        "one\ntwo\u{1b}[2J\n".to_owned()
+    }
 }
 
 /// Runs `clients` against a served socket, on a thread of its own.
@@ -81,6 +93,20 @@ fn requests_are_answered_one_after_another() {
         let set = Request::Set { values: vec![("power".into(), "on".into())] };
         let Ok(Answer::Outcomes(outcomes)) = client.ask(&set) else { panic!("outcomes") };
         assert!(outcomes[0].done);
+    });
+}
+
+#[test]
+fn steps_come_before_the_last_word() {
+    check(|path, _| {
+        let mut client = Client::connect(path).expect("it listens");
+        let step = Answer::Step("verified: it is a lamp".to_owned());
+        let install = Request::PluginInstall { file: "/x.so".into() };
+        assert_eq!(client.ask(&install).expect("a step"), step);
+        assert_eq!(client.next().expect("an end"), Answer::Done("healthy: /x.so".to_owned()));
+        let back = Request::PluginRollback { plugin: "deli".to_owned() };
+        assert_eq!(client.ask(&back).expect("a step"), step);
+        assert!(matches!(client.next(), Err(ClientError::Refused(why)) if why.contains("`deli` to go back to")));
     });
 }
 

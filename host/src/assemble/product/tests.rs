@@ -6,6 +6,7 @@ use std::pin::Pin;
 use super::super::make_hub;
 use super::*;
 use crate::config::{Config, Overrides};
+use crate::log::KeptLog;
 use crate::mcu::Identity;
 use crate::services::clock::{Clock, Zone};
 use crate::services::{ModuleHooks, OwnedEvent, ScriptLimits, ServiceOptions};
@@ -125,6 +126,7 @@ fn host(place: &Place) -> (Arc<Clouds>, Arc<ModuleSide>, mpsc::Receiver<PortMess
         runtime: Runtime::current(),
         clock: clock.clone(),
         scripts: ScriptLimits::default(),
+        log: KeptLog::default(),
     });
     let link = crate::mcu::jsonl::JsonLines::new();
     let (updates, _) = UpdateSide::open(&config, clock.clone(), &link, to_port.clone(), services.clone());

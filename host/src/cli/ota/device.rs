@@ -10,6 +10,7 @@ use super::{Done, device, image_of, read};
 use crate::config::update::{Backend, directory, slots_directory};
 use crate::config::{HostConfig, ProductKey};
 use crate::disk::Directory;
+use crate::plugins::installed::candidate::Candidate;
 use crate::update::floors::Floors;
 use crate::update::hook::{Installed, Order, UpdateHook};
 use crate::update::manifest::{Target, Verified, hex};
@@ -29,6 +30,21 @@ pub(super) fn verify(config: &HostConfig, file: &Path, product: Option<&str>) ->
     let policy = config.update.policy();
     let proof = policy.verify(&device(&product, floor), contents.manifest.as_deref(), &contents.image);
     Ok((image, proof.map_err(|why| format!("{}: {why}", file.display()))?))
+}
+
+/// Whether a plugin file may be installed, but for its counter: that is the plugin's own, and which plugin it is, is known
+/// only to who loads it. None: it is signed as something else, or not at all.
+pub(super) fn verify_plugin(
+    config: &HostConfig,
+    file: &Path,
+    product: Option<&str>,
+) -> Result<Option<Verified>, String> {
+    let policy = config.update.policy();
+    let candidate = Candidate::open(file, config.update.max_bytes as u64)?;
+    if candidate.target(&policy) != Some(Target::Plugin) {
+        return Ok(None);
+    }
+    candidate.verify(&policy, &product_key(config, product)?, 0).map(Some)
 }
 
 /// Installs it, to be started next.

@@ -41,8 +41,13 @@ impl Stand {
     }
 
     fn sign(&self, key: &str, counter: u32) -> Result<String, String> {
+        self.sign_for("module", key, counter)
+    }
+
+    fn sign_for(&self, target: &str, key: &str, counter: u32) -> Result<String, String> {
+        let target = format!("target={target}");
         let values = [("key", self.path(key).display().to_string()), ("counter", counter.to_string())];
-        let values = values.into_iter().chain(["product=lamp", "target=module", "version=1.2"].map(|word| {
+        let values = values.into_iter().chain(["product=lamp", target.as_str(), "version=1.2"].map(|word| {
             let (name, value) = word.split_once('=').expect("a pair");
             (name, value.to_owned())
         }));
@@ -90,6 +95,18 @@ fn a_release_is_signed_verified_installed_confirmed_and_taken_back() {
     let fan = OtaCommand::Install { file: stand.path("signed"), product: Some("fan".to_owned()) };
     stand.sign("owner.pem", 6).expect("signed");
     stand.check(fan, Err("the image is for product lamp, this is fan"));
+}
+
+#[test]
+fn a_plugin_file_is_verified_as_one_and_is_no_release() {
+    let stand = Stand::new(SLOTS);
+    let verify = |product: &str| OtaCommand::Verify { file: stand.path("signed"), product: Some(product.to_owned()) };
+    stand.sign_for("plugin", "owner.pem", 5).expect("signed");
+    stand.check(verify("lamp"), Ok("version 1.2, counter 5, signed; its counter is looked at when it is installed"));
+    stand.check(verify("fan"), Err("the image is for product lamp, this is fan"));
+    stand.check(stand.install(), Err("the image is for plugin, it was offered for module"));
+    stand.sign_for("plugin", "stranger.pem", 5).expect("signed");
+    stand.check(verify("lamp"), Err("is not signed by any of the keys"));
 }
 
 #[test]

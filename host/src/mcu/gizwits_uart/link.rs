@@ -3,15 +3,16 @@
 //! Closed → handshake (who are you?) → online, and back to the handshake when the MCU falls silent. One request of ours
 //! is outstanding at a time; requests of the MCU are answered at once, also meanwhile. A report is acknowledged after it
 //! was handed over; a request that the MCU repeats is acknowledged again and not acted upon twice. Firmware for the MCU
-//! is the business of `firmware`, what the host says that of `from_host`.
+//! is the business of `firmware`, what the host says that of `from_host`, reports that of `reports`.
 
 mod firmware;
 mod from_host;
+mod reports;
 
 use std::collections::VecDeque;
 
-use polylink_p0::{Packet, Raw};
-use polylink_plugin_api::{Cause, Now, ReportBody, Timestamp};
+use polylink_p0::Packet;
+use polylink_plugin_api::{Now, Timestamp};
 
 use super::commands::*;
 use super::frame::{Decoder, Frame, FrameError};
@@ -34,8 +35,10 @@ pub struct GizwitsUart {
     /// What was last said by [`LinkOutput::Online`].
     said_online: Option<bool>,
     identity: Option<Identity>,
+    /// Pauses before the MCU is asked once more who it is, because it was given firmware and says what it said before.
+    asks_left: &'static [u64],
     profile: Option<Profile>,
-    /// Reports that came before the product was known and are not acknowledged yet, see [`HELD_REPORTS`].
+    /// Reports that came before the product was known and are not acknowledged yet, see `reports`.
     held: VecDeque<Frame>,
     /// The MCU's last request, to recognise its repeats.
     last_request: Option<(Timestamp, Frame)>,
@@ -66,6 +69,8 @@ struct Online {
     restart_wanted: bool,
     /// The MCU is to be told that no more firmware comes.
     abort_wanted: bool,
+    /// The MCU is asked once more who it is.
+    ask_again: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -87,6 +92,7 @@ impl GizwitsUart {
             phase: Phase::Closed,
             said_online: None,
             identity: None,
+            asks_left: &[],
             profile: None,
             held: VecDeque::new(),
             last_request: None,
@@ -178,7 +184,7 @@ impl Link for GizwitsUart {
             Phase::Handshaking { next_try, .. } => self.requests.is_free().then_some(*next_try),
             Phase::Online(online) => {
                 let dead = online.heard.after(DEAD_MS);
-                let next = online.next_beat().min(online.repeat_word);
+                let next = online.next_beat().min(online.repeat_word).min(online.ask_again.unwrap_or(dead));
                 Some(if self.requests.is_free() { next.min(dead) } else { dead })
             }
         };
@@ -237,6 +243,8 @@ impl GizwitsUart {
                     online.after_command = true;
                     let payload = std::mem::take(&mut ask.payload);
                     self.requests.send(now, P0_TO_MCU, payload, Purpose::Command(ask))
+                } else if online.ask_again.take_if(|at| *at <= now).is_some() {
+                    self.requests.send(now, GET_DEVICE_INFORMATION, Vec::new(), Purpose::Identify)
                 } else if online.next_beat() <= now {
                     online.beat = now;
                     self.requests.send(now, HEARTBEAT, Vec::new(), Purpose::Heartbeat)
@@ -271,6 +279,9 @@ impl GizwitsUart {
     }
 
     fn handshake_failed(&mut self, now: Timestamp) {
+        if matches!(self.phase, Phase::Online(_)) {
+            return self.shake_hands(now.after(FIRST_PAUSE_MS));
+        }
         if let Phase::Handshaking { next_try, failures } = &mut self.phase {
             *failures = failures.saturating_add(1);
             *next_try = now.after((FIRST_PAUSE_MS << (*failures - 1).min(8)).min(LONGEST_PAUSE_MS));
@@ -399,58 +410,6 @@ impl GizwitsUart {
         self.last_request.as_ref().is_some_and(|(at, last)| last == frame && now.since(*at) < REPEAT_MS)
     }
 
-    /// Keeps a report until the product is known. It is acknowledged then: nobody could keep it safe before.
-    fn hold(&mut self, frame: Frame) {
-        if self.held.contains(&frame) {
-            // It comes again because it is not acknowledged.
-        } else if self.held.len() < HELD_REPORTS {
-            self.held.push_back(frame);
-        } else {
-            self.fault("held_report_dropped", "more reports came than are held until the product is known".into());
-        }
-    }
-
-    fn report(&mut self, now: Timestamp, payload: &[u8]) {
-        let Some(profile) = &self.profile else { return };
-        let mut problems = Vec::new();
-        let report = match profile.decode(payload) {
-            Ok(Packet::Report(values) | Packet::ReadAnswer(values)) => {
-                let properties = profile.properties(&values, |problem| problems.push(problem));
-                let (ticket, cause) = (self.echo_of(now, &values), self.repeats.cause(now, payload));
-                (!properties.is_empty()).then(|| (ticket, cause, ReportBody::Properties(properties.into())))
-            }
-            Ok(Packet::TransparentUp(bytes)) if profile.is_raw() => {
-                Some((None, Cause::CHANGE, ReportBody::Raw(bytes.into())))
-            }
-            Ok(Packet::TransparentUp(_)) => {
-                self.fault("raw", "uninterpreted bytes of a product that declares none".into());
-                None
-            }
-            Ok(_) => {
-                self.fault("p0", "a payload that only goes towards the MCU".into());
-                None
-            }
-            Err(error) => {
-                self.fault("p0", error.to_string());
-                None
-            }
-        };
-        for problem in problems {
-            self.fault("report_value", problem);
-        }
-        if let Some((ticket, cause, body)) = report {
-            self.outputs.push_back(LinkOutput::Report { device: 0, cause, ticket, body });
-        }
-    }
-
-    /// The control that this report answers, as far as one can tell: the protocol does not say. The newest control that
-    /// was acknowledged within [`ECHO_MS`] and whose values are all in the report; each control has one such report.
-    fn echo_of(&mut self, now: Timestamp, values: &[(u8, Raw)]) -> Option<u64> {
-        self.echoes.retain(|echo| now < echo.until);
-        let index = self.echoes.iter().rposition(|echo| echo.values.iter().all(|value| values.contains(value)))?;
-        self.echoes.remove(index).map(|echo| echo.ticket)
-    }
-
     fn acknowledged(&mut self, now: Timestamp, frame: &Frame) {
         let Some(purpose) = self.requests.acknowledge(frame.command, frame.sn) else {
             let detail = format!("acknowledgement {:#04x} with number {} of nothing", frame.command, frame.sn);
@@ -503,6 +462,7 @@ impl GizwitsUart {
     }
 
     fn identified(&mut self, now: Timestamp, identity: Identity) {
+        let ask_again = self.ask_again(now, &identity);
         if self.identity.as_ref() != Some(&identity) {
             if self.identity.as_ref().is_some_and(|last| last.product_key != identity.product_key) {
                 self.profile = None;
@@ -519,6 +479,7 @@ impl GizwitsUart {
             after_command: false,
             restart_wanted: false,
             abort_wanted: false,
+            ask_again,
         });
         self.say_online(true);
     }
@@ -581,10 +542,6 @@ const RESTART_MS: u64 = 1000;
 /// A request that comes again with the same number and payload within this time is a repeat. Not documented; chosen by
 /// us: three transmissions with waits of 200 ms, and the time of a long frame.
 const REPEAT_MS: u64 = 1000;
-
-/// Reports held until the product is known. When full, further ones are not acknowledged, and counted as
-/// `held_report_dropped`; the MCU repeats them.
-const HELD_REPORTS: usize = 16;
 
 /// A report within this time after the acknowledgement of a control that shows the control's values counts as caused by
 /// it. Not documented; chosen by us: MCU code reports such changes at once.

@@ -6,7 +6,6 @@ use polylink_plugin_api::services::module::Facts;
 use polylink_plugin_api::services::{Mqtt, mqtt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::super::clock::{Clock, Zone};
 use super::super::mqtt::{Connection, Patience};
 use super::super::tcp::{Listener, Stream};
 use super::*;
@@ -32,6 +31,7 @@ fn a_panic_in_a_task_is_told_as_the_end_of_its_handle() {
     check(Port::Listener(Arc::new(Listener::default())), Tcp::ID, tcp::CLOSED);
     check(Port::HttpRequest, Http::ID, FAILED);
     check(Port::Resolve, Network::ID, FAILED);
+    check(Port::LogUpload, Logs::ID, FAILED);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use md5::{Digest as _, Md5};
@@ -12,7 +14,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use super::{Backend, ImageFile, blocking};
 use crate::mcu::port::PortMessage;
-use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, TransferEnd};
+use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, NOT_THERE, TransferEnd};
 use crate::update::digest::Digests;
 use crate::update::download::machine::percent;
 use crate::update::hook::{Installed, Order, Standing};
@@ -22,6 +24,8 @@ use crate::update::manifest::Verified;
 pub struct LineBackend {
     to_port: mpsc::Sender<PortMessage>,
     said: Mutex<mpsc::Receiver<FirmwareOutput>>,
+    /// Whoever waits for the MCU is to stop that.
+    stopped: AtomicBool,
 }
 
 impl LineBackend {
@@ -29,7 +33,7 @@ impl LineBackend {
     /// told, and ends: a few places suffice.
     #[must_use]
     pub fn new(to_port: mpsc::Sender<PortMessage>, said: mpsc::Receiver<FirmwareOutput>) -> Self {
-        Self { to_port, said: Mutex::new(said) }
+        Self { to_port, said: Mutex::new(said), stopped: AtomicBool::new(false) }
     }
 
     async fn tell(&self, message: PortMessage) -> Result<(), String> {
@@ -54,7 +58,10 @@ impl Backend for LineBackend {
         let mut said = self.said.lock().await;
         // What an earlier transfer left.
         while said.try_recv().is_ok() {}
-        self.tell(PortMessage::BeginFirmware(Image { size, md5, format })).await?;
+        self.stopped.store(false, Ordering::Relaxed);
+        let image = Image { size, md5, format };
+        self.tell(PortMessage::BeginFirmware(image)).await?;
+        let mut asked = 0;
         loop {
             match said.recv().await.ok_or(GONE)? {
                 FirmwareOutput::Wanted { offset, len } => {
@@ -74,12 +81,22 @@ impl Backend for LineBackend {
                 FirmwareOutput::Progress(acknowledged) => progress(percent(acknowledged.into(), size.into())),
                 FirmwareOutput::Ended(TransferEnd::Done) => return Ok(Installed::Runs),
                 FirmwareOutput::Ended(end) => return Err(end.to_string()),
+                // It may only be restarting, because of the firmware that it was given before.
+                FirmwareOutput::Refused(NOT_THERE) if asked < ASKED_MAX => {
+                    asked += 1;
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    if self.stopped.load(Ordering::Relaxed) {
+                        return Err(TransferEnd::Cancelled.to_string());
+                    }
+                    self.tell(PortMessage::BeginFirmware(image)).await?;
+                }
                 FirmwareOutput::Refused(why) => return Err(why.to_owned()),
             }
         }
     }
 
     fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
         // A mailbox that is full is that of a line that hangs; the transfer ends by itself then.
         let _ = self.to_port.try_send(PortMessage::CancelFirmware);
     }
@@ -122,6 +139,11 @@ fn look(image: &ImageFile, proof: &Verified) -> std::io::Result<(std::fs::File, 
     let format = if first == Some(b':') { ImageFormat::IntelHex } else { ImageFormat::Binary };
     Ok((file, md5.finalize().into(), format))
 }
+
+/// How often an MCU that is not there is asked whether it takes the image, and the pause between. Not documented; chosen by us:
+/// a minute, in which an MCU has checked and copied what it was given before.
+const ASKED_MAX: u32 = 60;
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 const GONE: &str = "the line to the MCU is gone";
 

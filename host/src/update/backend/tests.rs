@@ -14,7 +14,7 @@ use super::super::slots::tests::verified;
 use super::*;
 use crate::config::ProductKey;
 use crate::mcu::port::PortMessage;
-use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, TransferEnd};
+use crate::mcu::transfer::{FirmwareOutput, Image, ImageFormat, NOT_THERE, TransferEnd};
 use crate::update::manifest::Target;
 
 struct Place(PathBuf);
@@ -140,6 +140,39 @@ async fn an_mcu_gets_its_image_piece_by_piece_with_its_md5() {
     assert_eq!(begun, Image { size: 9, md5, format: ImageFormat::Binary });
     let (installed, .., begun) = mcu(b":00000001FF\n", 100, TransferEnd::Lost).await;
     assert_eq!((installed, begun.format), (Err("the MCU was lost".to_owned()), ImageFormat::IntelHex));
+}
+
+/// An MCU that is not there for the first questions and takes the image then; whoever waits is told to stop at one of them.
+/// What becomes of it, and how often the MCU was asked.
+async fn absent(times: usize, stop_at: usize) -> (Result<Installed, String>, usize) {
+    let (_place, file) = Place::new(&format!("absent-{times}-{stop_at}"), b"image");
+    let (to_port, mut port) = mpsc::channel(4);
+    let (link, said) = mpsc::channel(4);
+    let backend = LineBackend::new(to_port, said);
+    let asked = std::cell::Cell::new(0);
+    let played = async {
+        while let Some(PortMessage::BeginFirmware(_)) = port.recv().await {
+            asked.set(asked.get() + 1);
+            let is_there = asked.get() > times;
+            let end = FirmwareOutput::Ended(TransferEnd::Done);
+            link.send(if is_there { end } else { FirmwareOutput::Refused(NOT_THERE) }).await.expect("listens");
+            if asked.get() == stop_at {
+                backend.stop();
+            }
+        }
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        (installed, _) = install(&backend, verified(b"image"), &file) => (installed, asked.get()),
+        () = played => unreachable!("it is pending"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_mcu_that_is_restarting_is_waited_for_but_not_for_ever() {
+    assert_eq!(absent(5, usize::MAX).await, (Ok(Installed::Runs), 6));
+    assert_eq!(absent(usize::MAX, usize::MAX).await, (Err(NOT_THERE.to_owned()), 61));
+    assert_eq!(absent(5, 3).await, (Err("given up by the host".to_owned()), 3));
 }
 
 #[tokio::test]

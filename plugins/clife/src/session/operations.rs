@@ -240,7 +240,7 @@ impl ClifeSession {
         } else if self.is_at_profile() {
             self.load_profile();
         } else {
-            self.follow_updates(now);
+            self.resume_update(now);
         }
     }
 
@@ -331,7 +331,7 @@ const NO_FILE: &str = "no file";
 /// A file that is no firmware: a profile, or a picture (not documented; chosen by us).
 const NO_PLACE: &str = "this device has no place for such a file";
 /// Not documented; chosen by us.
-const NOT_AVAILABLE: &str = "not available on this device yet";
+const NOT_AVAILABLE: &str = "not available on this device";
 /// Not documented; chosen by us.
 const NO_CLOCK: &str = "the clock of this device is not set";
 /// Not documented; chosen by us.

@@ -12,11 +12,28 @@ impl ClifeSession {
     pub(super) fn offer_next(&mut self, now: Now) {
         let Some(Running { order, .. }) = &mut self.files.running else { return };
         order.handed += 1;
-        let offer = order.offer(&self.settings.files);
         // Before the host has it: an update without an order would be a stray.
         self.store_order();
+        self.offer(now);
+    }
+
+    fn offer(&mut self, now: Now) {
+        let Some(Running { order, .. }) = &self.files.running else { return };
+        let offer = order.offer(&self.settings.files);
         self.outputs.extend(offer.map(|offer| Output::Ota(OtaRequest::Offer(Box::new(offer)))));
         self.timers.set(Timer::Offer, now.monotonic.after(OFFER_MS));
+    }
+
+    /// Goes on with the firmware that was offered before a restart. The power may have failed before the host had noted it.
+    pub(super) fn resume_update(&mut self, now: Now) {
+        let Some(Running { order, operation }) = &self.files.running else { return };
+        let id = order.current().map(|(index, _)| order.update_id(index));
+        let is_known = self.files.updates.iter().any(|update| Some(&update.id) == id.as_ref());
+        if is_known || operation.stage() >= Stage::Installing {
+            self.follow_updates(now);
+        } else {
+            self.offer(now);
+        }
     }
 
     pub(super) fn take_updates(&mut self, now: Now, list: Vec<Update>) {

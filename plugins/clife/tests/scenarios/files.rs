@@ -84,7 +84,7 @@ fn check_firmware(changes: Value, text: &str) {
     check(&upgrade(&[firmware(changes)]), &failure(text));
 }
 
-const NOT_YET: &str = "not available on this device yet";
+const NOT_AVAILABLE: &str = "not available on this device";
 const NO_PLACE: &str = "this device has no place for such a file";
 
 #[test]
@@ -119,10 +119,10 @@ fn versions_are_those_of_the_settings_and_of_the_moment() {
 
 #[test]
 fn what_could_begin_is_refused_where_the_host_cannot() {
-    check_firmware(json!({}), NOT_YET);
-    check_firmware(json!({"url": "HTTPS://open.clife.cn:8443/f?x=1", "md5": MD5.to_uppercase()}), NOT_YET);
+    check_firmware(json!({}), NOT_AVAILABLE);
+    check_firmware(json!({"url": "HTTPS://open.clife.cn:8443/f?x=1", "md5": MD5.to_uppercase()}), NOT_AVAILABLE);
     let mcu = firmware(json!({"fileType": "SUBFIRM", "devNum": 1, "hardware": "2.1", "software": "0.9"}));
-    check(&upgrade(std::slice::from_ref(&mcu)), &failure(NOT_YET));
+    check(&upgrade(std::slice::from_ref(&mcu)), &failure(NOT_AVAILABLE));
     check(&upgrade(&[firmware(json!({})), mcu, file("PHOTO")]), &failure(NO_PLACE));
     for file_type in ["PROFILE", "PHOTO", "VIDEO", "VOICE", "DATA"] {
         check(&operation("DOWN", file(file_type)), &failure(NO_PLACE));
@@ -233,15 +233,15 @@ fn an_address_has_to_be_one_of_http_with_a_host_of_a_bearable_length() {
         check_firmware(json!({ "url": url }), "0");
         check(&operation("UP", json!({"fileType": "LOG", "url": url})), &failure("0"));
     }
-    check_firmware(json!({"url": long(2_048)}), NOT_YET);
+    check_firmware(json!({"url": long(2_048)}), NOT_AVAILABLE);
     check(&upgrade(&[firmware(json!({})), firmware(json!({"url": "x"}))]), &failure("0"));
 }
 
 #[test]
 fn only_hosts_that_the_settings_allow_are_dealt_with() {
     let settings = json!({"ota_allowed_hosts": ["open.clife.cn"]});
-    check_with(&settings, &upgrade(&[firmware(json!({}))]), &failure(NOT_YET));
-    check_with(&settings, &upgrade(&[firmware(json!({"url": "http://OPEN.clife.cn:81/f"}))]), &failure(NOT_YET));
+    check_with(&settings, &upgrade(&[firmware(json!({}))]), &failure(NOT_AVAILABLE));
+    check_with(&settings, &upgrade(&[firmware(json!({"url": "http://OPEN.clife.cn:81/f"}))]), &failure(NOT_AVAILABLE));
     for url in
         ["http://evil/f", "http://open.clife.cn.evil/f", "http://open.clife.cn@evil/f", "http://evil/open.clife.cn"]
     {
@@ -254,9 +254,9 @@ fn only_hosts_that_the_settings_allow_are_dealt_with() {
 fn a_firmware_for_other_hardware_is_refused_unless_the_settings_want_it() {
     let other = upgrade(&[firmware(json!({"hardware": "1.1"}))]);
     check(&other, &failure("hardware mismatch"));
-    check_with(&json!({"ota_check_hardware": false}), &other, &failure(NOT_YET));
+    check_with(&json!({"ota_check_hardware": false}), &other, &failure(NOT_AVAILABLE));
     // Compared as numbers.
-    check_firmware(json!({"hardware": "01"}), NOT_YET);
+    check_firmware(json!({"hardware": "01"}), NOT_AVAILABLE);
     check_firmware(json!({"fileType": "SUBFIRM", "devNum": 1}), "hardware mismatch");
     check_firmware(json!({"fileType": "SUBFIRM", "devNum": 2}), "unknown devNum");
 }
@@ -266,15 +266,15 @@ fn what_runs_already_is_not_loaded_but_told_unless_the_settings_want_it() {
     let mcu = firmware(json!({"fileType": "SUBFIRM", "devNum": 1, "hardware": "2.1", "software": "1.0.2"}));
     let same = merged(upgrade(&[firmware(json!({"software": "3.0.0.1"})), mcu.clone()]), json!({"productVer": 1}));
     check(&same, &versions());
-    check_with(&json!({"ota_skip_same": false}), &same, &failure(NOT_YET));
-    check(&merged(same.clone(), json!({"productVer": 2})), &failure(NOT_YET));
-    check(&merged(same, json!({"fileInfo": [firmware(json!({})), mcu]})), &failure(NOT_YET));
+    check_with(&json!({"ota_skip_same": false}), &same, &failure(NOT_AVAILABLE));
+    check(&merged(same.clone(), json!({"productVer": 2})), &failure(NOT_AVAILABLE));
+    check(&merged(same, json!({"fileInfo": [firmware(json!({})), mcu]})), &failure(NOT_AVAILABLE));
 }
 
 #[test]
 fn an_older_firmware_is_as_good_as_any_unless_the_settings_refuse_it() {
     let older = upgrade(&[firmware(json!({"software": "2.9.9.9"}))]);
-    check(&older, &failure(NOT_YET));
+    check(&older, &failure(NOT_AVAILABLE));
     check_with(&json!({"ota_allow_downgrade": false}), &older, &failure("downgrade refused"));
 }
 
@@ -290,7 +290,7 @@ fn a_time_window_has_to_be_one_and_to_come() {
         check(&window(start, json!(-1)), &failure("time window expired"));
     }
     for (start, stop) in [(0, 0), (-5, 0), (60, 120), (60, 60), (-5, 5)] {
-        check(&window(json!(start), json!(stop)), &failure(NOT_YET));
+        check(&window(json!(start), json!(stop)), &failure(NOT_AVAILABLE));
     }
     let log =
         |start: i64, stop: i64| merged(operation("UP", file("LOG")), json!({"startTime": start, "stopTime": stop}));
@@ -301,7 +301,7 @@ fn a_time_window_has_to_be_one_and_to_come() {
 fn names_may_stand_between_blanks_as_in_the_samples() {
     let mut sub = firmware(json!({"fileType": "SUBFIRM", "devNum": null, "hardware": "2.1"}));
     sub[" devNum"] = json!(1);
-    check(&json!({" fileMode": "DOWN", "productVer ": 2, "fileInfo": [sub]}), &failure(NOT_YET));
+    check(&json!({" fileMode": "DOWN", "productVer ": 2, "fileInfo": [sub]}), &failure(NOT_AVAILABLE));
     check(&json!({"fileMode ": "QUERY"}), &versions());
 }
 
@@ -309,7 +309,7 @@ fn names_may_stand_between_blanks_as_in_the_samples() {
 fn a_repeated_operation_says_nothing_again_and_a_repeated_query_is_answered() {
     let same = merged(upgrade(&[firmware(json!({"software": "3.0.0.1"}))]), json!({"productVer": 1}));
     for (request, expected) in [
-        (upgrade(&[firmware(json!({}))]), failure(NOT_YET)),
+        (upgrade(&[firmware(json!({}))]), failure(NOT_AVAILABLE)),
         (operation("UP", file("LOG")), failure("no file")),
         (upgrade(&[firmware(json!({"md5": null}))]), failure("missing md5")),
         (same, versions()),
@@ -339,7 +339,7 @@ fn a_repeated_operation_says_nothing_again_and_a_repeated_query_is_answered() {
 fn a_query_is_answered_between_operations_and_each_under_its_own_number() {
     let mut cloud = online(json!({}));
     for _ in 0..3 {
-        check_answer(&mut cloud, &upgrade(&[firmware(json!({}))]), &failure(NOT_YET));
+        check_answer(&mut cloud, &upgrade(&[firmware(json!({}))]), &failure(NOT_AVAILABLE));
         check_answer(&mut cloud, &json!({"fileMode": "QUERY"}), &versions());
     }
     cloud.host.advance(1_000);

@@ -490,6 +490,23 @@ fn a_host_that_does_not_know_the_update_is_not_waited_for() {
 }
 
 #[test]
+fn what_a_host_had_not_noted_when_the_power_failed_is_offered_again() {
+    let mut cloud = online(json!({}));
+    let order = cloud.ask(2019, windowed(60, 600));
+    let offer = expect_offer(&mut cloud);
+    cloud.host.advance(5_000);
+    cloud.host.restart();
+    assert_eq!(expect_offer(&mut cloud), offer);
+    cloud.come_online();
+    cloud.host.take_outputs();
+    cloud.host.updates_changed(vec![update_of(&offer)]);
+    cloud.host.advance(20_000);
+    cloud.host.expect_silence();
+    cloud.host.updates_changed(vec![Update { phase: Phase::Finished, ..update_of(&offer) }]);
+    expect_told(&mut cloud, &order, &[(1, "1"), (1, "100"), (0, "1"), (0, "100")]);
+}
+
+#[test]
 fn updates_without_an_order_are_taken_back_or_forgotten() {
     let mut lost = setup_registered(json!({}));
     let update = |id: &str, phase| Update { id: id.to_owned(), phase, ..Update::default() };

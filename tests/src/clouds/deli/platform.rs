@@ -340,7 +340,20 @@ fn answer(state: &State, message: &Message) -> Result<(), String> {
     if message.action != action || message.to != to || !code || !msg {
         return Err(format!("answer {message:?} does not fit {asked:?}"));
     }
-    Ok(())
+    if action == 201 { log_answer(message) } else { Ok(()) }
+}
+
+/// The answer to a request for logs: done, or why not (Deli access document, 201 and the device's error codes).
+fn log_answer(message: &Message) -> Result<(), String> {
+    let code = message.data.get("code").and_then(Json::as_i64);
+    let reason = message.data.get("msg").and_then(Json::as_str).unwrap_or_default();
+    let fits = match code {
+        Some(0) => true,
+        Some(-1 | 100 | 106 | 201) => !reason.is_empty(),
+        _ => false,
+    };
+    let only = message.data.keys().all(|name| matches!(name.as_str(), "code" | "msg"));
+    if fits && only { Ok(()) } else { Err(format!("no answer to a request for logs: {message:?}")) }
 }
 
 /// MD5 of client id, model and secret with hyphens between, in hex of either case (Deli access document, access).

@@ -168,3 +168,24 @@ fn an_upgrade_is_ordered_on_the_topic_of_the_model_and_ends_with_the_new_version
         });
     }
 }
+
+#[test]
+fn answers_to_a_request_for_logs_are_done_or_say_why_not() {
+    for (data, fits) in [
+        (json!({"code": 0, "msg": ""}), true),
+        (json!({"code": 201, "msg": "no route"}), true),
+        (json!({"code": 201, "msg": ""}), false),
+        (json!({"code": 7, "msg": "x"}), false),
+        (json!({"code": 0, "msg": "", "file": "x"}), false),
+    ] {
+        run(async |deli| {
+            let (mut device, _) = Device::connect(&deli, PASSWORD).await;
+            let mid = deli.upload_logs("h", 21, ("", ""), false).unwrap();
+            device.say(&message(&mid, 201, Some(data.clone()))).await;
+            device.say(&message("last", 102, None)).await;
+            while device.hear().await.1["mid"] != "last" {}
+            let violations = deli.ledger().with(|entries| entries.violations.clone());
+            assert_eq!(violations.is_empty(), fits, "{data}: {violations:?}");
+        });
+    }
+}

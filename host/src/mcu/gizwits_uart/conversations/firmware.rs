@@ -1,5 +1,7 @@
 //! Firmware for the MCU: the recorded transfer, and everything that can go wrong with one.
 
+use std::collections::VecDeque;
+
 use md5::{Digest, Md5};
 
 use super::*;
@@ -79,6 +81,9 @@ impl Rig {
     fn finish(&mut self) -> (Vec<Vec<u8>>, String) {
         let mut pieces = Vec::new();
         loop {
+            if let Some(end) = self.said.iter().find(|said| said.starts_with("firmware ended")) {
+                return (pieces, end.clone());
+            }
             let last = self.said.last().unwrap().clone();
             if wanted(&last).is_some() {
                 self.give();
@@ -87,7 +92,7 @@ impl Rig {
                 pieces.push(unhex(payload));
                 self.said = self.line.mcu(0x1E, sn.parse().unwrap(), &[]);
             } else {
-                return (pieces, last);
+                panic!("neither bytes nor a piece nor the end: {last}");
             }
         }
     }
@@ -146,6 +151,55 @@ fn an_mcu_that_names_no_length_gets_256_bytes_a_piece() {
     let (pieces, _) = rig.finish();
     assert_eq!(pieces.len(), 20);
     assert_eq!(pieces.iter().map(|piece| piece.len() - 4).max(), Some(256));
+}
+
+/// A link whose transfer is over, with the number of its last piece.
+fn given() -> (Rig, u8) {
+    let mut rig = Rig::sending();
+    rig.said = rig.line.mcu(0x1E, 3, &[]);
+    assert_eq!(rig.finish().0.len(), 39);
+    check(&rig.said, &["firmware Progress(5000)", "firmware ended: the MCU has all of it", "online false"]);
+    (rig, 42)
+}
+
+#[test]
+fn an_mcu_that_was_given_firmware_is_asked_who_it_is() {
+    let (mut rig, last) = given();
+    check(&rig.line.until(1_100), &[&format!("1000 write 01 #{}", last + 1)]);
+    let mut other = information('1');
+    other[24..32].copy_from_slice(b"03000002");
+    check(&rig.line.mcu(0x02, last + 1, &other), &["identified 1111 03000002", "online true", "write 0d #44 0000"]);
+    rig.line.mcu(0x0E, last + 2, &[]);
+    assert_eq!(rig.line.until(50_000), [""; 0], "it is known now");
+}
+
+#[test]
+fn an_mcu_that_is_slow_to_become_another_is_asked_again_a_few_times() {
+    let (mut rig, _) = given();
+    let mut asked = Vec::new();
+    for second in 1..400 {
+        let mut said: VecDeque<_> = rig.line.until(second * 1000).into();
+        while let Some(request) = said.pop_front() {
+            let Some((_, frame)) = request.split_once("write ") else { continue };
+            let sn = frame[4..].split(' ').next().unwrap().parse().unwrap();
+            let payload = if frame.starts_with("01") { information('1') } else { Vec::new() };
+            asked.extend(frame.starts_with("01").then_some(second));
+            let command = u8::from_str_radix(&frame[..2], 16).unwrap();
+            said.extend(rig.line.mcu(command + 1, sn, &payload));
+        }
+    }
+    assert_eq!(asked, [1, 6, 36, 156]);
+}
+
+#[test]
+fn an_mcu_that_is_lost_while_it_becomes_another_is_waited_for() {
+    let (mut rig, last) = given();
+    rig.line.until(1_000);
+    rig.line.mcu(0x02, last + 1, &information('1'));
+    rig.line.mcu(0x0E, last + 2, &[]);
+    let said = rig.line.until(6_700);
+    check(&said[said.len() - 2..], &["6630 online false", "6630 fault ack_timeout"]);
+    assert!(rig.line.until(8_000)[0].contains("write 01"));
 }
 
 #[test]

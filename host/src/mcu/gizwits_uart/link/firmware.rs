@@ -9,9 +9,9 @@ use super::super::commands::*;
 use super::super::frame::Frame;
 use super::super::requests::Purpose;
 use super::super::transfer::{Answer, Transfer};
-use super::{GizwitsUart, Phase};
-use crate::mcu::LinkOutput;
-use crate::mcu::transfer::{FirmwareInput, FirmwareOutput, Image, TransferEnd};
+use super::{GizwitsUart, Phase, RESTART_MS};
+use crate::mcu::transfer::{FirmwareInput, FirmwareOutput, Image, NOT_THERE, TransferEnd};
+use crate::mcu::{Identity, LinkOutput};
 
 impl GizwitsUart {
     pub(super) fn firmware(&mut self, now: Timestamp, input: FirmwareInput<'_>) {
@@ -39,10 +39,25 @@ impl GizwitsUart {
 
     pub(super) fn transfer_acknowledged(&mut self, now: Timestamp) {
         self.with_transfer(|transfer| transfer.acknowledged(now));
+        if matches!(self.outputs.back(), Some(LinkOutput::Firmware(FirmwareOutput::Ended(TransferEnd::Done)))) {
+            // It restarts by itself, and may be another one then.
+            self.asks_left = ASKS_AFTER_FIRMWARE_MS;
+            self.shake_hands(now.after(RESTART_MS));
+        }
     }
 
     pub(super) fn transfer_gave_up(&mut self) {
         self.with_transfer(Transfer::gave_up);
+    }
+
+    /// When an MCU that calls itself so is asked once more who it is, because it was given firmware.
+    pub(super) fn ask_again(&mut self, now: Timestamp, identity: &Identity) -> Option<Timestamp> {
+        if self.identity.as_ref() != Some(identity) {
+            self.asks_left = &[];
+        }
+        let (pause, rest) = self.asks_left.split_first()?;
+        self.asks_left = rest;
+        Some(now.after(*pause))
     }
 
     /// The MCU is ready for the image, perhaps once more. True: it was acknowledged.
@@ -83,7 +98,7 @@ impl GizwitsUart {
 
     fn may_begin(&self, image: &Image) -> Result<(), &'static str> {
         if !matches!(self.phase, Phase::Online(_)) {
-            return Err("the MCU does not answer");
+            return Err(NOT_THERE);
         }
         if self.transfer.is_some() {
             return Err("a transfer to the MCU is under way");
@@ -105,3 +120,8 @@ impl GizwitsUart {
         }
     }
 }
+
+/// Pauses before an MCU that was given firmware, and says that it is what it was, is asked again: it may check and copy what
+/// it got before it restarts, and the protocol has no word for that it has. Not documented; chosen by us: soon for one that
+/// is quick, and long enough for one that writes a large flash.
+const ASKS_AFTER_FIRMWARE_MS: &[u64] = &[5_000, 30_000, 120_000];
