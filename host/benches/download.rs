@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use counted::Counted;
 use polylink::disk::Directory;
+use polylink::log::KeptLog;
 use polylink::services::clock::{Clock, Zone};
 use polylink::services::{ScriptLimits, ServiceOptions, Services};
 use polylink::update::digest::{Digests, Expected};
@@ -78,8 +79,12 @@ fn load(path: &Path, address: SocketAddr, size: u64) -> Cost {
         limits: Limits { plain_text: true, attempts: 1, ..Limits::default() },
     };
     let clock = Clock::new(Zone::Fixed(0));
-    let services =
-        ServiceOptions { runtime: runtime.handle().clone(), clock: clock.clone(), scripts: ScriptLimits::default() };
+    let services = ServiceOptions {
+        runtime: runtime.handle().clone(),
+        clock: clock.clone(),
+        scripts: ScriptLimits::default(),
+        log: KeptLog::default(),
+    };
     let web = Services::new(services).web("");
     let now = move || clock.now().monotonic;
     let fetch = Fetch { server: &web, disk: disk.clone(), name: "1", wish, random: 1, clock: &now };

@@ -30,7 +30,8 @@ async fn load(place: impl Borrow<Place>, ca_pem: &str, wish: Wish, server: impl 
     let url = wish.url.replace("PORT", &listener.local_addr().unwrap().port().to_string());
     let clock = Clock::new(Zone::Fixed(0));
     let runtime = tokio::runtime::Handle::current();
-    let services = Services::new(ServiceOptions { runtime, clock, scripts: ScriptLimits::default() });
+    let services =
+        Services::new(ServiceOptions { runtime, clock, scripts: ScriptLimits::default(), log: KeptLog::default() });
     let web = services.web(ca_pem);
     let disk = Arc::new(Counted::new(Directory::new(&place.borrow().0)));
     let began = Instant::now();
