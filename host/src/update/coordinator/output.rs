@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LISTED_MAX, TEXT_MAX};
+use super::asking::{LISTED_MAX, TEXT_MAX};
 use crate::update::manifest::{Target, Verified};
 use crate::update::offer::Offer;
 

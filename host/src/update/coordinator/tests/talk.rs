@@ -1,6 +1,7 @@
 //! What the coordinator says to what, without anything that carries it out.
 
 use super::*;
+use crate::update::coordinator::asking::{HEADERS_MAX, LISTED_MAX, TEXT_MAX, WAITING_BYTES_MAX};
 
 /// A coordinator and what it said.
 struct Talk(Coordinator, Moment);
