@@ -1,6 +1,11 @@
-//! Updates of the module by its clouds.
+//! Updates of the module: by hand, and by its clouds.
+
+mod by_hand;
+mod module;
 
 use polylink_testbed::owner::Owner;
+use polylink_testbed::rig::RigError;
+use polylink_testbed::rig::files::Files;
 
 use crate::set::{binaries, check};
 use crate::stage::Stage;
@@ -51,4 +56,25 @@ fn a_service_that_never_comes_up_is_given_up() {
         assert!(!stage.rig.ended().await?.success());
         Ok(())
     });
+}
+
+/// A device with slots that trusts this owner.
+fn trust(files: &mut Files, owner: &Owner) {
+    files.overlay += &format!("[update]\nbackend = \"slots\"\nkeys = [\"{}\"]\n", owner.public_key());
+}
+
+/// The slot whose program runs.
+fn slot(stage: &Stage) -> Result<&'static str, RigError> {
+    let program = stage.rig.program()?;
+    let of_slot = |slot: &str| stage.rig.dir().join("state/update/slots").join(slot).join("polylink");
+    Ok(["a", "b"].into_iter().find(|slot| program == of_slot(slot)).unwrap_or("factory"))
+}
+
+/// Says `polylink ota …`, which must succeed; what it prints.
+async fn ota(stage: &Stage, words: &str) -> Result<String, RigError> {
+    let output = stage.rig.command_line(&format!("ota {words}")).await?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+    }
+    Err(stage.rig.error(format!("ota {words}: {}", String::from_utf8_lossy(&output.stderr))))
 }

@@ -18,5 +18,6 @@ pub mod lan;
 pub mod mcu;
 pub mod observer;
 pub mod owner;
+pub mod release;
 pub mod rig;
 pub mod update_program;

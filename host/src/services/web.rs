@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use reqwest::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, ETAG, HeaderName, IF_RANGE, LAST_MODIFIED,
-    LOCATION, RANGE, RETRY_AFTER,
+    LOCATION, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::redirect::Policy;
 use reqwest::{Client, Response, Url};
@@ -78,8 +78,19 @@ fn head(response: &Response) -> Head {
         last_modified: text(LAST_MODIFIED),
         location,
         retry_after_s: number(RETRY_AFTER),
-        is_encoded: text(CONTENT_ENCODING).is_some_and(|coding| !coding.trim().eq_ignore_ascii_case("identity")),
+        // The client undoes chunks and nothing else; a coding below them comes through as it is.
+        is_encoded: lists_another(response, CONTENT_ENCODING, "identity")
+            || lists_another(response, TRANSFER_ENCODING, "chunked"),
     }
+}
+
+/// Whether a list, in all headers of this name, has something else than this. What is no text is something else.
+fn lists_another(response: &Response, name: HeaderName, allowed: &str) -> bool {
+    let is_other = |item: &str| !item.is_empty() && !item.eq_ignore_ascii_case(allowed);
+    response.headers().get_all(name).iter().any(|value| match value.to_str() {
+        Ok(value) => value.split(',').map(str::trim).any(is_other),
+        Err(_) => true,
+    })
 }
 
 struct Pieces(Response);

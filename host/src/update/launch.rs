@@ -5,7 +5,8 @@
 //! one process. The launcher itself is part of what the device was made with: no update replaces it.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,6 +30,9 @@ pub struct Launch {
 pub fn launch(slots: &Path, factory: PathBuf, arguments: &[OsString]) -> io::Error {
     let become_it = |launch: &Launch| {
         let Launch { program, environment } = launch;
+        if let Err(error) = is_for_this_machine(program) {
+            return error;
+        }
         Command::new(program).args(arguments).envs(environment.iter().map(|(name, value)| (name, value))).exec()
     };
     try_all(slots, factory, become_it)
@@ -69,7 +73,32 @@ fn of_slot(open: &OpenSlots, slot: Slot) -> Launch {
     if plugins && std::env::var_os(PLUGINS).is_none() {
         environment.push((PLUGINS, format!("[{:?}]", directory.display().to_string()).into()));
     }
+    // What is configured is the version of what the device was made with, and clouds ask for what runs.
+    let version = open.slots.state().release(slot).and_then(|release| release.version.as_ref());
+    if let Some(version) = version.filter(|_| std::env::var_os(SOFTWARE).is_none()) {
+        environment.push((SOFTWARE, format!("{:?}", version.as_str()).into()));
+    }
     Launch { program: directory.join(PROGRAM), environment }
+}
+
+/// What the system cannot start, `exec` gives to a shell, which would take the bytes of a foreign program for commands.
+fn is_for_this_machine(program: &Path) -> io::Result<()> {
+    let start = |path: &Path| {
+        let mut start = Vec::new();
+        File::open(path)?.take(ELF_START as u64).read_to_end(&mut start)?;
+        Ok::<_, io::Error>(start)
+    };
+    let found = start(program)?;
+    if found.starts_with(b"#!") {
+        return Ok(());
+    }
+    let own = start(Path::new("/proc/self/exe"))?;
+    // What differs in between is the system that it was made for, which does not matter.
+    let machine = |start: &[u8]| Some((start.get(..6)?.to_vec(), start.get(18..ELF_START)?.to_vec()));
+    match (machine(&found), machine(&own)) {
+        (Some(found), Some(own)) if found == own => Ok(()),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no program for this machine")),
+    }
 }
 
 /// The launcher has no log: it becomes a program that has one.
@@ -77,11 +106,17 @@ fn complain(text: &str) {
     eprintln!("polylink launch: {text}");
 }
 
+/// Magic, class and order of bytes in the first six; the machine in the last two (System V ABI, chapter 4, "ELF header").
+const ELF_START: usize = 20;
+
 /// Tells a release where it is.
 const SLOT: &str = "POLYLINK_SLOT";
 
 /// The setting `plugins.directories`.
 const PLUGINS: &str = "POLYLINK__PLUGINS__DIRECTORIES";
+
+/// The setting `module.software`.
+const SOFTWARE: &str = "POLYLINK__MODULE__SOFTWARE";
 
 #[cfg(test)]
 mod tests {
@@ -173,6 +208,30 @@ mod tests {
             }
         };
         assert_eq!(ran.stdout, b"slot a, run\n");
+    }
+
+    #[test]
+    fn only_scripts_and_programs_for_this_machine_are_started() {
+        let own = fs::read("/proc/self/exe").expect("it runs");
+        let with = |at: usize, byte: u8| [&own[..at], &[byte], &own[at + 1..ELF_START]].concat();
+        let place = Place::new("machine");
+        fs::create_dir(&place.0).expect("it was not there");
+        for (bytes, fits) in [
+            (own.as_slice(), true),
+            (&own[..ELF_START], true),
+            (b"#!/bin/sh\n", true),
+            (&with(7, !own[7]), true),
+            (&with(4, !own[4]), false),
+            (&with(18, !own[18]), false),
+            (&own[..ELF_START - 1], false),
+            (b"rm -r /", false),
+            (b"", false),
+        ] {
+            let file = place.0.join("program");
+            fs::write(&file, bytes).expect("a file can be made");
+            assert_eq!(is_for_this_machine(&file).is_ok(), fits, "{:?}", &bytes[..bytes.len().min(ELF_START)]);
+        }
+        assert!(is_for_this_machine(&place.0.join("none such")).is_err());
     }
 
     #[test]

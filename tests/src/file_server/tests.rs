@@ -1,7 +1,13 @@
+use rustls::crypto::ring::default_provider;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use super::*;
+use crate::authority::Authority;
 
 /// What a client hears that asks for `/a`, which has these bytes and this fault, and says good-bye.
 async fn check(bytes: &[u8], fault: Option<Fault>, extra: &str, expected: &[&str]) {
@@ -124,4 +130,29 @@ async fn a_client_that_has_heard_enough_ends_an_endless_answer() {
     drop(client);
     server.until("/a", |seen| seen[0].over).await;
     assert!(server.requests("/a")[0].sent > 40_000);
+}
+
+#[tokio::test]
+async fn https_is_for_those_who_trust_the_authority() {
+    let (ours, theirs) = (Authority::new("ours").unwrap(), Authority::new("theirs").unwrap());
+    let server = FileServer::start_tls("localhost", ours.server("localhost").unwrap()).unwrap();
+    let url = server.serve("/a", b"hello".as_slice());
+    assert_eq!(url, format!("https://localhost:{}/a", server.address.port()));
+    for (trusted, expected) in [(&ours, Some("hello")), (&theirs, None)] {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(trusted.pem().as_bytes()).unwrap()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
+        let config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots);
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(config.with_no_client_auth()));
+        let Ok(mut stream) = connector.connect(ServerName::try_from("localhost").unwrap(), stream).await else {
+            assert_eq!(expected, None);
+            continue;
+        };
+        stream.write_all(b"GET /a HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut heard = String::new();
+        stream.read_to_string(&mut heard).await.unwrap();
+        assert_eq!(heard.rsplit("\r\n").next(), expected);
+    }
+    assert_eq!(server.requests("/a").len(), 1);
 }

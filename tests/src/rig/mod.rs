@@ -117,6 +117,12 @@ impl Rig {
         if started { Ok(()) } else { Err(self.error(format!("the service ended for good before start {n}"))) }
     }
 
+    /// The file whose program runs, as the kernel sees it: a launcher has become what it started.
+    pub fn program(&self) -> Result<PathBuf, RigError> {
+        let id = self.running()?.id();
+        std::fs::read_link(format!("/proc/{id}/exe")).map_err(|error| self.error(format!("/proc/{id}/exe: {error}")))
+    }
+
     /// Ends what runs without warning, and the service manager starts it again.
     pub fn crash(&self) -> Result<(), RigError> {
         self.running()?.crash();

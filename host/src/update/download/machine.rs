@@ -184,7 +184,7 @@ impl Download {
         let Phase::Receiving { end, .. } = self.phase else { return Taken::No };
         let offset = self.digests.n_bytes();
         let after = offset.saturating_add(bytes.len() as u64);
-        let most = end.or(self.wish.size).unwrap_or(u64::MAX);
+        let most = [end, self.total, self.wish.size].into_iter().flatten().min().unwrap_or(u64::MAX);
         if after > self.wish.limits.max_bytes {
             self.fail(Failure::TooLarge { max: self.wish.limits.max_bytes });
             return Taken::No;
@@ -198,6 +198,12 @@ impl Download {
             let earliest = Timestamp(now.0.saturating_sub(CREDIT_MS));
             let cost = (bytes.len() as u64).saturating_mul(1000) / u64::from(rate);
             self.paid_until = self.paid_until.max(earliest).after(cost);
+            // While it is held back here, a server cannot be slow.
+            if let Phase::Receiving { window, window_have, .. } = &mut self.phase
+                && self.paid_until > now
+            {
+                (*window, *window_have) = (self.paid_until.after(WINDOW_MS), after);
+            }
         }
         let is_due = now.since(self.saved_at) >= SAVE_MS && after > self.saved;
         let saves = after - self.saved >= SAVE_BYTES || is_due;

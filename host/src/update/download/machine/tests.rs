@@ -419,6 +419,23 @@ fn a_rate_holds_back_and_forgives_no_standstill() {
 }
 
 #[test]
+fn a_server_is_not_slow_while_it_is_the_rate_that_holds_back() {
+    let file = content(400_000);
+    let limits = Limits { rate: Some(1000), ..wish(&file).limits };
+    let mut download = Download::new(Wish { limits, ..wish(&file) }, 7);
+    download.start(Timestamp(0));
+    download.head(Timestamp(0), &ok(&file).head, None);
+    // A piece as large as buffers of the client become.
+    assert_eq!(download.body(Timestamp(0), &file[..300_000]), Taken::At(0));
+    let reads_from = download.reads_from();
+    assert!(reads_from >= Timestamp(299_000), "{reads_from:?}");
+    while let Some(due) = download.next_timeout().filter(|due| *due <= reads_from) {
+        download.timeout(due);
+    }
+    assert_eq!(download.body(reads_from, &file[300_000..]), Taken::At(300_000));
+}
+
+#[test]
 fn a_download_that_takes_too_long_is_given_up() {
     let file = content(100_000);
     let limits = Limits { deadline: Timestamp(1_000_000 + 50_000), ..wish(&file).limits };

@@ -49,6 +49,17 @@ fn part(file: &[u8], from: u64, n: usize) -> Reply {
 }
 
 #[test]
+fn what_a_part_has_behind_the_whole_is_not_taken() {
+    let file = content(50_000);
+    let unknown = Wish { size: None, ..wish(&file) };
+    let head = Head { status: 206, content_range: Some("bytes 20000-99999/*".to_owned()), ..Head::default() };
+    check(unknown, Ok(&file), 2, |asked| match asked.from {
+        0 => Reply { body: file[..20_000].to_vec(), ending: Ending::Broken, ..ok(&file) },
+        _ => Reply { head: head.clone(), body: [&file[20_000..], &[7; 50_000]].concat(), ..Reply::default() },
+    });
+}
+
+#[test]
 fn one_byte_for_each_request_is_not_enough() {
     let file = content(50_000);
     let last = exhausted(Trouble::Cut { have: 10, end: 50_000 });
