@@ -217,10 +217,10 @@ fn tls_cause<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 }
 
 /// The shared resolver, as the client wants it.
-pub(super) struct Names {
-    pub dialer: Arc<Dialer>,
+struct Names {
+    dialer: Arc<Dialer>,
     /// A name that is only verified, and the host that has the addresses.
-    pub verified: Option<(String, String)>,
+    verified: Option<(String, String)>,
 }
 
 /// A look-up that failed.
