@@ -70,7 +70,8 @@ async fn after_sending(
     control: &mut Control,
     sent: Result<(), Trouble>,
 ) -> Result<Step, Trouble> {
-    let judged = control.late_reply().await.and_then(|reply| session.handle_reply(&reply));
+    let reply = if sent.is_ok() { control.late_reply().await } else { control.reply().await };
+    let judged = reply.and_then(|reply| session.handle_reply(&reply));
     match (sent, judged) {
         (Ok(()), judged) => judged,
         // It says better than a broken stream what is wrong.
