@@ -49,7 +49,7 @@ pub struct Offer {
     /// Where it is: `http://` or `https://`, at most [`URL_MAX`] bytes.
     pub url: RString,
     /// Headers of the request, `Name: value`; at most [`HEADERS_MAX`]. Not acceptable are those that say how the file comes, such
-    /// as `Range`, `Host` and `Accept-Encoding`. They are not sent to where a redirect leads.
+    /// as `Range`, `Host` and `Accept-Encoding`. They are not sent to another server that a redirect leads to.
     pub headers: RVec<RString>,
     /// Its size in bytes; 0: not told.
     pub size: u64,
