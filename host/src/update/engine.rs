@@ -296,7 +296,7 @@ impl Engine {
             }
             Output::StopInstalling(subject) => {
                 if let Ok(backend) = self.parts.backend(subject) {
-                    backend.stop();
+                    backend.stop(subject.id);
                 }
             }
             Output::Ask(subject) => self.start(subject.id, async move {
