@@ -411,8 +411,13 @@ impl Coordinator {
         self.outputs.push_back(Output::Tell { asker, id, reference, news: News::Ended(outcome) });
     }
 
+    /// At most one is on its way: what an asker did meanwhile may be on the disk before what was decided until then is begun.
     fn save(&mut self) {
-        self.outputs.push_back(Output::Save(self.record.encode()));
+        let bytes = self.record.encode();
+        match self.outputs.iter_mut().find(|output| matches!(output, Output::Save(_))) {
+            Some(before) => *before = Output::Save(bytes),
+            None => self.outputs.push_back(Output::Save(bytes)),
+        }
     }
 
     fn tell(&mut self, news: News) {
