@@ -55,6 +55,8 @@ struct Fitting {
     loaded: Loaded,
     release: Release,
     built_in: Option<[u8; 32]>,
+    /// It is what is good already.
+    counts: bool,
 }
 
 impl Installation {
@@ -167,14 +169,9 @@ impl Clouds {
         }
         tell(format!("staged: plugin {name} {}", fitting.release.version));
         let built_in = fitting.built_in;
-        let is_in_use = self.installation.change(|open| {
-            let entry = open.installed.entry(&name);
-            let is_good = |good: &Source| good.release() == Some(&fitting.release);
-            Ok::<_, String>(
-                entry.is_some_and(|entry| entry.trial.is_none() && entry.built_in == built_in && is_good(&entry.good)),
-            )
-        })?;
-        if is_in_use {
+        // Where the file was damaged and came again just now, it counts and another one runs.
+        let runs = |user: &User| user.loaded.as_ref().is_ok_and(|loaded| loaded.path == fitting.loaded.path);
+        if fitting.counts && users.iter().all(runs) {
             return Ok(format!("plugin {name} {} is installed already", fitting.release.version));
         }
         let watched = watched(&users);
@@ -299,7 +296,12 @@ impl Clouds {
         let release = Release { facts: *proof.facts(), version, counter };
         let files = discover(&self.installation.current().directories).files;
         let built_in = self.built_in(&descriptor.name, &files).as_deref().and_then(sha256_of);
-        Ok(Fitting { loaded, release, built_in })
+        let counts = self.installation.change(|open| {
+            let entry = open.installed.entry(&descriptor.name).filter(|entry| entry.built_in == built_in);
+            let is_good = |good: &Source| good.release() == Some(&release);
+            Ok::<_, String>(entry.is_some_and(|entry| entry.trial.is_none() && is_good(&entry.good)))
+        })?;
+        Ok(Fitting { loaded, release, built_in, counts })
     }
 
     fn running_plugins(&self) -> Result<Arc<Plugins>, String> {
