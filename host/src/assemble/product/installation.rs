@@ -97,6 +97,11 @@ impl Installation {
 }
 
 impl Clouds {
+    /// Plugins on trial that were loaded with the product begin.
+    pub(super) fn begin_trials(&self, plugins: &Plugins) {
+        self.installation.current().trials.iter().for_each(|(plugin, _)| plugins.trial_begins(plugin));
+    }
+
     /// Watches over the plugins on trial that run since the start of the product.
     pub(super) fn watch_trials(self: &Arc<Self>) {
         let trials = std::mem::take(&mut self.installation.current().trials);
@@ -185,7 +190,7 @@ impl Clouds {
             .await?;
         let version = &fitting.release.version;
         let with: Vec<_> = users.iter().map(|user| (user.cloud.clone(), Ok(fitting.loaded.clone()))).collect();
-        self.swap(&plugins, with).await?;
+        self.swap(&plugins, with, true).await?;
         let names: Vec<&str> = users.iter().map(|user| user.cloud.as_str()).collect();
         tell(format!("swapped: {} runs with {name} {version}", names.join(", ")));
         self.settle(&name, &plugins, watched, Some(users)).await?;
@@ -202,7 +207,7 @@ impl Clouds {
         blocking(move || clouds.installation.change(|open| open.installed.roll_back(&name))).await?;
         let version = loaded.descriptor.version.to_string();
         let with = users.into_iter().map(|user| (user.cloud, Ok(loaded.clone()))).collect();
-        self.swap(&plugins, with).await?;
+        self.swap(&plugins, with, false).await?;
         tell(format!("swapped: {plugin} {version} runs again"));
         match self.watch_over(&plugins, &watched).await {
             Ok(()) => Ok(format!("healthy: plugin {plugin} {version}")),
@@ -223,6 +228,7 @@ impl Clouds {
         let (clouds, name) = (Arc::clone(self), plugin.to_owned());
         match health {
             Ok(()) => {
+                plugins.trial_is_over(plugin);
                 let confirmed = move || clouds.installation.change(|open| open.installed.confirm(&name));
                 blocking(confirmed).await.map_err(|why| format!("it works and stays on trial: {why}"))?;
                 tracing::info!(plugin, "the plugin on trial is confirmed");
@@ -243,7 +249,7 @@ impl Clouds {
                     Ok((written, with))
                 });
                 let (written, with) = back.await?;
-                self.swap(plugins, with).await?;
+                self.swap(plugins, with, false).await?;
                 let but =
                     written.err().map_or_else(String::new, |error| format!("; but it cannot be written: {error}"));
                 Err(format!("stepped back: {why}{but}"))
@@ -259,12 +265,17 @@ impl Clouds {
         healthy(watched, self.config.update.health, self.installation.news.subscribe(), look).await
     }
 
-    async fn swap(&self, plugins: &Arc<Plugins>, with: Vec<(String, Result<Loaded, String>)>) -> Result<(), String> {
+    async fn swap(
+        &self,
+        plugins: &Arc<Plugins>,
+        with: Vec<(String, Result<Loaded, String>)>,
+        on_trial: bool,
+    ) -> Result<(), String> {
         let (plugins, grace) = (Arc::clone(plugins), self.config.plugins.stop_grace + STOP_MARGIN);
         // The plugins' threads need this one for their last words.
         blocking(move || {
             for (cloud, loaded) in with {
-                plugins.replace(&cloud, loaded, grace);
+                plugins.replace(&cloud, loaded, on_trial, grace);
             }
             Ok(())
         })
