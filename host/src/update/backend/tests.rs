@@ -1,7 +1,7 @@
 //! Backends on real files, and an MCU that is played.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -77,8 +77,29 @@ async fn a_release_goes_into_a_slot_and_stands_as_the_launcher_leaves_it() {
     assert_eq!(OpenSlots::open(&place.0.join("slots")).expect("free").slots.state().good.as_str(), "a");
     let other = install(&backend(None), verified(b"another"), &file).await.0;
     assert!(other.expect_err("another image").contains("not the one that was verified"));
-    let _taken = OpenSlots::open(&place.0.join("slots")).expect("free");
-    assert!(standing(None).await.is_err());
+}
+
+#[tokio::test]
+async fn who_looks_at_the_slots_meanwhile_is_waited_for() {
+    let (place, _) = Place::new("looked-at", b"");
+    let product = ProductKey::parse("lamp").expect("a key");
+    let slots = place.0.join("slots");
+    let backend = SlotsBackend::new(slots.clone(), 2, None, Arc::new(Notify::new()));
+    let looked = OpenSlots::open(&slots).expect("free");
+    let inode = format!(":{} ", fs::metadata(slots.join("lock")).expect("it is there").ino());
+    let waits = async {
+        let is_it = |line: &str| line.contains("->") && line.contains(&inode);
+        while !fs::read_to_string("/proc/locks").expect("Linux has it").lines().any(is_it) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut asked = backend.standing(order(&product));
+    tokio::select! {
+        said = &mut asked => panic!("{said:?}"),
+        () = waits => {}
+    }
+    drop(looked);
+    assert_eq!(asked.await, Ok(Standing::Settled));
 }
 
 #[tokio::test]
