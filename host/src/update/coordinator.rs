@@ -69,7 +69,12 @@ impl Coordinator {
     /// Goes on with what is remembered: what was saved last; none or damaged: nothing. [`Coordinator::start`] follows.
     #[must_use]
     pub fn restore(settings: Settings, saved: Option<&[u8]>) -> Self {
-        let record = saved.and_then(Record::decode).unwrap_or_default();
+        let record = saved.map_or_else(Record::default, |saved| {
+            Record::decode(saved).unwrap_or_else(|| {
+                tracing::error!("the record of updates is damaged; what was under way is forgotten");
+                Record::default()
+            })
+        });
         let (step, outputs) = (Step::Idle, VecDeque::new());
         Self { settings, record, step, outputs, is_healthy: false, told: Told::default() }
     }
