@@ -51,7 +51,10 @@ enum Step {
     Verifying,
     Installing,
     Asking,
-    Restarting,
+    /// `again`: it was refused, and is asked for then.
+    Restarting {
+        again: Option<Timestamp>,
+    },
     /// Until then it must be healthy; from `again` on a confirmation that failed is tried again.
     Trial {
         until: Timestamp,
@@ -203,6 +206,13 @@ impl Coordinator {
         }
     }
 
+    /// The restart was refused: a device may be busy with something that must not be cut off.
+    pub fn not_restarted(&mut self, moment: &Moment, id: u64) {
+        if self.is_at(id, &Step::Restarting { again: None }) {
+            self.step = Step::Restarting { again: Some(moment.now.after(RESTART_AGAIN_MS)) };
+        }
+    }
+
     /// What runs does what it should.
     pub fn healthy(&mut self) {
         self.is_healthy = true;
@@ -256,6 +266,10 @@ impl Coordinator {
                 self.roll_back(format!("the new version was not healthy within {s} s"));
             }
             Step::Trial { until, again } if self.is_healthy && again <= moment.now => self.confirm(Some(until)),
+            Step::Restarting { again: Some(again) } if again <= moment.now => {
+                self.step = Step::Restarting { again: None };
+                self.outputs.extend(self.record.active.as_ref().map(|active| Output::Restart(active.subject())));
+            }
             _ => {}
         }
         self.tell_progress(moment);
@@ -269,6 +283,7 @@ impl Coordinator {
         let own = match self.step {
             Step::Trial { until, again } if self.is_healthy => Some(until.min(again)),
             Step::Trial { until, .. } => Some(until),
+            Step::Restarting { again } => again,
             _ => None,
         };
         let at = |unix_s: i64| {
@@ -363,7 +378,7 @@ impl Coordinator {
             return self.roll_back(format!("{n} restarts did not bring the new version up"));
         }
         active.stage = Stage::Restarting { counter, n: n + 1 };
-        self.step = Step::Restarting;
+        self.step = Step::Restarting { again: None };
         self.save();
         self.tell(News::Restarting);
         self.outputs.push_back(Output::Restart(subject));
@@ -457,6 +472,9 @@ const INSTALLS_MAX: u32 = 3;
 
 /// Restarts that are asked for until what was installed runs. Chosen by us.
 const RESTARTS_MAX: u32 = 3;
+
+/// Pause after a restart that was refused. Chosen by us.
+const RESTART_AGAIN_MS: u64 = 60_000;
 
 /// Pause after a confirmation that failed. Chosen by us.
 const CONFIRM_AGAIN_MS: u64 = 10_000;

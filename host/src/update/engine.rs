@@ -311,7 +311,8 @@ impl Engine {
                     Err(why) => Err(why),
                 };
                 if let Err(why) = restarted {
-                    tracing::error!(id = subject.id, why, "the restart that an update needs does not happen");
+                    tracing::error!(id = subject.id, why, "the restart that an update needs does not happen yet");
+                    self.updates.change(|coordinator, moment| coordinator.not_restarted(moment, subject.id));
                 }
             }
             Output::Confirm { subject, counter, on_trial } => {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::update::coordinator::asking::{HEADERS_MAX, LISTED_MAX, OUTPUTS_MAX, TEXT_MAX, WAITING_BYTES_MAX};
+use crate::update::slots::tests::verified;
 
 /// A coordinator and what it said.
 struct Talk(Coordinator, Moment);
@@ -112,6 +113,26 @@ fn progress_that_stands_still_is_told_a_second_later() {
     talk.pass(1);
     let verify = "Verify(Subject { id: 1, target: Module, device: 0 })".to_owned();
     assert_eq!((talk.heard(), talk.0.next_timeout(&talk.1)), (vec![verify], None));
+}
+
+#[test]
+fn a_restart_that_is_refused_is_asked_for_again() {
+    let mut talk = Talk::new();
+    talk.offer(offer("deli", "1")).expect("taken");
+    let moment = talk.1;
+    talk.0.loaded(&moment, 1, Ok(()));
+    talk.0.verified(&moment, 1, Ok(verified(b"image")));
+    talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
+    let restart = "Restart(Subject { id: 1, target: Module, device: 0 })";
+    assert_eq!(talk.heard().last().map(String::as_str), Some(restart));
+    assert_eq!(talk.0.next_timeout(&talk.1), None);
+    talk.0.not_restarted(&moment, 1);
+    assert_eq!(talk.0.next_timeout(&talk.1), Some(moment.now.after(RESTART_AGAIN_MS)));
+    talk.pass(59);
+    assert_eq!(talk.heard(), [""; 0]);
+    talk.pass(1);
+    assert_eq!(talk.heard(), [restart]);
+    assert_eq!(talk.0.next_timeout(&talk.1), None);
 }
 
 #[test]
