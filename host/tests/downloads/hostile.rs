@@ -37,7 +37,8 @@ async fn load(place: impl Borrow<Place>, ca_pem: &str, wish: Wish, server: impl 
     let began = Instant::now();
     let now = move || Timestamp(u64::try_from(began.elapsed().as_millis()).unwrap());
     let wish = Wish { url, ..wish };
-    let fetch = Fetch { server: &web, disk: disk.clone(), name: "1", wish, random: 1, clock: &now };
+    let turns = Turns::default();
+    let fetch = Fetch { server: &web, disk: disk.clone(), name: "1", wish, random: 1, clock: &now, turns: &turns };
     let serving = async {
         for n in 0.. {
             let (stream, _) = listener.accept().await.unwrap();
