@@ -23,7 +23,7 @@ pub struct Updates {
     offered: Vec<Wanted>,
     /// Firmware that is not on its way, and why; at most one of each kind.
     left: Vec<Left>,
-    /// The MCU has taken firmware and has not said yet that it runs it; the cloud is asked when it does.
+    /// The MCU has not said yet what it runs, or that it runs the firmware that it has taken; the cloud is asked when it does.
     mcu_unheard: bool,
 }
 
@@ -118,11 +118,14 @@ impl GizwitsSession {
             let check = self.upgrades.next_check()?;
             let versions = self.versions(check.kind);
             if [versions.hard, versions.soft].iter().any(|version| !is_version(version)) {
+                // It may be starting up, and say so later.
+                let is_unheard = check.kind == Kind::Mcu && versions.soft.is_empty();
                 let (kind, Versions { hard, soft }) = (word(check.kind), versions);
                 let text = format!(
                     "not asking for firmware of the {kind}: its versions are `{hard}` and `{soft}`, and the cloud knows \
                      those of 8 letters and digits"
                 );
+                self.updates.mcu_unheard |= is_unheard;
                 self.upgrades.silent();
                 self.info(text);
                 continue;

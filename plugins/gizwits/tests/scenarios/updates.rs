@@ -53,6 +53,23 @@ fn both_types_are_asked_for_before_the_log_in() {
 }
 
 #[test]
+fn an_mcu_that_says_its_version_after_the_start_is_asked_for_then() {
+    let mut setup = setup(json!({}));
+    (setup.facts.mcu_software, setup.facts.mcu_hardware) = (String::new(), String::new());
+    let mut stage = Stage::started(setup);
+    stage.register();
+    stage.provision();
+    answer_check(&mut stage, "1", 404, NOTHING);
+    stage.log_in();
+    stage.host.expect_silence();
+    for _ in 0..2 {
+        stage.host.facts_changed(facts());
+    }
+    answer_check(&mut stage, "2", 404, NOTHING);
+    stage.host.expect_silence();
+}
+
+#[test]
 fn a_check_without_an_answer_is_not_repeated() {
     let mut stage = provisioned();
     for _ in 0..2 {
