@@ -109,6 +109,8 @@ enum Timer {
     Wipe,
     /// The alarm "upgrade failed" may be raised again.
     Alarm,
+    /// Firmware does not wait for the MCU any longer.
+    Mcu,
     /// A log upload takes too long.
     Logs,
     /// The queue of our own messages is written to the store.
@@ -222,6 +224,7 @@ impl DeliSession {
                 Timer::Unblock => self.unblock(now),
                 Timer::Wipe => self.run_wipe_action(),
                 Timer::Alarm => self.settle_updates(now),
+                Timer::Mcu => self.offer_held(now),
                 Timer::Logs => self.end_late_upload(now),
                 Timer::SaveQueue => self.save_queue(),
             }
@@ -316,6 +319,7 @@ impl DeliSession {
                 self.facts = facts;
                 if self.version() != version {
                     self.withdraw_what_runs();
+                    self.offer_held(now);
                     self.ask_info();
                 }
             }

@@ -31,6 +31,8 @@ pub struct Upgrades {
     outcomes: VecDeque<Outcome>,
     /// Versions whose last upgrade failed, by device. The oldest first.
     failed: VecDeque<(FeedId, u16)>,
+    /// What failed last, since the start.
+    rest: Option<Rest>,
     /// Statuses that were sent and may still be answered. The oldest first.
     sent: VecDeque<Sent>,
     n_outcomes: u64,
@@ -89,6 +91,15 @@ struct Outcome {
     n_sent: u32,
 }
 
+/// A firmware that fails each time. The cloud orders it by each heartbeat that tells an older number, which would load the same
+/// image for ever; a person who tries again once does not notice.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    build: Build,
+    n_failed: u32,
+    at: Timestamp,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     at: Timestamp,
@@ -106,6 +117,7 @@ impl Upgrades {
             current: None,
             outcomes: VecDeque::new(),
             failed: VecDeque::new(),
+            rest: None,
             sent: VecDeque::new(),
             n_outcomes: 0,
             n_lost: 0,
@@ -147,7 +159,7 @@ impl Upgrades {
     ///
     /// Code 6 if it is for nobody of them, or unusable ([`Image`]), or not newer than what runs: the cloud orders what is
     /// newer than the heartbeats say, so anything else is a mistake. The version that runs is taken only if the last
-    /// upgrade to it failed, as a repair. Code 22 while another upgrade is under way; the same order again is a success,
+    /// upgrade to it failed, as a repair. What failed twice or more has to rest meanwhile (6 too). Code 22 while another upgrade is under way; the same order again is a success,
     /// which may have another address, and nothing new is told of. What is ordered again after it had ended needs no word
     /// of that end any more.
     pub fn take_order<'a>(
@@ -167,6 +179,9 @@ impl Upgrades {
             }
             _ if !self.is_wanted(&image, running) => return (answer(Code::UPGRADE_FAILED), None),
             Some(_) => return (answer(Code::DOWNLOADING), None),
+            None if self.rest.is_some_and(|rest| rest.holds(image.build(), now)) => {
+                return (answer(Code::UPGRADE_FAILED), None);
+            }
             None => {}
         }
         let build = image.build();
@@ -205,6 +220,7 @@ impl Upgrades {
             self.failed.pop_front();
         }
         self.failed.push_back((feedid, version));
+        self.rest = Some(Rest::after(self.rest, current.build, now));
         self.end(now, current, OtaPhase::Failed, why);
         true
     }
@@ -363,6 +379,21 @@ impl Upgrade {
     }
 }
 
+impl Rest {
+    fn after(former: Option<Self>, build: Build, at: Timestamp) -> Self {
+        let former = former.filter(|former| former.build == build && at.since(former.at) < 2 * REST_MAX_MS);
+        Self { build, n_failed: former.map_or(0, |former| former.n_failed).saturating_add(1), at }
+    }
+
+    fn holds(&self, build: Build, now: Timestamp) -> bool {
+        let rest_ms = match self.n_failed {
+            0 | 1 => 0,
+            n => REST_MS.checked_shl((n - 2).min(16)).unwrap_or(REST_MAX_MS).min(REST_MAX_MS),
+        };
+        self.build == build && now.since(self.at) < rest_ms
+    }
+}
+
 impl Outcome {
     const fn new(number: u64, build: Build, status: OtaStatus, due: Timestamp) -> Self {
         Self { number, build, status, due, n_sent: 0 }
@@ -403,6 +434,12 @@ const OUTCOMES_MAX: usize = 4;
 /// Failed versions that are remembered (not documented; chosen by us). Beyond, the oldest is forgotten: it cannot be
 /// repaired by the same version.
 const FAILED_MAX: usize = 16;
+
+/// How long a firmware rests that has failed twice; twice that after each further time (not documented; chosen by us).
+const REST_MS: u64 = 60_000;
+
+/// The longest such rest (not documented; chosen by us).
+const REST_MAX_MS: u64 = 3_600_000;
 
 /// Statuses on their way (not documented; chosen by us). What is to be said beyond that waits.
 const SENT_MAX: usize = 8;

@@ -134,6 +134,8 @@ enum Timer {
     ProductUuid,
     /// The host has not shown what it was offered.
     Offer,
+    /// The MCU had its time to say its version.
+    Mcu,
 }
 
 impl Session for JoylinkSession {
@@ -260,6 +262,7 @@ impl JoylinkSession {
         }
         let subdevices = self.subdevices.clone();
         self.take_subdevices(now, subdevices::Event::Changed(subdevices));
+        self.wait_for_mcu(now);
         self.resume_upgrade(now);
         self.load_script();
         self.lan.start();
@@ -288,6 +291,8 @@ impl JoylinkSession {
             match timer {
                 Timer::ProductUuid => self.ask_product_uuid(now),
                 Timer::Offer => self.offer_was_lost(now),
+                // Firmware does not wait for it any longer, and goes on by itself.
+                Timer::Mcu => {}
             }
         }
         if self.lan.next_timeout().is_some_and(|due| due <= now.monotonic) {

@@ -109,6 +109,8 @@ enum Timer {
     Firmware,
     /// The firmware is told in answer to an order.
     Answer,
+    /// What failed is told.
+    Failed,
     /// What was installed does not say its version.
     Installed,
 }
@@ -244,6 +246,7 @@ impl LierdaSession {
                 Timer::Time => self.ask_time(now),
                 Timer::Firmware => self.tell_firmware(now),
                 Timer::Answer => self.answer_by_versions(now),
+                Timer::Failed => self.settle_updates(now),
                 Timer::Installed => self.waited_for_version(now),
             }
         }

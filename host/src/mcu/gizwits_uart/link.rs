@@ -184,7 +184,9 @@ impl Link for GizwitsUart {
             Phase::Handshaking { next_try, .. } => self.requests.is_free().then_some(*next_try),
             Phase::Online(online) => {
                 let dead = online.heard.after(DEAD_MS);
-                let next = online.next_beat().min(online.repeat_word).min(online.ask_again.unwrap_or(dead));
+                // Not while it is given firmware: an MCU that prepares itself for that may be silent.
+                let ask_again = online.ask_again.filter(|_| self.transfer.is_none()).unwrap_or(dead);
+                let next = online.next_beat().min(online.repeat_word).min(ask_again);
                 Some(if self.requests.is_free() { next.min(dead) } else { dead })
             }
         };
@@ -243,7 +245,7 @@ impl GizwitsUart {
                     online.after_command = true;
                     let payload = std::mem::take(&mut ask.payload);
                     self.requests.send(now, P0_TO_MCU, payload, Purpose::Command(ask))
-                } else if online.ask_again.take_if(|at| *at <= now).is_some() {
+                } else if self.transfer.is_none() && online.ask_again.take_if(|at| *at <= now).is_some() {
                     self.requests.send(now, GET_DEVICE_INFORMATION, Vec::new(), Purpose::Identify)
                 } else if online.next_beat() <= now {
                     online.beat = now;
@@ -471,14 +473,19 @@ impl GizwitsUart {
             self.identity = Some(identity.clone());
             self.outputs.push_back(LinkOutput::Identified(identity));
         }
+        // One that was asked once more, online, is still to hear what came up meanwhile.
+        let (restart_wanted, abort_wanted) = match &self.phase {
+            Phase::Online(online) => (online.restart_wanted, online.abort_wanted),
+            _ => (false, false),
+        };
         self.phase = Phase::Online(Online {
             heard: now,
             beat: now,
             sent_word: None,
             repeat_word: now.after(STATUS_REPEAT_MS),
             after_command: false,
-            restart_wanted: false,
-            abort_wanted: false,
+            restart_wanted,
+            abort_wanted,
             ask_again,
         });
         self.say_online(true);

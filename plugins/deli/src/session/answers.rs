@@ -137,7 +137,7 @@ impl DeliSession {
         if let Some(unix_ms) = clock::correct(&mut self.clock, now, time) {
             self.outputs.push(Output::Module(module::Request::OfferTime(unix_ms)));
         }
-        self.offer_undated(now);
+        self.offer_held(now);
     }
 
     fn take_record(&mut self, now: Now, record: DeviceRecord) {

@@ -115,6 +115,7 @@ impl DeliSession {
         if let Some(oddity) = self.identity.oddity() {
             self.warn(format!("settings.{oddity}"));
         }
+        self.wait_for_mcu(now);
         self.withdraw_what_runs();
         if !self.bond.applications.is_empty() {
             // A host that was restarted does not know how many there are.

@@ -31,8 +31,10 @@ pub struct Upgrade {
     pub plan: Option<Plan>,
     /// From where it is loaded; `None`: that was before a restart.
     address: Option<String>,
-    /// A normal upgrade that waits for the clock.
-    undated: Option<Firmware>,
+    /// One that cannot be offered yet, and for what it waits.
+    held: Option<(Firmware, &'static str)>,
+    /// Until then an MCU that has not said its version may be starting up.
+    mcu_until: Timestamp,
     /// Version that this host cannot install.
     out_of_reach: Option<String>,
 }
@@ -52,10 +54,10 @@ impl Upgrade {
     /// For people; `None` if there is nothing to say.
     pub fn text(&self) -> Option<String> {
         let Some(update) = self.list.last() else {
-            let undated = self.undated.as_ref().map(|firmware| format!("{}: waiting for the clock", firmware.version));
+            let held = self.held.as_ref().map(|(firmware, what)| format!("{}: waiting for {what}", firmware.version));
             let out_of_reach =
                 || self.out_of_reach.as_ref().map(|version| format!("{version}: this host installs none"));
-            return undated.or_else(out_of_reach);
+            return held.or_else(out_of_reach);
         };
         let Update { version, percent, reason, .. } = update;
         Some(match update.phase {
@@ -121,7 +123,7 @@ impl DeliSession {
                 self.offer(now, firmware);
             }
             Ok(_) => {
-                self.upgrade.undated = None;
+                self.upgrade.held = None;
                 self.upgrade.out_of_reach = None;
                 self.withdraw(None);
             }
@@ -144,7 +146,7 @@ impl DeliSession {
         }
         let id = firmware.id();
         self.withdraw(Some(&id));
-        self.upgrade.undated = None;
+        self.upgrade.held = None;
         let unix_s = clock::unix_s(&self.clock, now);
         self.date_settled(unix_s);
         let is_settled = self.upgrade.settled.as_ref().is_some_and(|settled| settled.holds(&id, unix_s));
@@ -156,6 +158,14 @@ impl DeliSession {
         if known.is_some() {
             return self.offer_again(firmware);
         }
+        if self.settings.ota.target.is_none()
+            && self.facts.mcu_software.is_empty()
+            && now.monotonic < self.upgrade.mcu_until
+        {
+            // It may be the MCU's, which the module must not take for its own.
+            self.upgrade.held = Some((firmware, "the MCU"));
+            return self.timers.set(Timer::Mcu, self.upgrade.mcu_until);
+        }
         if self.upgrade.settled.take().is_some() {
             self.remove(storage::OTA);
         }
@@ -166,7 +176,7 @@ impl DeliSession {
         let draw = |most: u32| u32::try_from(random.below(u64::from(most) + 1)).unwrap_or(most);
         let start = plan.or_else(|| firmware.start(unix_s, now.utc_offset_s, &self.settings.ota, draw));
         let Some(not_before_ms) = start else {
-            self.upgrade.undated = Some(firmware);
+            self.upgrade.held = Some((firmware, "the clock"));
             return;
         };
         if plan.is_none() {
@@ -195,11 +205,16 @@ impl DeliSession {
         self.outputs.push(Output::Ota(OtaRequest::Offer(Box::new(offer))));
     }
 
-    /// The clock is set: what waited for it can be offered.
-    pub(super) fn offer_undated(&mut self, now: Now) {
-        if let Some(firmware) = self.upgrade.undated.take() {
-            self.offer(now, firmware);
+    /// The clock is set, or the MCU had its time: what waited for that can be offered, if it is still wanted.
+    pub(super) fn offer_held(&mut self, now: Now) {
+        if let Some((firmware, _)) = self.upgrade.held.take() {
+            self.take_firmware(now, Ok(firmware));
         }
+    }
+
+    /// The MCU may take a while until it says what it runs.
+    pub(super) fn wait_for_mcu(&mut self, now: Now) {
+        self.upgrade.mcu_until = now.monotonic.after(MCU_MS);
     }
 
     /// Takes back what did not begin, but for the update with this id.
@@ -327,3 +342,6 @@ fn said_of(update: &Update, failure: Failure) -> String {
 const UPGRADE_FAILED: i64 = 200;
 /// Longest reason told to the platform in characters (not documented; chosen by us).
 const LONGEST_REASON: usize = 256;
+/// So long after the start firmware waits for an MCU to say its version (not documented; chosen by us: an MCU starts within
+/// seconds, and nobody waits for firmware).
+const MCU_MS: u64 = 60_000;

@@ -120,7 +120,34 @@ fn whose_firmware_it_is_follows_from_the_version_that_the_platform_is_told() {
         cloud.accept();
         assert_eq!(cloud.expect(101)["data"]["product_version"], told, "{changes}");
         cloud.order("9", "force");
+        // An MCU that says nothing may be starting up.
+        cloud.host.advance(60_000);
         assert_eq!(cloud.expect_offer().target, target, "{changes}");
+    }
+}
+
+#[test]
+fn an_mcu_that_starts_up_has_a_minute_to_say_its_version_before_firmware_counts_as_the_modules() {
+    for (version, target) in [("1.0", Some(Target::Mcu)), ("1.1", None), ("", Some(Target::Module))] {
+        let mut setup = setup(json!({}));
+        setup.facts.mcu_software.clear();
+        let mut cloud = Cloud::started(setup);
+        cloud.accept();
+        cloud.order("1.1", "force");
+        cloud.expect_nothing_about_updates();
+        cloud.host.advance(1_000);
+        cloud.assert_fact("update", "1.1: waiting for the MCU");
+        cloud.host.facts_changed(module::Facts { mcu_software: version.to_owned(), ..Default::default() });
+        if version.is_empty() {
+            cloud.host.advance(58_999);
+            cloud.expect_nothing_about_updates();
+            cloud.host.advance(1);
+        }
+        match target {
+            Some(target) => assert_eq!(cloud.expect_offer().target, target),
+            None => cloud.host.advance(60_000),
+        }
+        cloud.expect_nothing_about_updates();
     }
 }
 

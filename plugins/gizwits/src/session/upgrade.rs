@@ -23,7 +23,7 @@ pub struct Updates {
     offered: Vec<Wanted>,
     /// Firmware that is not on its way, and why; at most one of each kind.
     left: Vec<Left>,
-    /// The MCU has taken firmware and has not said yet that it runs it; the cloud is asked when it does.
+    /// The MCU has not said yet what it runs, or that it runs the firmware that it has taken; the cloud is asked when it does.
     mcu_unheard: bool,
 }
 
@@ -118,11 +118,14 @@ impl GizwitsSession {
             let check = self.upgrades.next_check()?;
             let versions = self.versions(check.kind);
             if [versions.hard, versions.soft].iter().any(|version| !is_version(version)) {
+                // It may be starting up, and say so later.
+                let is_unheard = check.kind == Kind::Mcu && versions.soft.is_empty();
                 let (kind, Versions { hard, soft }) = (word(check.kind), versions);
                 let text = format!(
                     "not asking for firmware of the {kind}: its versions are `{hard}` and `{soft}`, and the cloud knows \
                      those of 8 letters and digits"
                 );
+                self.updates.mcu_unheard |= is_unheard;
                 self.upgrades.silent();
                 self.info(text);
                 continue;
@@ -194,7 +197,7 @@ impl GizwitsSession {
             Ok(Some(Decision::Wanted(wanted))) => self.want_firmware(now, wanted),
             Ok(Some(Decision::UpToDate(Check { kind, scheme }))) => {
                 let is_gone = |other: Kind, target: &Target| other == kind && scheme.names(target);
-                self.updates.asked.retain(|asked| !is_gone(asked.wanted.kind, &asked.wanted.target));
+                self.drop_questions(|wanted| is_gone(wanted.kind, &wanted.target));
                 self.updates.left.retain(|left| !is_gone(left.kind, &left.target));
                 self.withdraw(|order| order.kind == kind && scheme.names(&order.target));
             }
@@ -219,7 +222,7 @@ impl GizwitsSession {
             return;
         }
         self.withdraw(|order| order.kind == wanted.kind && order.target != wanted.target);
-        self.updates.asked.retain(|other| other.wanted.kind != wanted.kind || other.wanted == wanted);
+        self.drop_questions(|other| other.kind == wanted.kind && *other != wanted);
         self.updates.left.retain(|left| left.kind != wanted.kind || left.is(&wanted));
         if self.upgrades.date(unix_s(now)) {
             self.save_upgrades();
@@ -237,6 +240,13 @@ impl GizwitsSession {
         let request = self.next_id();
         self.http(request, api::look_at_file(&wanted.url, look));
         self.updates.asked.push(Asked { request, look, wanted });
+    }
+
+    /// Nobody wants to know any more what these files are. A cloud that names one address after another must not have a
+    /// request under way for each.
+    fn drop_questions(&mut self, is_like: impl Fn(&Wanted) -> bool) {
+        let dropped = self.updates.asked.extract_if(.., |asked| is_like(&asked.wanted));
+        self.outputs.extend(dropped.map(|asked| Output::CancelHttp(asked.request)));
     }
 
     /// Takes the answer to the question what a file is, and offers it to the host.
@@ -290,7 +300,7 @@ impl GizwitsSession {
 
     /// The product is another one: no update is for it.
     pub(super) fn withdraw_all(&mut self) {
-        self.updates.asked.clear();
+        self.drop_questions(|_| true);
         self.updates.left.clear();
         self.withdraw(|_| true);
     }

@@ -2,7 +2,7 @@
 
 use polylink_plugin_sdk::services::ota::{Digest, Failure, Offer, Phase, Request, Target, Update};
 use polylink_plugin_sdk::services::{Reason, http, id, module};
-use polylink_plugin_sdk::{ClockQuality, Input};
+use polylink_plugin_sdk::{ClockQuality, Input, Output};
 use serde_json::json;
 
 use super::stage::{DID, KEY, Stage, facts, field, product, setup};
@@ -50,6 +50,23 @@ fn both_types_are_asked_for_before_the_log_in() {
     stage.log_in();
     stage.host.expect_silence();
     assert_eq!((fact(&stage, "module_update"), fact(&stage, "mcu_update")), (None, None));
+}
+
+#[test]
+fn an_mcu_that_says_its_version_after_the_start_is_asked_for_then() {
+    let mut setup = setup(json!({}));
+    (setup.facts.mcu_software, setup.facts.mcu_hardware) = (String::new(), String::new());
+    let mut stage = Stage::started(setup);
+    stage.register();
+    stage.provision();
+    answer_check(&mut stage, "1", 404, NOTHING);
+    stage.log_in();
+    stage.host.expect_silence();
+    for _ in 0..2 {
+        stage.host.facts_changed(facts());
+    }
+    answer_check(&mut stage, "2", 404, NOTHING);
+    stage.host.expect_silence();
 }
 
 #[test]
@@ -279,7 +296,22 @@ fn an_offer_that_was_replaced_before_its_file_was_known_is_not_passed_on() {
     push_mcu(&mut stage, "soft_ver=03030000&download_url=http://dl.test/mcu.bin");
     let (file, _) = stage.http();
     push_mcu(&mut stage, MCU_OFFER);
-    stage.host.http_answer(file, 405, "");
+    assert_eq!(stage.host.take_outputs(), [Output::CancelHttp(file)]);
+}
+
+#[test]
+fn of_one_address_after_another_only_the_last_is_asked_for() {
+    let mut stage = Stage::online();
+    push_module(&mut stage, 9);
+    for fid in 10..20 {
+        let (former, _) = stage.http();
+        push_module(&mut stage, fid);
+        stage.host.expect_output("the end of the former question", |output| {
+            (*output == Output::CancelHttp(former)).then_some(())
+        });
+    }
+    answer_file(&mut stage, MODULE_URL, 200, FILE);
+    assert_eq!(expect_offer(&mut stage).id, "module/fid/19/14112521");
     stage.host.expect_silence();
 }
 

@@ -242,6 +242,25 @@ fn the_version_that_runs_is_taken_only_as_a_repair() {
 }
 
 #[test]
+fn what_fails_each_time_is_ordered_in_vain_for_longer_and_longer() {
+    let mut unit = Unit::new();
+    let mut begun = Vec::new();
+    for minute in 0..240 {
+        unit.until(minute * 60_000);
+        // The cloud hears the old number, and orders until it is refused.
+        while unit.order(firmware(6)).1.is_some() {
+            begun.push(minute);
+            assert!(begun.len() < 20, "{begun:?}");
+            assert!(unit.upgrades.failed(Timestamp(unit.now), "no signature"));
+        }
+        assert_eq!(unit.order(firmware(6)).0, 6);
+    }
+    assert_eq!(begun, [0, 0, 1, 3, 7, 15, 31, 63, 123, 183]);
+    // Another one need not rest.
+    assert!(unit.order(Firmware { crc32: 1, ..firmware(6) }).1.is_some());
+}
+
+#[test]
 fn a_status_without_an_answer_is_said_again_and_an_unanswered_end_waits_for_the_next_connection() {
     let mut unit = Unit::new();
     unit.answers = false;

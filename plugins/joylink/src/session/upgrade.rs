@@ -5,7 +5,7 @@
 
 use polylink_plugin_sdk::services::ota::{Digest, Event, Failure, Offer, Phase, Request, Target as Whose, Update};
 use polylink_plugin_sdk::services::{id, module};
-use polylink_plugin_sdk::{Context, Now, Output};
+use polylink_plugin_sdk::{Context, Now, Output, Timestamp};
 
 use super::{JoylinkSession, Timer};
 use crate::config::OtaTarget;
@@ -19,9 +19,12 @@ pub struct Updates {
     can_install: bool,
     /// True if the MCU tells which firmware it runs.
     mcu_tells_version: bool,
+    /// Until then an MCU that tells no version may be starting up.
+    mcu_until: Timestamp,
     /// Those that it has, without the ones acknowledged since.
     list: Vec<Update>,
-    /// Taken, and not offered before the cloud was answered: "at once, then download" (JoyLink V1.79, OTA).
+    /// Taken, and not offered before the cloud was answered: "at once, then download" (JoyLink V1.79, OTA). Nor before it is
+    /// clear whose it is.
     taken: Option<Box<Offer>>,
 }
 
@@ -31,6 +34,7 @@ impl Updates {
         Self {
             can_install: context.services.contains(&id::OTA),
             mcu_tells_version: !context.facts.mcu_software.is_empty(),
+            mcu_until: Timestamp(0),
             list: context.updates.clone(),
             taken: None,
         }
@@ -127,20 +131,43 @@ impl JoylinkSession {
         if !self.updates.can_install {
             return Err(NO_ENGINE);
         }
-        match (target, self.settings.ota_target) {
-            (Target::Sub(feedid), _) => {
+        match target {
+            Target::Sub(feedid) => {
                 let device = self.gateway.by_feedid(feedid.as_str()).and_then(|record| record.device());
                 device.map(Whose::Subdevice).ok_or(Code::SUB_DEVICE_OFFLINE.text())
             }
-            (Target::Own(_), OtaTarget::Mcu) => Ok(Whose::Mcu),
-            (Target::Own(_), OtaTarget::Auto) if self.updates.mcu_tells_version => Ok(Whose::Mcu),
-            (Target::Own(_), OtaTarget::Auto | OtaTarget::Module) => Ok(Whose::Module),
+            Target::Own(_) => Ok(self.own()),
         }
+    }
+
+    /// Whose the firmware of the device itself is.
+    fn own(&self) -> Whose {
+        match self.settings.ota_target {
+            OtaTarget::Mcu => Whose::Mcu,
+            OtaTarget::Auto if self.updates.mcu_tells_version => Whose::Mcu,
+            OtaTarget::Auto | OtaTarget::Module => Whose::Module,
+        }
+    }
+
+    /// An MCU may take a while until it says what it runs.
+    pub(super) fn wait_for_mcu(&mut self, now: Now) {
+        self.updates.mcu_until = now.monotonic.after(MCU_MS);
     }
 
     /// The cloud was answered: the host may begin.
     pub(super) fn offer_firmware(&mut self, now: Now) {
-        let Some(offer) = self.updates.taken.take() else { return };
+        let until = self.updates.mcu_until;
+        let is_unclear =
+            self.settings.ota_target == OtaTarget::Auto && !self.updates.mcu_tells_version && now.monotonic < until;
+        let Some(mut offer) = self.updates.taken.take() else { return };
+        if !matches!(offer.target, Whose::Subdevice(_)) {
+            if is_unclear {
+                // It may be the MCU's, which the module must not take for its own.
+                self.updates.taken = Some(offer);
+                return self.timers.set(Timer::Mcu, until);
+            }
+            offer.target = self.own();
+        }
         // An offer changes nothing while the host still has the one that ended.
         let former = self.updates.take_over(|update| update.id == offer.id);
         self.outputs.extend(former);
@@ -196,6 +223,7 @@ impl JoylinkSession {
         let time = now.monotonic;
         let version = build.version;
         match self.updates.find(&build).map(|update| (update.phase, update.percent, update.reason.clone())) {
+            None if self.updates.taken.is_some() => {}
             None => {
                 self.warn(format!("firmware {version} is not installed: {NOT_TAKEN}"));
                 self.upgrades.failed(time, NOT_TAKEN);
@@ -282,3 +310,6 @@ const NO_ENGINE: &str = "operation not supported (100): this device installs no 
 const NOT_TAKEN: &str = "this device does not take it";
 /// So long the host may take to show what it was offered (not documented; chosen by us: it does at once).
 const OFFER_MS: u64 = 60_000;
+/// So long after the start firmware waits for an MCU to say its version (not documented; chosen by us: an MCU starts within
+/// seconds, and nobody waits for firmware).
+const MCU_MS: u64 = 60_000;

@@ -82,7 +82,7 @@ fn answers_to_nothing_are_counted() {
 
 #[test]
 fn a_firmware_status_that_is_answered_as_an_upload_settles_none_and_is_not_told_again() {
-    let mut stage = working();
+    let mut stage = Stage::working(bound(json!({"panel_results": false, "ota_target": "module"})));
     let firmware = json!({
         "feedid": FEEDID, "productuuid": PRODUCT_UUID, "version": 9, "versionname": "1.0.1.20240101_release",
         "crc32": 1, "url": "http://live.example/image",

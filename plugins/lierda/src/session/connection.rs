@@ -305,9 +305,15 @@ impl LierdaSession {
 
     /// Forgets what belongs to a connection that is gone.
     pub(super) fn end_connection(&mut self, now: Now) {
-        for timer in
-            [Timer::Authentication, Timer::Subscriptions, Timer::Time, Timer::Firmware, Timer::Answer, Timer::Reconnect]
-        {
+        for timer in [
+            Timer::Authentication,
+            Timer::Subscriptions,
+            Timer::Time,
+            Timer::Firmware,
+            Timer::Answer,
+            Timer::Failed,
+            Timer::Reconnect,
+        ] {
             self.timers.clear(&timer);
         }
         self.stamps.ended(now);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use polylink_plugin_sdk::backoff::Backoff;
+use polylink_plugin_sdk::random::Random;
 use polylink_plugin_sdk::services::id;
 use polylink_plugin_sdk::services::ota::{Failure, Phase as UpdatePhase, Request, UPDATES_MAX, Update};
 use polylink_plugin_sdk::{ClockQuality, Context, Now, Output, Timestamp};
@@ -33,10 +34,37 @@ pub struct Upgrades {
     kept_back: BTreeSet<String>,
     /// An order that this host cannot carry out.
     pub left: Option<Order>,
-    /// Until then no order is answered by versions again.
-    answered_until: Option<Timestamp>,
-    /// How long that is after each answer.
+    /// How often orders that are not carried out are answered by versions.
+    answers: Pacer,
+    /// How often failures are told: there are orders that fail at once.
+    failures: Pacer,
+}
+
+/// Lets something happen more and more seldom. A platform that orders by each version that it hears, as the document suggests
+/// (4, OTA), would be told versions for ever at the speed of the line; so there is a pause after each time, and a longer one
+/// after the next.
+#[derive(Debug)]
+struct Pacer {
+    until: Option<Timestamp>,
     pauses: Backoff,
+}
+
+impl Pacer {
+    const fn new() -> Self {
+        let pauses = Backoff::exponential(PAUSE_MS, LONGEST_PAUSE_MS).reset_after(2 * LONGEST_PAUSE_MS);
+        Self { until: None, pauses }
+    }
+
+    /// Whether it may happen now, which it does then; else when it may.
+    fn pass(&mut self, now: Timestamp, random: &mut Random) -> Result<(), Timestamp> {
+        if let Some(until) = self.until.filter(|until| *until > now) {
+            return Err(until);
+        }
+        let pause = self.pauses.failed(now, random);
+        self.pauses.connected(now);
+        self.until = Some(now.after(pause));
+        Ok(())
+    }
 }
 
 impl Upgrades {
@@ -50,9 +78,8 @@ impl Upgrades {
             told: BTreeSet::new(),
             kept_back: BTreeSet::new(),
             left: None,
-            answered_until: None,
-            pauses: Backoff::exponential(ANSWER_PAUSE_MS, LONGEST_ANSWER_PAUSE_MS)
-                .reset_after(2 * LONGEST_ANSWER_PAUSE_MS),
+            answers: Pacer::new(),
+            failures: Pacer::new(),
         }
     }
 
@@ -111,6 +138,13 @@ impl Upgrades {
         over.chain(self.kept_back.iter().cloned()).collect()
     }
 
+    /// True if the version of this module says that an order failed, and nobody heard it yet.
+    fn tells_failure(&self, module: &str, running: &str) -> bool {
+        let is_failed = |update: &Update| matches!(update.phase, UpdatePhase::Failed(_));
+        !self.is_settling(module, running)
+            && self.of_module(module).any(|update| is_failed(update) && !self.told.contains(&update.id))
+    }
+
     fn of_module<'a>(&'a self, module: &str) -> impl DoubleEndedIterator<Item = &'a Update> {
         self.list.iter().filter(move |update| module_of(&update.id) == Some(module))
     }
@@ -156,17 +190,12 @@ impl LierdaSession {
         self.answer_by_versions(now);
     }
 
-    /// Tells what runs in answer to an order that is not carried out. A platform that orders by each version that it hears, as
-    /// the document suggests (4, OTA), would be answered for ever at the speed of the line; so there is a pause after each answer,
-    /// and a longer one after the next.
+    /// Tells what runs in answer to an order that is not carried out.
     pub(super) fn answer_by_versions(&mut self, now: Now) {
-        if let Some(until) = self.upgrades.answered_until.filter(|until| *until > now.monotonic) {
-            return self.timers.set(Timer::Answer, until);
+        match self.upgrades.answers.pass(now.monotonic, &mut self.random) {
+            Ok(()) => self.tell_firmware(now),
+            Err(until) => self.timers.set(Timer::Answer, until),
         }
-        let pause = self.upgrades.pauses.failed(now.monotonic, &mut self.random);
-        self.upgrades.pauses.connected(now.monotonic);
-        self.upgrades.answered_until = Some(now.monotonic.after(pause));
-        self.tell_firmware(now);
     }
 
     /// Passes an order on to the host, in place of others for its module that have not begun.
@@ -307,8 +336,20 @@ impl LierdaSession {
         } else if self.timers.at(&Timer::Installed).is_none() {
             self.timers.set(Timer::Installed, now.monotonic.after(VERSION_TIMEOUT_MS));
         }
-        for module in self.upgrades.untold() {
+        let is_online = matches!(self.phase, Phase::Online { .. });
+        let (failed, others): (Vec<_>, Vec<_>) = self.upgrades.untold().into_iter().partition(|module| {
+            is_online && self.running(module).is_some_and(|running| self.upgrades.tells_failure(module, running))
+        });
+        for module in others {
             self.tell_module(now, module, None);
+        }
+        if failed.is_empty() {
+            self.timers.clear(&Timer::Failed);
+            return;
+        }
+        match self.upgrades.failures.pass(now.monotonic, &mut self.random) {
+            Ok(()) => failed.into_iter().for_each(|module| self.tell_module(now, module, None)),
+            Err(until) => self.timers.set(Timer::Failed, until),
         }
     }
 
@@ -366,8 +407,7 @@ const FAILED_AS_ASKED: UpdatePhase = UpdatePhase::Failed(Failure::Cancelled);
 const ORDER: i64 = 9;
 /// Time for new firmware to say its version after it was installed (not documented; chosen by us: an MCU starts anew first).
 const VERSION_TIMEOUT_MS: u64 = 60_000;
-/// After the first answer to an order that is not carried out, doubled after each (not documented; chosen by us: a person
-/// who tries again does not notice it).
-const ANSWER_PAUSE_MS: u64 = 1_000;
+/// After the first time, doubled after each (not documented; chosen by us: a person who tries again does not notice it).
+const PAUSE_MS: u64 = 1_000;
 /// The longest such pause (not documented; chosen by us: versions are told daily anyway).
-const LONGEST_ANSWER_PAUSE_MS: u64 = 3_600_000;
+const LONGEST_PAUSE_MS: u64 = 3_600_000;

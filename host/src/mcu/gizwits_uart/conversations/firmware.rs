@@ -202,6 +202,36 @@ fn an_mcu_that_is_lost_while_it_becomes_another_is_waited_for() {
     assert!(rig.line.until(8_000)[0].contains("write 01"));
 }
 
+/// A link whose MCU was given firmware and says what it said before; with the number of the next request.
+fn unchanged() -> (Rig, u8) {
+    let (mut rig, last) = given();
+    rig.line.until(1_000);
+    rig.line.mcu(0x02, last + 1, &information('1'));
+    rig.line.mcu(0x0E, last + 2, &[]);
+    (rig, last + 3)
+}
+
+#[test]
+fn an_mcu_that_prepares_itself_for_the_next_firmware_is_not_asked_meanwhile() {
+    let (mut rig, next) = unchanged();
+    let image = image(&rig.file, ImageFormat::Binary);
+    check(&rig.firmware(FirmwareInput::Begin(image)), &[&format!("write 19 #{next}")]);
+    rig.line.mcu(0x1A, next, &[]);
+    // It erases its flash, and answers nothing: not even a heartbeat.
+    assert_eq!(rig.line.until(50_000), [""; 0]);
+    rig.said = rig.ready(0, 128);
+    rig.said.remove(0);
+    assert_eq!(rig.finish().1, "firmware ended: the MCU has all of it");
+}
+
+#[test]
+fn what_an_mcu_is_to_hear_while_it_is_asked_once_more_is_not_forgotten() {
+    let (mut rig, next) = unchanged();
+    check(&rig.line.until(6_000), &[&format!("6000 write 01 #{next}")]);
+    assert_eq!(rig.line.input(LinkInput::RestartMcu), [""; 0], "the line is taken");
+    check(&rig.line.mcu(0x02, next, &information('1')), &[&format!("write 0f #{}", next + 1)]);
+}
+
 #[test]
 fn progress_is_told_with_each_acknowledgement() {
     let mut rig = Rig::sending();

@@ -17,9 +17,9 @@ const INSTALLING: i64 = 1;
 const FINISHED: i64 = 2;
 const FAILED: i64 = 3;
 
-/// A bound oven with firmware 5.
+/// A bound oven with firmware 5, whose module the firmware is for.
 fn oven(changes: Value) -> Setup {
-    bound(with(json!({"firmware_number": 5}), changes))
+    bound(with(json!({"firmware_number": 5, "ota_target": "module"}), changes))
 }
 
 /// The id of what [`order`] orders.
@@ -125,17 +125,14 @@ fn an_irregular_name_is_not_shown_to_the_host_which_gets_the_number() {
 
 #[test]
 fn the_firmware_is_that_of_the_mcu_if_it_tells_a_version_unless_the_settings_say_otherwise() {
-    for (setting, mcu_software, target) in [
-        ("auto", "", Target::Module),
-        ("auto", "1.0", Target::Mcu),
-        ("module", "1.0", Target::Module),
-        ("mcu", "", Target::Mcu),
-    ] {
+    for (setting, mcu_software, target) in
+        [("auto", "1.0", Target::Mcu), ("module", "1.0", Target::Module), ("mcu", "", Target::Mcu)]
+    {
         let mut setup = oven(json!({"ota_target": setting}));
         setup.facts.mcu_software = mcu_software.to_owned();
         assert_eq!(ordered(setup).1.target, target, "{setting} {mcu_software}");
     }
-    let mut stage = Stage::working(oven(json!({})));
+    let mut stage = Stage::working(oven(json!({"ota_target": "auto"})));
     for mcu_software in ["1.0", ""] {
         let facts = module::Facts {
             mcu_online: !mcu_software.is_empty(),
@@ -146,6 +143,25 @@ fn the_firmware_is_that_of_the_mcu_if_it_tells_a_version_unless_the_settings_say
     }
     assert_eq!(give(&mut stage, &order(json!({}))), (0, 12));
     assert_eq!(expect_offer(&mut stage).target, Target::Mcu, "an MCU that is away keeps its firmware");
+}
+
+#[test]
+fn an_mcu_that_starts_up_has_a_minute_to_say_its_version_before_firmware_counts_as_the_modules() {
+    for (version, target) in [("1.0", Target::Mcu), ("", Target::Module)] {
+        let mut stage = Stage::working(oven(json!({"ota_target": "auto", "ota_report_s": 300})));
+        assert_eq!(give(&mut stage, &order(json!({}))), (0, 12));
+        expect_status(&mut stage, DOWNLOADING, 0, "downloading");
+        take_status(&mut stage);
+        // Nor is it taken for one that the host has lost.
+        stage.host.updates_changed(vec![]);
+        stage.host.expect_silence();
+        stage.host.facts_changed(module::Facts { mcu_software: version.to_owned(), ..Default::default() });
+        if version.is_empty() {
+            stage.host.expect_silence();
+            stage.host.advance(60_000);
+        }
+        assert_eq!(expect_offer(&mut stage).target, target);
+    }
 }
 
 #[test]

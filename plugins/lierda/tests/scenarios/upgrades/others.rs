@@ -8,7 +8,7 @@ use super::{
     DAY_MS, VERSION_MS, acknowledge, answer_version, expect_offer, order, ordered, restart, say_order, update,
 };
 use crate::scenarios::firmware::facts;
-use crate::scenarios::stage::{Cloud, setup};
+use crate::scenarios::stage::{Cloud, online, setup};
 
 #[test]
 fn an_order_that_comes_again_is_acknowledged_and_brings_at_most_another_address() {
@@ -91,10 +91,32 @@ fn a_platform_that_orders_by_each_version_is_answered_more_and_more_seldom() {
 }
 
 #[test]
+fn orders_that_fail_at_once_are_answered_more_and_more_seldom() {
+    let mut cloud = online(json!({}));
+    let mut orders = 0;
+    for _ in 0..24 {
+        // The platform takes the version for a failure, and orders again under another name.
+        loop {
+            orders += 1;
+            assert!(orders < 60, "{orders} orders in a day");
+            say_order(&mut cloud, order(json!({"DownID": orders.to_string()})));
+            let offer = expect_offer(&mut cloud);
+            cloud.host.updates_changed(vec![update(&offer, Phase::Failed(Failure::Unsupported))]);
+            if cloud.count("firmware_report") == 0 {
+                break;
+            }
+        }
+        cloud.host.advance(3_600_000);
+        assert!(cloud.count("firmware_report") > 0, "a failure is told within an hour");
+    }
+}
+
+#[test]
 fn another_order_ends_the_rest_of_a_former_one() {
     let (mut cloud, _) = ended(Phase::Failed(Failure::Download));
     say_order(&mut cloud, order(json!({"DownID": "other"})));
     let other = expect_offer(&mut cloud);
+    cloud.host.advance(2_000);
     cloud.host.updates_changed(vec![update(&other, Phase::Failed(Failure::Download))]);
     answer_version(&mut cloud, 200);
     assert_eq!(cloud.host.expect_ota(), acknowledge(&other));
