@@ -5,6 +5,7 @@ mod steps;
 
 use std::collections::BTreeSet;
 
+use polylink_plugin_sdk::services::subdevices::Subdevice;
 use polylink_plugin_sdk::services::{Failure, Reason, mqtt, ota};
 use polylink_plugin_sdk::testing::witness::{Happening, Witness, pick};
 use polylink_plugin_sdk::{Cause, ClockQuality, DatapointId, Output, ReportBody, RequestId, Value as Datum};
@@ -179,6 +180,16 @@ impl Talk {
                     (update.phase, update.percent) = (phase, percent);
                     self.cloud.host.updates_changed(self.updates.clone());
                 }
+            }
+            Step::Subdevices(list) => {
+                let subdevice = |(index, (accepted, online, version))| Subdevice {
+                    index,
+                    accepted,
+                    online,
+                    version,
+                    ..Subdevice::default()
+                };
+                self.cloud.host.subdevices_changed((1..).zip(list).map(subdevice).collect());
             }
             Step::LogsSent(sent) => {
                 if let Some(id) = self.logs.take() {
