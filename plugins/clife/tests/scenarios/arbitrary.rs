@@ -30,6 +30,8 @@ struct Talk {
     /// The updates that the host has.
     updates: Vec<ota::Update>,
     logs: Option<RequestId>,
+    /// Something may not have been stored, so that a restart may forget what was offered.
+    forgets: bool,
     /// How far the wall clock was ahead of the monotonic one at most.
     ahead_ms: i64,
 }
@@ -45,6 +47,7 @@ impl Talk {
             carried_out: once.then(BTreeSet::new),
             updates: Vec::new(),
             logs: None,
+            forgets: false,
             ahead_ms: i64::MIN,
         };
         talk.listen();
@@ -104,8 +107,11 @@ impl Talk {
     fn update(&mut self, request: ota::Request) {
         match request {
             ota::Request::Offer(offer) => {
+                // To a host an offer with an id that it has is the same once more.
+                if self.updates.iter().any(|update| update.id == offer.id) {
+                    return assert!(self.forgets, "offered twice");
+                }
                 assert!(self.updates.iter().all(|update| update.phase.is_over()), "two updates at once");
-                assert!(self.updates.iter().all(|update| update.id != offer.id), "offered twice");
                 let ota::Offer { id, target, version, .. } = *offer;
                 self.updates.push(ota::Update { id, target, version, ..ota::Update::default() });
             }
@@ -174,7 +180,10 @@ impl Talk {
             }
             Step::Register(answer) => self.answer_application(answer),
             Step::Ahead(ms) => self.cloud.ahead_ms = ms,
-            Step::StoreFails(fails) => self.cloud.host.fail_store(fails),
+            Step::StoreFails(fails) => {
+                self.forgets |= fails;
+                self.cloud.host.fail_store(fails);
+            }
             Step::Update(phase, percent) => {
                 if let Some(update) = self.updates.iter_mut().find(|update| !update.phase.is_over()) {
                     (update.phase, update.percent) = (phase, percent);
