@@ -21,6 +21,7 @@ use polylink::services::{ScriptLimits, ServiceOptions, Services};
 use polylink::update::digest::{Digests, Expected};
 use polylink::update::download::fetch::{Fetch, discard};
 use polylink::update::download::{Limits, Wish};
+use polylink::update::turns::Turns;
 
 #[path = "../tests/downloads/counted.rs"]
 mod counted;
@@ -87,7 +88,8 @@ fn load(path: &Path, address: SocketAddr, size: u64) -> Cost {
     };
     let web = Services::new(services).web("");
     let now = move || clock.now().monotonic;
-    let fetch = Fetch { server: &web, disk: disk.clone(), name: "1", wish, random: 1, clock: &now };
+    let turns = Turns::default();
+    let fetch = Fetch { server: &web, disk: disk.clone(), name: "1", wish, random: 1, clock: &now, turns: &turns };
     forget_peak();
     let before = status_kb("VmRSS:");
     let began = Instant::now();

@@ -7,6 +7,7 @@
 
 mod crc32;
 mod directory;
+mod sealed;
 #[cfg(test)]
 pub(crate) mod simulated;
 
@@ -14,6 +15,7 @@ use std::io;
 
 pub use crc32::{Crc32, crc32};
 pub use directory::Directory;
+pub use sealed::{sealed, unsealed};
 
 /// One directory with files in it. Names are plain: no `/`, not empty, not `.` or `..`. Calls block.
 pub trait Disk: Send + Sync {

@@ -11,6 +11,7 @@ use polylink::update::digest::{Digests, Expected};
 use polylink::update::download::fetch::{Fetch, part};
 use polylink::update::download::{Failure, Limits, Trouble, Wish};
 use polylink::update::manifest::Facts;
+use polylink::update::turns::Turns;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -51,7 +52,8 @@ async fn load(name: &str, answers: Vec<Said>, wish: Wish) -> (Result<Facts, Fail
     let disk: Arc<dyn Disk> = Arc::new(Directory::new(&place.0));
     let now = move || clock.now().monotonic;
     let wish = Wish { url, ..wish };
-    let fetch = Fetch { server: &web, disk: Arc::clone(&disk), name: "1", wish, random: 1, clock: &now };
+    let turns = Turns::default();
+    let fetch = Fetch { server: &web, disk: Arc::clone(&disk), name: "1", wish, random: 1, clock: &now, turns: &turns };
     let loaded = fetch.run(&mut |_, _| {}).await;
     let file = disk.read(&part("1"), 10_000_000).unwrap_or_default();
     server.abort();

@@ -96,7 +96,7 @@ fn a_call_that_never_returns_is_quarantined_and_its_handles_are_closed() {
     let quarantined = |event: &PluginEvent| matches!(event, PluginEvent::Quarantined { cloud, .. } if cloud == "bad");
     host.wait_until("who runs the process is told", || host.events.lock().unwrap().iter().any(quarantined));
     host.check_good_one_works();
-    assert_eq!(host.plugins.stop(Duration::from_millis(1)), ["bad"], "it is left behind, the other one stops");
+    host.wait_until("it alone is left behind", || host.plugins.stop(Duration::from_millis(1)) == ["bad"]);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn another_library_takes_the_place_of_one_that_works_and_no_report_is_lost() {
         });
         for (with, version) in [(newer(), NEWER), (older(), env!("CARGO_PKG_VERSION")), (newer(), NEWER)] {
             let before = host.of("swapped").usage.settled;
-            assert!(host.plugins.replace("swapped", Ok(with), LIMIT));
+            assert!(host.plugins.replace("swapped", Ok(with), false, LIMIT));
             assert_eq!(host.of("swapped").version, version);
             host.wait_for("swapped", "served", |status| status.usage.settled > before && reports(status) > 0);
         }
@@ -230,13 +230,30 @@ fn another_library_takes_the_place_of_one_that_works_and_no_report_is_lost() {
 }
 
 #[test]
+fn what_waited_for_a_plugin_that_gives_up_on_trial_is_for_the_one_that_follows() {
+    for (on_trial, waiting) in [(true, 3), (false, 0)] {
+        let host = Host::with(&[("swapped", r#"{"do": "give-up", "in": "reports", "only": "9.0.0"}"#)]);
+        host.wait_for("swapped", "online", |status| status.said.text == "here");
+        assert!(host.plugins.replace("swapped", Ok(newer()), on_trial, LIMIT));
+        host.wait_for("swapped", "online again", |status| status.said.text == "here");
+        host.say(1);
+        host.wait_for("swapped", "off", |status| status.phase == Phase::Disabled);
+        host.say(2);
+        host.say(3);
+        host.wait_for("swapped", "kept or forgotten", |status| status.usage.waiting == waiting);
+        host.plugins.trial_is_over("fixture-misbehaving");
+        assert_eq!(host.of("swapped").usage.waiting, 0, "nobody follows");
+    }
+}
+
+#[test]
 fn a_plugin_that_is_stuck_is_replaced_all_the_same() {
     let stuck = format!(r#"{{"do":"loop","in":"reports","only":"{}"}}"#, env!("CARGO_PKG_VERSION"));
     let host = Host::with(&[("good", "{}"), ("swapped", &stuck)]);
     host.wait_for("swapped", "online", |status| status.said.text == "here");
     host.say(1);
     host.wait_for("swapped", "given it", |status| status.usage.unsettled == 1);
-    assert!(host.plugins.replace("swapped", Ok(newer()), Duration::from_millis(1)));
+    assert!(host.plugins.replace("swapped", Ok(newer()), false, Duration::from_millis(1)));
     host.wait_for("swapped", "given it again", |status| reports(status) == 1 && status.usage.settled == 1);
     host.check_good_one_works();
 }
@@ -245,12 +262,12 @@ fn a_plugin_that_is_stuck_is_replaced_all_the_same() {
 fn a_cloud_without_a_plugin_gets_one_and_loses_it_again() {
     let host = Host::with(&[("good", "{}"), ("wants-more", "{}")]);
     assert_eq!(host.of("wants-more").phase, Phase::Disabled);
-    assert!(host.plugins.replace("wants-more", Ok(newer()), LIMIT));
+    assert!(host.plugins.replace("wants-more", Ok(newer()), false, LIMIT));
     host.wait_for("wants-more", "online", |status| status.said.text == "here");
     host.say(1);
     host.wait_for("wants-more", "served", |status| status.usage.settled > 0);
     let why = "it was not good";
-    assert!(host.plugins.replace("wants-more", Err(why.to_owned()), LIMIT));
+    assert!(host.plugins.replace("wants-more", Err(why.to_owned()), false, LIMIT));
     host.say(2);
     host.check_good_one_works();
     let off = host.of("wants-more");
@@ -260,7 +277,7 @@ fn a_cloud_without_a_plugin_gets_one_and_loses_it_again() {
 #[test]
 fn one_that_waits_to_be_named_waits_on_with_another_library() {
     let host = Host::with(&[("good", "{}"), ("waits-for-jd", "{}")]);
-    assert!(host.plugins.replace("waits-for-jd", Ok(newer()), LIMIT));
+    assert!(host.plugins.replace("waits-for-jd", Ok(newer()), false, LIMIT));
     let waiting = host.of("waits-for-jd");
     assert_eq!((waiting.phase, waiting.waits_for.as_deref()), (Phase::Loaded, Some("JD")));
     host.plugins.start_named(|name| name == "JD");
@@ -272,8 +289,8 @@ fn when_all_are_stopped_no_other_library_begins() {
     let host = Host::with(&[("good", "{}")]);
     host.wait_for("good", "online", |status| status.said.text == "here");
     assert_eq!(host.plugins.stop(LIMIT), Vec::<String>::new());
-    assert!(!host.plugins.replace("good", Ok(newer()), LIMIT));
-    assert!(!host.plugins.replace("nobody", Ok(newer()), LIMIT));
+    assert!(!host.plugins.replace("good", Ok(newer()), false, LIMIT));
+    assert!(!host.plugins.replace("nobody", Ok(newer()), false, LIMIT));
     assert_eq!(host.services.open.lock().unwrap().len(), 0);
     assert_eq!(host.of("good").phase, Phase::Loaded);
 }

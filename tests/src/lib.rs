@@ -20,4 +20,3 @@ pub mod observer;
 pub mod owner;
 pub mod release;
 pub mod rig;
-pub mod update_program;

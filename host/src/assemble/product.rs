@@ -308,6 +308,7 @@ impl Clouds {
         }
         match plugins {
             Ok(plugins) => {
+                self.begin_trials(&plugins);
                 plugins.start_all();
                 plugins.start_named(|name| self.module.is_named(name));
                 tracing::info!(product = key, "the product runs");

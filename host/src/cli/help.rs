@@ -60,8 +60,8 @@ Options:
   -V, --version          the version
 
 Exit status: 0 done; 1 not done, or something is wrong; 2 wrong command line;
-3 no running polylink answers; 4 the configuration is wrong; 75 the MCU asked
-for a restart (`run` only).
+3 no running polylink answers; 4 the configuration is wrong; 75 the MCU, a
+cloud or an update asks for a restart (`run` only).
 ";
 
 const OPTIONS: &str = "\nOptions of every command: --config-dir DIR, --set SECTION.KEY=VALUE, --socket PATH\n";
@@ -72,7 +72,7 @@ const TOPICS: [(&str, &str); 21] = [
         "Usage: polylink run
 
 Talks to the MCU and the clouds until SIGTERM or SIGINT. Logs to standard error.
-Exit status 4 if the configuration is wrong, 75 if the MCU asked for a restart: the service manager is to start it
+Exit status 4 if the configuration is wrong, 75 if a restart is asked for: the service manager is to start it
 again.
 
 Examples:

@@ -168,9 +168,9 @@ const CLIPPED: char = '…';
 /// Chosen by us: a thread may be put off between the readings of two clocks.
 const JITTER_MS: u64 = 20;
 
-/// What a line costs beside its target and text. Its time and level have at most 37 bytes in the text that is sent, so that is
-/// never longer than what the lines cost; the entry itself has some 48 bytes, and 16 more on the heap.
-const LINE_COST: usize = 64;
+/// What a line costs beside its target and text: its entry, and 16 bytes more on the heap. Its time and level have at most 37
+/// bytes in the text that is sent, so that is never longer than what the lines cost.
+const LINE_COST: usize = size_of::<Line>() + 16;
 
 #[cfg(test)]
 mod tests {

@@ -60,9 +60,16 @@ pub fn discover(directories: &[PathBuf]) -> Found {
 /// # Errors
 /// Why not.
 pub fn check_trust(path: &Path) -> Result<(), DiscoverError> {
-    let metadata = metadata(path)?;
+    check_trust_of(path, &metadata(path)?)
+}
+
+/// The same of a file that is open, whatever lies at its path meanwhile.
+///
+/// # Errors
+/// Why not.
+pub fn check_trust_of(path: &Path, metadata: &Metadata) -> Result<(), DiscoverError> {
     let ours = fs::metadata("/proc/self").map_or(0, |own| own.uid());
-    match distrust(&metadata, ours) {
+    match distrust(metadata, ours) {
         None => Ok(()),
         Some(how) => Err(DiscoverError::Untrusted { path: path.to_owned(), how }),
     }

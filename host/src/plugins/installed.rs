@@ -123,7 +123,7 @@ impl Installed {
     pub fn stage(&self, proof: &Verified, image: &mut dyn Read, reserve: u64) -> Result<(), InstallError> {
         self.sound()?;
         let (facts, name) = (*proof.facts(), file_name(proof.facts()));
-        if self.is_spoken_of(&facts) {
+        if self.is_spoken_of(&facts) && self.is_whole(&facts) {
             // It is here, and may be in memory: it stays as it is.
             return Ok(());
         }

@@ -49,6 +49,8 @@ struct State {
     stop: bool,
     /// A thread works for it, or is stuck in it.
     has_thread: bool,
+    /// Its library may not stay.
+    on_trial: bool,
     slow_calls: u64,
     last_fault_at: Option<WallTime>,
 }
@@ -84,6 +86,7 @@ impl Instance {
             dropped_before: 0,
             stop: false,
             has_thread: false,
+            on_trial: false,
             slow_calls: 0,
             last_fault_at: None,
         };
@@ -119,6 +122,23 @@ impl Instance {
     /// It has to wait no longer. True: it did.
     pub fn wait_is_over(&self) -> bool {
         self.waits.swap(false, Ordering::Relaxed)
+    }
+
+    /// Its library is on trial: should it give up, another one takes its place, which gets what waits.
+    pub fn trial_begins(&self) {
+        self.lock().on_trial = true;
+    }
+
+    /// It stays, for better or worse.
+    pub fn trial_is_over(&self) {
+        let gave_up = {
+            let mut state = self.lock();
+            let was = std::mem::take(&mut state.on_trial);
+            was && !state.stop && state.life.phase() == Phase::Disabled
+        };
+        if gave_up {
+            self.take_off(true);
+        }
     }
 
     /// The thread is over.
@@ -192,9 +212,12 @@ impl Instance {
             }
             Next::StayOff => {
                 error!(target: "plugin", cloud = &*self.name, "plugin failed and stays off: {why}");
-                // One that was stopped may have a successor, which the cloud belongs to now.
-                let is_ours = !self.lock().stop;
-                self.take_off(is_ours);
+                let is_for_good = {
+                    let state = self.lock();
+                    // One that was stopped may have a successor, which the cloud belongs to now; one on trial will have.
+                    !state.stop && !state.on_trial
+                };
+                self.take_off(is_for_good);
                 (self.around.on_event)(PluginEvent::Disabled { cloud, why: why.to_owned() });
             }
         }

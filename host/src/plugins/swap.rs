@@ -28,7 +28,7 @@ impl Plugins {
     /// The clouds that name this plugin, as opposed to a file.
     #[must_use]
     pub fn users_of(&self, plugin: &str) -> Vec<User> {
-        let instances = self.instances().into_iter().filter(|instance| instance.setup.plugin == plugin);
+        let instances = self.instances_of(plugin);
         let user = |instance: Arc<Instance>| User {
             cloud: instance.name.to_string(),
             loaded: instance.loaded.clone().ok_or_else(|| instance.vitals().last_fault),
@@ -37,10 +37,24 @@ impl Plugins {
         instances.map(user).collect()
     }
 
-    /// Ends a cloud's plugin in order and begins another one for it. Waits at most so long for the end; a plugin that is
-    /// stuck is taken off everything and left behind. Its faults are forgiven: they were another library's. False: there
-    /// is no such cloud, or all are stopping.
-    pub fn replace(&self, cloud: &str, with: Result<Loaded, String>, grace: Duration) -> bool {
+    fn instances_of(&self, plugin: &str) -> impl Iterator<Item = Arc<Instance>> {
+        self.instances().into_iter().filter(move |instance| instance.setup.plugin == plugin)
+    }
+
+    /// What runs of this plugin is on trial. Called before it starts.
+    pub fn trial_begins(&self, plugin: &str) {
+        self.instances_of(plugin).for_each(|instance| instance.trial_begins());
+    }
+
+    /// It stays.
+    pub fn trial_is_over(&self, plugin: &str) {
+        self.instances_of(plugin).for_each(|instance| instance.trial_is_over());
+    }
+
+    /// Ends a cloud's plugin in order and begins another one for it, on trial or not. Waits at most so long for the end; a
+    /// plugin that is stuck is taken off everything and left behind. Its faults are forgiven: they were another library's.
+    /// False: there is no such cloud, or all are stopping.
+    pub fn replace(&self, cloud: &str, with: Result<Loaded, String>, on_trial: bool, grace: Duration) -> bool {
         let Some(before) = self.instance_of(cloud) else { return false };
         before.stop();
         if !before.wait_for_end(grace) {
@@ -51,6 +65,9 @@ impl Plugins {
         let next = Instance::new(before.setup.clone(), before.cloud, with, Arc::clone(&self.around));
         if !before.waits() {
             next.wait_is_over();
+        }
+        if on_trial {
+            next.trial_begins();
         }
         let next = Arc::new(next);
         watch(&self.around, &next);

@@ -12,7 +12,10 @@ use polylink_plugin_api::services::Http;
 use polylink_plugin_api::services::http::{HttpRequest, RESPONSE};
 use polylink_plugin_api::{Extension, HostRefusal, InstanceId};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE,
+};
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Method, Request, Response, Url};
 
@@ -104,20 +107,43 @@ pub(super) fn client(
 fn headers(wish: &HttpRequest<'_>) -> Result<HeaderMap, Refusal> {
     let mut headers = HeaderMap::new();
     for pair in wish.headers.iter() {
-        let (name, value) = header(&pair.0, &pair.1)?;
+        let name = HeaderName::try_from(pair.0.as_str())
+            .map_err(|_| Refusal::invalid(format!("`{}` is no header name", pair.0.escape_debug())))?;
+        let value = HeaderValue::try_from(pair.1.as_str()).map_err(|_| {
+            Refusal::invalid(format!("the value of header `{name}` has characters that cannot be sent"))
+        })?;
         headers.append(name, value);
     }
     Ok(headers)
 }
 
-/// A header that can be sent. Its value is not shown where it cannot.
-pub(super) fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
-    let name = HeaderName::try_from(name)
-        .map_err(|_| Refusal::invalid(format!("`{}` is no header name", name.escape_debug())))?;
-    let value = HeaderValue::try_from(value)
-        .map_err(|_| Refusal::invalid(format!("the value of header `{name}` has characters that cannot be sent")))?;
+/// The header of a line `Name: value`, for a request that the host makes in its own way. A line that cannot be one is not
+/// shown: its name may be a secret in the wrong place.
+pub(super) fn header(line: &str) -> Result<(HeaderName, HeaderValue), Refusal> {
+    let pair = line.split_once(':').filter(|_| line.len() <= HEADER_MAX).and_then(|(name, value)| {
+        Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value.trim_matches([' ', '\t'])).ok()?))
+    });
+    let Some((name, value)) = pair else {
+        let text = format!("headers: each is `Name: value`, at most {HEADER_MAX} bytes that HTTP allows");
+        return Err(Refusal::invalid(text));
+    };
+    if FRAMING.contains(&name) {
+        return Err(not_yours(&name));
+    }
     Ok((name, value))
 }
+
+/// Says that a plugin may not set this header.
+pub(super) fn not_yours(name: &HeaderName) -> Refusal {
+    Refusal::invalid(format!("headers: `{name}` is the host's to say"))
+}
+
+/// Headers that say where a request ends, or change what is spoken: with them a plugin could put a request of its own behind
+/// ours.
+const FRAMING: [HeaderName; 8] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, EXPECT, TE, TRAILER];
+
+/// Bytes of such a line at most (`polylink.ota/1`; there is no limit in `polylink.logs/1`, and ours is the same).
+const HEADER_MAX: usize = 2_048;
 
 /// Follows so many redirects, none of them into plain text where that is not allowed.
 fn policy(max: u8, plain_text: bool) -> Policy {
@@ -217,10 +243,10 @@ fn tls_cause<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 }
 
 /// The shared resolver, as the client wants it.
-pub(super) struct Names {
-    pub dialer: Arc<Dialer>,
+struct Names {
+    dialer: Arc<Dialer>,
     /// A name that is only verified, and the host that has the addresses.
-    pub verified: Option<(String, String)>,
+    verified: Option<(String, String)>,
 }
 
 /// A look-up that failed.

@@ -8,10 +8,10 @@ use polylink_plugin_api::services::ota::{
 };
 use polylink_plugin_api::{Extension, InstanceId};
 use reqwest::Url;
-use reqwest::header::{ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, IF_RANGE, RANGE, TRANSFER_ENCODING};
+use reqwest::header::{ACCEPT_ENCODING, IF_RANGE, RANGE};
 
 use super::OwnedEvent;
-use super::http::header;
+use super::http::{header, not_yours};
 use super::registry::with_instance;
 use crate::update::coordinator::{FailedAt, Listed, Outcome, Progress};
 use crate::update::digest::Expected;
@@ -94,18 +94,13 @@ fn checked(asker: &str, plain_text: bool, offer: Offer) -> Result<offer::Offer, 
     })
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once(':').ok_or("a header has no `:`")?;
-    if text.len() > URL_MAX {
-        return Err(format!("a header has more than {URL_MAX} bytes"));
+fn pair(line: &str) -> Result<(String, String), String> {
+    let (name, value) = header(line).map_err(|refusal| refusal.text)?;
+    // These say how the file comes.
+    if [ACCEPT_ENCODING, IF_RANGE, RANGE].contains(&name) {
+        return Err(not_yours(&name).text);
     }
-    let (name, value) = header(name, value.trim()).map_err(|refusal| refusal.text)?;
-    // The host says these itself.
-    let own = [ACCEPT_ENCODING, CONNECTION, CONTENT_LENGTH, HOST, IF_RANGE, RANGE, TRANSFER_ENCODING];
-    if own.contains(&name) {
-        return Err(format!("header `{name}` is the host's own"));
-    }
-    let value = value.to_str().map_err(|_| format!("the value of header `{name}` is not ASCII"))?;
+    let value = value.to_str().map_err(|_| format!("headers: the value of `{name}` is not ASCII"))?;
     Ok((name.as_str().to_owned(), value.to_owned()))
 }
 
@@ -225,10 +220,13 @@ mod tests {
         check(|offer| offer.url = format!("http://a/{}", "x".repeat(URL_MAX)).into(), "its address has");
         check(|offer| offer.target = Target(9), "target 9");
         check(|offer| offer.device = 3, "subdevice");
-        check(|offer| offer.headers = vec!["abc".into()].into(), "no `:`");
-        check(|offer| offer.headers = vec!["Range: abc".into()].into(), "`range`");
-        check(|offer| offer.headers = vec!["X Y: abc".into()].into(), "no header name");
-        check(|offer| offer.headers = vec!["X: abc\r\nY: z".into()].into(), "cannot be sent");
+        for own in ["Range", "If-Range", "Accept-Encoding", "Host", "Transfer-Encoding", "TE", "Upgrade", "Expect"] {
+            let header = format!("{own}: abc");
+            check(|offer| offer.headers = vec![header.into()].into(), "is the host's to say");
+        }
+        for line in ["abc", "X Y: abc", "abc d: x", "X: abc\r\nY: z", &format!("X: {}", "x".repeat(URL_MAX))] {
+            check(|offer| offer.headers = vec![line.into()].into(), "each is `Name: value`");
+        }
         check(|offer| offer.headers = vec!["X: abc".into(); HEADERS_MAX + 1].into(), "more than 8 headers");
         check(|offer| offer.digests[0].value = vec![1].into(), "1 bytes, not 16");
         check(|offer| offer.digests[0].kind = DigestKind(9), "digest 9");

@@ -10,10 +10,10 @@ use reqwest::header::{
     LOCATION, RANGE, RETRY_AFTER, TRANSFER_ENCODING,
 };
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
+use reqwest::{Response, Url};
 
 use super::dial::Dialer;
-use super::http::{Names, refusal};
+use super::http::{client, refusal};
 use super::tls::TlsSetup;
 use crate::update::download::Head;
 use crate::update::download::fetch::{Answer, Body, Get, Server};
@@ -32,15 +32,10 @@ impl Web {
     async fn ask(&self, Get { url, headers, from, if_range }: Get<'_>) -> Result<Response, String> {
         // Addresses carry tokens, so none is shown.
         let url = Url::parse(url).map_err(|error| format!("not an address: {error}"))?;
-        let tls = self.dialer.tls.get(&self.tls).map_err(|refusal| refusal.text)?;
-        let client = Client::builder()
-            .tls_backend_preconfigured((*tls).clone())
-            .dns_resolver(Names { dialer: Arc::clone(&self.dialer), verified: None })
+        let client = client(&self.dialer, &self.tls, None)
+            .map_err(|refusal| refusal.text)?
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .no_proxy()
-            .referer(false)
-            .pool_max_idle_per_host(0)
             .build()
             .map_err(|error| format!("no HTTP client: {error}"))?;
         let mut request = client.get(url);

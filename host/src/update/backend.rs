@@ -36,8 +36,8 @@ pub trait Backend: Send + Sync {
         progress: &(dyn Fn(u8) + Sync),
     ) -> Result<Installed, String>;
 
-    /// Gives an installation up, if it can still be. Any thread; `install` ends by it.
-    fn stop(&self) {}
+    /// Gives the installation of this operation up, if it can still be, also one that has yet to begin. `install` ends by it.
+    fn stop(&self, _operation: u64) {}
 
     /// How things stand with this order, asked after a start of the host.
     ///

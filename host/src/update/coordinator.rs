@@ -51,7 +51,10 @@ enum Step {
     Verifying,
     Installing,
     Asking,
-    Restarting,
+    /// `again`: it was refused, and is asked for then.
+    Restarting {
+        again: Option<Timestamp>,
+    },
     /// Until then it must be healthy; from `again` on a confirmation that failed is tried again.
     Trial {
         until: Timestamp,
@@ -69,7 +72,12 @@ impl Coordinator {
     /// Goes on with what is remembered: what was saved last; none or damaged: nothing. [`Coordinator::start`] follows.
     #[must_use]
     pub fn restore(settings: Settings, saved: Option<&[u8]>) -> Self {
-        let record = saved.and_then(Record::decode).unwrap_or_default();
+        let record = saved.map_or_else(Record::default, |saved| {
+            Record::decode(saved).unwrap_or_else(|| {
+                tracing::error!("the record of updates is damaged; what was under way is forgotten");
+                Record::default()
+            })
+        });
         let (step, outputs) = (Step::Idle, VecDeque::new());
         Self { settings, record, step, outputs, is_healthy: false, told: Told::default() }
     }
@@ -198,6 +206,13 @@ impl Coordinator {
         }
     }
 
+    /// The restart was refused: a device may be busy with something that must not be cut off.
+    pub fn not_restarted(&mut self, moment: &Moment, id: u64) {
+        if self.is_at(id, &Step::Restarting { again: None }) {
+            self.step = Step::Restarting { again: Some(moment.now.after(RESTART_AGAIN_MS)) };
+        }
+    }
+
     /// What runs does what it should.
     pub fn healthy(&mut self) {
         self.is_healthy = true;
@@ -251,6 +266,10 @@ impl Coordinator {
                 self.roll_back(format!("the new version was not healthy within {s} s"));
             }
             Step::Trial { until, again } if self.is_healthy && again <= moment.now => self.confirm(Some(until)),
+            Step::Restarting { again: Some(again) } if again <= moment.now => {
+                self.step = Step::Restarting { again: None };
+                self.outputs.extend(self.record.active.as_ref().map(|active| Output::Restart(active.subject())));
+            }
             _ => {}
         }
         self.tell_progress(moment);
@@ -264,6 +283,7 @@ impl Coordinator {
         let own = match self.step {
             Step::Trial { until, again } if self.is_healthy => Some(until.min(again)),
             Step::Trial { until, .. } => Some(until),
+            Step::Restarting { again } => again,
             _ => None,
         };
         let at = |unix_s: i64| {
@@ -358,7 +378,7 @@ impl Coordinator {
             return self.roll_back(format!("{n} restarts did not bring the new version up"));
         }
         active.stage = Stage::Restarting { counter, n: n + 1 };
-        self.step = Step::Restarting;
+        self.step = Step::Restarting { again: None };
         self.save();
         self.tell(News::Restarting);
         self.outputs.push_back(Output::Restart(subject));
@@ -411,8 +431,13 @@ impl Coordinator {
         self.outputs.push_back(Output::Tell { asker, id, reference, news: News::Ended(outcome) });
     }
 
+    /// At most one is on its way: what an asker did meanwhile may be on the disk before what was decided until then is begun.
     fn save(&mut self) {
-        self.outputs.push_back(Output::Save(self.record.encode()));
+        let bytes = self.record.encode();
+        match self.outputs.iter_mut().find(|output| matches!(output, Output::Save(_))) {
+            Some(before) => *before = Output::Save(bytes),
+            None => self.outputs.push_back(Output::Save(bytes)),
+        }
     }
 
     fn tell(&mut self, news: News) {
@@ -447,6 +472,9 @@ const INSTALLS_MAX: u32 = 3;
 
 /// Restarts that are asked for until what was installed runs. Chosen by us.
 const RESTARTS_MAX: u32 = 3;
+
+/// Pause after a restart that was refused. Chosen by us.
+const RESTART_AGAIN_MS: u64 = 60_000;
 
 /// Pause after a confirmation that failed. Chosen by us.
 const CONFIRM_AGAIN_MS: u64 = 10_000;

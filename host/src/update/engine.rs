@@ -27,6 +27,7 @@ use super::manifest::{Device, MANIFEST_MAX, Policy, Target, Verified};
 use super::offer::{Moment, Offer};
 use super::slots::replace;
 use super::trailer;
+use super::turns::Turns;
 use crate::config::ProductKey;
 use crate::disk::{Directory, Disk};
 use crate::services::clock::{Clock, Zone};
@@ -60,6 +61,10 @@ pub struct Updates {
     coordinator: Mutex<Coordinator>,
     clock: Clock,
     wake: Notify,
+    /// Of who writes the record: what a run that was dropped still writes must not come after what the next one does.
+    record: Turns,
+    /// Of who works on the files of operations.
+    files: Turns,
 }
 
 impl Updates {
@@ -74,16 +79,21 @@ impl Updates {
                 None
             }
         };
-        let coordinator = Mutex::new(Coordinator::restore(settings, saved.as_deref()));
-        Self { coordinator, clock, wake: Notify::new() }
+        let coordinator = Coordinator::restore(settings, saved.as_deref());
+        Self::new(coordinator, clock)
     }
 
     /// None, and nothing installs any: for hosts without a directory of updates.
     #[must_use]
     pub fn none() -> Self {
         let settings = Settings { targets: Vec::new(), health_ms: 0 };
-        let coordinator = Mutex::new(Coordinator::restore(settings, None));
-        Self { coordinator, clock: Clock::new(Zone::Fixed(0)), wake: Notify::new() }
+        let coordinator = Coordinator::restore(settings, None);
+        Self::new(coordinator, Clock::new(Zone::Fixed(0)))
+    }
+
+    fn new(coordinator: Coordinator, clock: Clock) -> Self {
+        let (record, files) = (Turns::default(), Turns::default());
+        Self { coordinator: Mutex::new(coordinator), clock, wake: Notify::new(), record, files }
     }
 
     /// An image is offered; it is in the list of its asker then, perhaps as one that has failed.
@@ -250,7 +260,7 @@ impl Engine {
         let parts = Arc::clone(&self.parts);
         match output {
             Output::Save(bytes) => {
-                let saved = blocking(move || replace(&parts.directory, RECORD, &bytes)).await;
+                let saved = self.updates.record.work(move || replace(&parts.directory, RECORD, &bytes)).await;
                 if let Err(error) = saved {
                     tracing::error!(%error, "the record of updates cannot be written");
                     self.updates.change(|coordinator, moment| coordinator.not_saved(moment, &error.to_string()));
@@ -258,17 +268,18 @@ impl Engine {
             }
             Output::Clean { keep } => {
                 self.job = None;
-                if let Err(error) = blocking(move || clean(&parts.directory, keep)).await {
+                if let Err(error) = self.updates.files.work(move || clean(&parts.directory, keep)).await {
                     tracing::warn!(%error, "what downloads left cannot be removed");
                 }
             }
             Output::Load { id, offer } => {
                 let (told, updates) = (self.to_progress.clone(), Arc::clone(&self.updates));
-                self.start(id, async move { Done::Loaded(load(&parts, &updates.clock, id, offer, told).await) });
+                self.start(id, async move { Done::Loaded(load(&parts, &updates, id, offer, told).await) });
             }
             Output::StopLoading { .. } => self.job = None,
             Output::Verify(subject) => {
-                self.start(subject.id, async move { Done::Verified(blocking(move || verify(&parts, subject)).await) })
+                let files = self.updates.files.clone();
+                self.start(subject.id, async move { Done::Verified(files.work(move || verify(&parts, subject)).await) })
             }
             Output::Install { subject, proof } => {
                 let told = self.to_progress.clone();
@@ -285,7 +296,7 @@ impl Engine {
             }
             Output::StopInstalling(subject) => {
                 if let Ok(backend) = self.parts.backend(subject) {
-                    backend.stop();
+                    backend.stop(subject.id);
                 }
             }
             Output::Ask(subject) => self.start(subject.id, async move {
@@ -300,11 +311,16 @@ impl Engine {
                     Err(why) => Err(why),
                 };
                 if let Err(why) = restarted {
-                    tracing::error!(id = subject.id, why, "the restart that an update needs does not happen");
+                    tracing::error!(id = subject.id, why, "the restart that an update needs does not happen yet");
+                    self.updates.change(|coordinator, moment| coordinator.not_restarted(moment, subject.id));
                 }
             }
-            Output::Confirm { subject, counter, on_trial } => self
-                .start(subject.id, async move { Done::Confirmed(confirm(&parts, subject, counter, on_trial).await) }),
+            Output::Confirm { subject, counter, on_trial } => {
+                let files = self.updates.files.clone();
+                self.start(subject.id, async move {
+                    Done::Confirmed(confirm(&parts, &files, subject, counter, on_trial).await)
+                });
+            }
             Output::RollBack(subject) => self.start(subject.id, async move {
                 Done::RolledBack(match parts.backend(subject) {
                     Ok(backend) => backend.roll_back(parts.order(subject)).await,
@@ -336,7 +352,7 @@ impl Parts {
 
 async fn load(
     parts: &Parts,
-    clock: &Clock,
+    Updates { clock, files, .. }: &Updates,
     id: u64,
     offer: Offer,
     told: watch::Sender<Option<(u64, Progress)>>,
@@ -352,6 +368,7 @@ async fn load(
         wish: Wish { url, headers, size, digests, limits },
         random: random(),
         clock: &now,
+        turns: files,
     };
     let mut tell = |have, total: Option<u64>| {
         told.send_replace(Some((id, Progress::Loading(total.map(|total| percent(have, total))))));
@@ -398,13 +415,19 @@ fn verify(parts: &Parts, Subject { id, target, .. }: Subject) -> Result<Verified
     verified.map_err(|why| Failed::new(FailedAt::Verifying, why))
 }
 
-async fn confirm(parts: &Arc<Parts>, subject: Subject, counter: Option<u64>, on_trial: bool) -> Result<(), String> {
+async fn confirm(
+    parts: &Parts,
+    files: &Turns,
+    subject: Subject,
+    counter: Option<u64>,
+    on_trial: bool,
+) -> Result<(), String> {
     if on_trial {
         parts.backend(subject)?.confirm(parts.order(subject)).await?;
     }
     let Some(counter) = counter else { return Ok(()) };
     let directory = parts.directory.clone();
-    let raised = blocking(move || Floors::open(Arc::new(directory))?.raise(subject.target, counter)).await;
+    let raised = files.work(move || Floors::open(Arc::new(directory))?.raise(subject.target, counter)).await;
     if let Err(error) = raised {
         // It is confirmed and runs; to say otherwise would have it taken back.
         tracing::error!(id = subject.id, counter, %error, "the counter that was confirmed is not remembered");
@@ -433,14 +456,6 @@ fn random() -> u64 {
         tracing::warn!(%error, "there is no randomness");
     }
     u64::from_be_bytes(bytes)
-}
-
-/// Runs what blocks beside the I/O thread.
-async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(task).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
 
 /// The coordinator's record. Chosen by us.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::manifest::Target;
 use super::slots::replace;
-use crate::disk::{Disk, crc32};
+use crate::disk::{Disk, sealed, unsealed};
 
 /// See the module. All calls block.
 pub struct Floors {
@@ -99,17 +99,12 @@ impl Known {
         for (word, counters) in [(FLOOR, &self.floors), (PENDING, &self.pending)] {
             counters.iter().for_each(|(target, counter)| text += &format!("{word} {target} {counter}\n"));
         }
-        let sum = crc32(text.as_bytes());
-        text + &format!("crc {sum:08x}\n")
+        sealed(&text)
     }
 
     fn decode(text: &str) -> Option<Self> {
-        let (body, sum) = text.rsplit_once("crc ")?;
-        if sum != format!("{:08x}\n", crc32(body.as_bytes())) {
-            return None;
-        }
         let mut known = Self::default();
-        for line in body.strip_prefix(FIRST)?.split_terminator('\n') {
+        for line in unsealed(text)?.strip_prefix(FIRST)?.split_terminator('\n') {
             let (word, rest) = line.split_once(' ')?;
             let (target, counter) = rest.split_once(' ')?;
             let counters = match word {

@@ -5,7 +5,7 @@
 //! [`digest`] takes what clouds give to check a file by; [`floors`] has the counters against rollback; [`archive`] is what a
 //! release is packed in.
 //!
-//! [`engine`] drives all of it, and is what clouds are connected to; `polylink ota` uses the parts below it by hand.
+//! [`engine`] drives all of it, its work on files in [`turns`], and is what clouds are connected to; `polylink ota` uses the parts below it by hand.
 
 pub mod archive;
 pub mod backend;
@@ -20,3 +20,4 @@ pub mod manifest;
 pub mod offer;
 pub mod slots;
 pub mod trailer;
+pub mod turns;

@@ -37,7 +37,8 @@ async fn load(place: impl Borrow<Place>, ca_pem: &str, wish: Wish, server: impl 
     let began = Instant::now();
     let now = move || Timestamp(u64::try_from(began.elapsed().as_millis()).unwrap());
     let wish = Wish { url, ..wish };
-    let fetch = Fetch { server: &web, disk: disk.clone(), name: "1", wish, random: 1, clock: &now };
+    let turns = Turns::default();
+    let fetch = Fetch { server: &web, disk: disk.clone(), name: "1", wish, random: 1, clock: &now, turns: &turns };
     let serving = async {
         for n in 0.. {
             let (stream, _) = listener.accept().await.unwrap();
@@ -345,6 +346,29 @@ async fn a_process_that_dies_in_a_download_goes_on_from_its_checkpoint() {
         assert_eq!(loaded.result.is_ok(), loaded.file == file);
     }
     assert_eq!(*asked.lock().unwrap(), [false, true, true]);
+}
+
+#[tokio::test]
+async fn headers_of_an_offer_go_to_its_server_and_to_nobody_that_it_names() {
+    let file = content(10);
+    let told = Mutex::new(Vec::new());
+    let headers = vec![("x-token".to_owned(), "hunter2".to_owned())];
+    let loaded = load(place("headers"), "", Wish { headers, ..wish(&file) }, async |n, mut stream| {
+        let request = request(&mut stream).await;
+        told.lock().unwrap().push(request.contains("\r\nx-token: hunter2\r\n"));
+        let port = stream.local_addr().unwrap().port();
+        let (answer, _) = match n {
+            0 => said("HTTP/1.1 302 Found\nLocation: /b\nContent-Length: 0", b""),
+            // The same machine by another name is another server.
+            1 => said(&format!("HTTP/1.1 302 Found\nLocation: http://localhost:{port}/\nContent-Length: 0"), b""),
+            _ => said("HTTP/1.1 200 OK\nContent-Length: 10", &file),
+        };
+        let _ = stream.write_all(&answer).await;
+        until_it_leaves(&mut stream).await;
+    });
+    let loaded = loaded.await;
+    assert!(loaded.result.is_ok() && loaded.file == file, "{:?}", loaded.result);
+    assert_eq!(*told.lock().unwrap(), [true, true, false]);
 }
 
 #[tokio::test]

@@ -160,6 +160,26 @@ async fn by_ftp_the_file_is_stored_on_the_server_itself_whatever_address_it_name
 }
 
 #[tokio::test]
+async fn a_line_that_needs_longer_than_one_step_for_the_file_is_waited_for() {
+    let mut plugin = Plugin::new("logs-slow", true);
+    let (listener, port) = peer().await;
+    let call = send(&plugin, upload(format!("ftp://127.0.0.1:{port}/in")));
+    let (mut control, _) = listener.accept().await.unwrap();
+    converse(&mut control, &IN).await;
+    let (data, data_port) = peer().await;
+    let named = format!("229 Entering Extended Passive Mode (|||{data_port}|)");
+    converse(&mut control, &[(&named, "STOR a.log"), ("150 go on", "")]).await;
+    let (mut data, _) = data.accept().await.unwrap();
+    let mut stored = Vec::new();
+    data.read_to_end(&mut stored).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(100)).await;
+    tokio::time::resume();
+    converse(&mut control, &[("226 stored", "QUIT"), ("221 bye", "")]).await;
+    plugin.expect(Logs::ID, SENT, call, i64::try_from(stored.len()).unwrap()).await;
+}
+
+#[tokio::test]
 async fn a_full_disk_is_heard_although_the_server_reads_no_more() {
     let mut plugin = Plugin::new("logs-full", true);
     let (listener, port) = peer().await;

@@ -16,7 +16,8 @@ use crate::host::InstanceId;
 #[derive(StableAbi)]
 pub struct Ota {
     /// Offers an update. It is in the list when the call returns, perhaps as one that has failed already. An id that is in
-    /// the list: its address and headers are taken over if it is the same file and not here yet, else nothing happens. False: not acceptable, see [`Offer`], or this instance has [`UPDATES_MAX`] in the list.
+    /// the list: its address and headers are taken over if it is the same file and not here yet, else nothing happens. False:
+    /// not acceptable, see [`Offer`]; or this instance has [`UPDATES_MAX`] in the list, or too much waits for all clouds.
     pub offer: extern "C" fn(InstanceId, Offer) -> bool,
     /// The cloud takes an update back. One that is being installed goes on. False: there is none with this id, or it is too
     /// late.
@@ -49,7 +50,7 @@ pub struct Offer {
     /// Where it is: `http://` or `https://`, at most [`URL_MAX`] bytes.
     pub url: RString,
     /// Headers of the request, `Name: value`; at most [`HEADERS_MAX`]. Not acceptable are those that say how the file comes, such
-    /// as `Range`, `Host` and `Accept-Encoding`. They are not sent to where a redirect leads.
+    /// as `Range`, `Host` and `Accept-Encoding`. They are not sent to another server that a redirect leads to.
     pub headers: RVec<RString>,
     /// Its size in bytes; 0: not told.
     pub size: u64,

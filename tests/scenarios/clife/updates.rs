@@ -8,11 +8,11 @@ use polylink_testbed::clouds::clife::files::{Image, upgrade};
 use polylink_testbed::clouds::clife::product::Product;
 use polylink_testbed::demo::product;
 use polylink_testbed::file_server::Fault;
+use polylink_testbed::installer::Installer;
 use polylink_testbed::mcu::firmware::{Trouble, image};
 use polylink_testbed::owner::Owner;
 use polylink_testbed::rig::RigError;
 use polylink_testbed::rig::files::Files;
-use polylink_testbed::update_program::{Manners, UpdateProgram};
 use serde_json::{Value as Json, json};
 
 use super::{Room, facts};
@@ -43,9 +43,9 @@ impl Workshop {
     }
 
     /// The same for a device whose module has an update program; a service manager keeps its host running.
-    async fn with_installer() -> Result<(Self, UpdateProgram), RigError> {
+    async fn with_installer() -> Result<(Self, Installer), RigError> {
         let mut shop = Self::furnish("")?;
-        let installer = UpdateProgram::beside(&shop.rig, &shop.owner)?;
+        let installer = Installer::put_acting(&shop.rig, &shop.owner)?;
         shop.rig.start_service()?;
         shop.is_there().await?;
         Ok((shop, installer))
@@ -177,7 +177,7 @@ fn several_firmwares_are_one_operation_that_goes_on_over_the_restart_of_the_modu
         shop.runs(2, 0, "04020007").await?;
         shop.runs(2, 1, MCU_VERSION).await?;
         assert_eq!(installer.calls(), ["check", "install", "restart", "status", "confirm"]);
-        assert_eq!((installer.installed(), shop.rig.starts()), (Some(b"a release".to_vec()), 2));
+        assert_eq!((installer.installed(), shop.rig.starts()), (b"a release".to_vec(), 2));
         shop.finish().await
     });
 }
@@ -298,10 +298,10 @@ fn an_mcu_that_gives_up_interrupts_the_installation() {
 
 /// The module's update program does not succeed.
 #[track_caller]
-fn check_installer(manners: Manners) {
+fn check_installer(told: fn(&Installer) -> Result<(), RigError>) {
     check(async || {
         let (shop, installer) = Workshop::with_installer().await?;
-        installer.behave(manners)?;
+        told(&installer)?;
         let image = shop.signed(b"a release", 0, "04020007")?;
         let id = shop.said(shop.clife.order_upgrade(2, &[image], None))?;
         assert_eq!(shop.over(id).await?, events(&BROKEN_OFF));
@@ -315,12 +315,12 @@ fn check_installer(manners: Manners) {
 
 #[test]
 fn an_update_program_that_fails_interrupts_the_installation() {
-    check_installer(Manners::Fails);
+    check_installer(|installer| installer.says("install", 1));
 }
 
 #[test]
 fn a_module_that_does_not_come_up_with_the_new_version_says_so_with_the_old_one() {
-    check_installer(Manners::StepsBack);
+    check_installer(Installer::steps_back);
 }
 
 #[test]

@@ -8,12 +8,12 @@ use polylink_testbed::clouds::deli::behaviour::Firmware;
 use polylink_testbed::clouds::deli::upgrades::Upgrade;
 use polylink_testbed::demo::product;
 use polylink_testbed::file_server::{Fault, FileServer};
+use polylink_testbed::installer::Installer;
 use polylink_testbed::mcu::firmware::{Trouble, image};
 use polylink_testbed::mcu::sim::FIRST_SOFTWARE;
 use polylink_testbed::owner::Owner;
 use polylink_testbed::rig::files::Files;
 use polylink_testbed::rig::{LIMIT, RigError};
-use polylink_testbed::update_program::{Manners, UpdateProgram};
 use serde_json::{Value as Json, json};
 
 use crate::set::{binaries, check, failed};
@@ -50,9 +50,9 @@ impl Storehouse {
     }
 
     /// The same for a device whose module has an update program; a service manager keeps its host running.
-    async fn with_installer() -> Result<(Self, UpdateProgram), RigError> {
+    async fn with_installer() -> Result<(Self, Installer), RigError> {
         let mut house = Self::build("ota_target = \"module\"\nota_force_spread_s = 0\n").await?;
-        let installer = UpdateProgram::beside(&house.rig, &house.owner)?;
+        let installer = Installer::put_acting(&house.rig, &house.owner)?;
         house.rig.start_service()?;
         house.is_known().await?;
         Ok((house, installer))
@@ -208,7 +208,7 @@ fn an_upgrade_of_the_module_goes_on_after_a_crash_and_is_told_after_the_restart(
         let ranges: Vec<bool> = requests.iter().map(|request| request.range.is_some()).collect();
         assert_eq!(ranges, [false, true], "what was here is not loaded again");
         assert_eq!(installer.calls(), ["check", "install", "restart", "status", "confirm"]);
-        assert_eq!(installer.installed(), Some(file));
+        assert_eq!(installer.installed(), file);
         assert_eq!((house.rig.starts(), house.deli.heard(105).len()), (3, 0));
         house.finish().await
     });
@@ -351,10 +351,10 @@ fn a_module_that_has_nothing_to_install_with_says_so_before_anything_is_loaded()
 
 /// The module's update program does not succeed.
 #[track_caller]
-fn check_installer(manners: Manners, calls: &[&str], starts: usize) {
+fn check_installer(told: fn(&Installer) -> Result<(), RigError>, calls: &[&str], starts: usize) {
     check(async || {
         let (house, installer) = Storehouse::with_installer().await?;
-        installer.behave(manners)?;
+        told(&installer)?;
         house.deli.release(house.store(MODULE, b"a release", "module", "1.1")?);
         let reason = house.outcome().await?.expect_err("it is not to succeed");
         assert!(reason.starts_with("1.1: it could not be installed"), "{reason}");
@@ -369,12 +369,12 @@ fn check_installer(manners: Manners, calls: &[&str], starts: usize) {
 
 #[test]
 fn an_update_program_that_fails_changes_nothing() {
-    check_installer(Manners::Fails, &["check", "install"], 1);
+    check_installer(|installer| installer.says("install", 1), &["check", "install"], 1);
 }
 
 #[test]
 fn a_module_that_does_not_come_up_with_the_new_version_says_so_with_the_old_one() {
-    check_installer(Manners::StepsBack, &["check", "install", "restart", "status"], 2);
+    check_installer(Installer::steps_back, &["check", "install", "restart", "status"], 2);
 }
 
 /// The hour of the day, by UTC, in so many hours.

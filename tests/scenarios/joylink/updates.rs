@@ -8,11 +8,12 @@ use polylink_testbed::clouds::joylink::Image;
 use polylink_testbed::clouds::joylink::product::Product;
 use polylink_testbed::clouds::joylink::seen::{FAILED, FINISHED, Upgrade};
 use polylink_testbed::file_server::Fault;
+use polylink_testbed::installer::{NEEDS_RESTART, ON_TRIAL, RUNS, STEPPED_BACK};
 use polylink_testbed::mcu::firmware;
 use polylink_testbed::rig::LIMIT;
 use serde_json::json;
 
-use self::device::{NEEDS_RESTART, ON_TRIAL, RUNS, STEPPED_BACK, Upgradable};
+use self::device::Upgradable;
 use super::Site;
 use crate::set::{check, failed};
 
@@ -20,14 +21,17 @@ use crate::set::{check, failed};
 fn the_module_is_upgraded_and_its_number_goes_up() {
     check(async || {
         let device = Upgradable::online(MODULE).await?;
-        device.installer_says("install", RUNS)?;
-        let mut gate = device.installer_waits()?;
+        device.installer.says("install", RUNS)?;
+        let mut gate = device.installer.waits()?;
         let image = device.image("module", 5, IMAGE)?;
         device.takes(&image).await?;
         device.upgrade("the installation", |upgrade| upgrade.statuses() == [LOADING, INSTALLING]).await?;
         gate.write_all(b"\n\n").map_err(failed)?;
         let upgrade = device.succeeds().await?;
-        assert_eq!((device.installed(), upgrade.statuses()), (IMAGE.to_vec(), vec![LOADING, INSTALLING, FINISHED]));
+        assert_eq!(
+            (device.installer.installed(), upgrade.statuses()),
+            (IMAGE.to_vec(), vec![LOADING, INSTALLING, FINISHED])
+        );
         assert_eq!(upgrade.end().map(|end| (end.description.as_str(), end.progress)), Some(("finished", 100)));
         assert_eq!(device.downloads(&image)?, [(None, 200)]);
         // What runs is not ordered again, and the next one is.
@@ -35,7 +39,7 @@ fn the_module_is_upgraded_and_its_number_goes_up() {
         assert_eq!(again.code, CANNOT_BE_USED);
         device.takes(&device.image("module", 6, b"the next release")?).await?;
         device.succeeds().await?;
-        assert_eq!(device.installed(), b"the next release");
+        assert_eq!(device.installer.installed(), b"the next release");
         device.finish().await
     });
 }
@@ -44,13 +48,13 @@ fn the_module_is_upgraded_and_its_number_goes_up() {
 fn an_upgrade_that_needs_a_restart_has_finished_when_the_new_version_works() {
     check(async || {
         let mut device = Upgradable::online(MODULE).await?;
-        device.installer_says("install", NEEDS_RESTART)?;
-        device.installer_says("status", ON_TRIAL)?;
-        device.power_goes_at("restart")?;
+        device.installer.says("install", NEEDS_RESTART)?;
+        device.installer.says("status", ON_TRIAL)?;
+        device.installer.crashes_at("restart")?;
         device.takes(&device.image("module", 5, IMAGE)?).await?;
         device.power_returns().await?;
         device.succeeds().await?;
-        assert_eq!(device.calls(), ["check", "install", "restart", "status", "confirm"]);
+        assert_eq!(device.installer.calls(), ["check", "install", "restart", "status", "confirm"]);
         device.finish().await
     });
 }
@@ -59,14 +63,14 @@ fn an_upgrade_that_needs_a_restart_has_finished_when_the_new_version_works() {
 fn a_new_version_that_does_not_come_up_is_told_as_failed_and_may_be_ordered_again() {
     check(async || {
         let mut device = Upgradable::online(MODULE).await?;
-        device.installer_says("install", NEEDS_RESTART)?;
-        device.installer_says("status", STEPPED_BACK)?;
-        device.power_goes_at("restart")?;
+        device.installer.says("install", NEEDS_RESTART)?;
+        device.installer.says("status", STEPPED_BACK)?;
+        device.installer.crashes_at("restart")?;
         let image = device.image("module", 5, IMAGE)?;
         device.takes(&image).await?;
         device.power_returns().await?;
         device.fails("firmware upgrade failed (6): the new version did not come up").await?;
-        device.installer_says("install", RUNS)?;
+        device.installer.says("install", RUNS)?;
         device.takes(&image).await?;
         device.succeeds().await?;
         device.finish().await
@@ -77,14 +81,14 @@ fn a_new_version_that_does_not_come_up_is_told_as_failed_and_may_be_ordered_agai
 fn an_installation_that_a_power_cut_breaks_off_is_done_again() {
     check(async || {
         let mut device = Upgradable::online(MODULE).await?;
-        device.installer_says("install", RUNS)?;
-        device.power_goes_at("install")?;
+        device.installer.says("install", RUNS)?;
+        device.installer.crashes_at("install")?;
         let image = device.image("module", 5, IMAGE)?;
         device.takes(&image).await?;
         device.power_returns().await?;
         device.succeeds().await?;
-        assert_eq!(device.calls(), ["check", "install", "status", "check", "install"]);
-        assert_eq!((device.installed(), device.downloads(&image)?.len()), (IMAGE.to_vec(), 1));
+        assert_eq!(device.installer.calls(), ["check", "install", "status", "check", "install"]);
+        assert_eq!((device.installer.installed(), device.downloads(&image)?.len()), (IMAGE.to_vec(), 1));
         device.finish().await
     });
 }
@@ -93,7 +97,7 @@ fn an_installation_that_a_power_cut_breaks_off_is_done_again() {
 fn a_download_goes_on_after_a_power_cut_where_it_was() {
     check(async || {
         let mut device = Upgradable::online(&format!("{MODULE}ota_report_s = 1\n")).await?;
-        device.installer_says("install", RUNS)?;
+        device.installer.says("install", RUNS)?;
         let image = device.image("module", 5, &long_image())?;
         let half = image.body.len() / 2;
         let path = device.published(&image)?;
@@ -107,7 +111,7 @@ fn a_download_goes_on_after_a_power_cut_where_it_was() {
         let downloads = device.downloads(&image)?;
         let [(None, 200), (Some(from), 206)] = &downloads[..] else { panic!("{downloads:?}") };
         assert!(*from > 0 && *from <= half, "{downloads:?}");
-        assert_eq!(device.installed(), long_image());
+        assert_eq!(device.installer.installed(), long_image());
         device.finish().await
     });
 }
@@ -116,7 +120,7 @@ fn a_download_goes_on_after_a_power_cut_where_it_was() {
 fn an_order_that_is_repeated_brings_another_address_and_nothing_else() {
     check(async || {
         let device = Upgradable::online(MODULE).await?;
-        device.installer_says("install", RUNS)?;
+        device.installer.says("install", RUNS)?;
         let image = device.image("module", 5, &long_image())?;
         let path = device.published(&image)?;
         let files = device.site.joylink.files();
@@ -131,8 +135,8 @@ fn an_order_that_is_repeated_brings_another_address_and_nothing_else() {
         device.site.rig.within(LIMIT, "another request", files.until(&path, |seen| seen.len() == 2)).await?;
         files.release(&path);
         device.upgrade("the new number", |upgrade| upgrade.running && upgrade.end().is_some()).await?;
-        assert_eq!(device.installed(), long_image());
-        let installs = device.calls().iter().filter(|call| *call == "install").count();
+        assert_eq!(device.installer.installed(), long_image());
+        let installs = device.installer.calls().iter().filter(|call| *call == "install").count();
         assert_eq!((installs, device.downloads(&image)?.len()), (1, 2));
         device.finish().await
     });
@@ -146,7 +150,7 @@ fn an_image_with_another_crc_is_told_as_damaged() {
         device.takes(&device.image("module", 5, IMAGE)?).await?;
         let upgrade = device.fails("file damaged (23): ").await?;
         assert_eq!(upgrade.statuses(), [LOADING, FAILED]);
-        assert_eq!(device.calls(), [""; 0]);
+        assert_eq!(device.installer.calls(), [""; 0]);
         device.finish().await
     });
 }
@@ -174,7 +178,7 @@ fn an_image_of_nobody_or_for_another_product_is_refused_by_the_device() {
         device.fails("refused by device (2): ").await?;
         device.takes(&device.image("mcu", 6, IMAGE)?).await?;
         device.fails("refused by device (2): ").await?;
-        assert_eq!(device.calls(), [""; 0]);
+        assert_eq!(device.installer.calls(), [""; 0]);
         device.finish().await
     });
 }
@@ -183,7 +187,7 @@ fn an_image_of_nobody_or_for_another_product_is_refused_by_the_device() {
 fn an_end_that_the_cloud_does_not_answer_is_told_again_after_the_next_start() {
     check(async || {
         let mut device = Upgradable::online(MODULE).await?;
-        device.installer_says("install", RUNS)?;
+        device.installer.says("install", RUNS)?;
         device.site.joylink.change(|behaviour| behaviour.faults(STATUS).silent = u32::MAX);
         device.takes(&device.image("module", 5, IMAGE)?).await?;
         device.succeeds().await?;

@@ -94,10 +94,17 @@ impl TempDir {
 
     fn below(parent: &Path) -> io::Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        // Short, because the path of a unix socket has only 107 bytes.
-        let path = parent.join(format!("polylink-rig-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path)?;
+        let path = loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            // Short, because the path of a unix socket has only 107 bytes.
+            let path = parent.join(format!("polylink-rig-{}-{number}", std::process::id()));
+            match std::fs::create_dir(&path) {
+                Ok(()) => break path,
+                // Of a process that was killed, and whose number is ours now.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        };
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700))?;
         Ok(Self(path))
     }
@@ -110,5 +117,21 @@ impl TempDir {
 impl Drop for TempDir {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_process_left_is_in_nobodys_way() {
+        let name = |n: u32| format!("polylink-rig-{}-{n}", std::process::id());
+        let parent = TempDir::new().expect("there is room");
+        // Other tests take numbers meanwhile.
+        (0..100).try_for_each(|n| std::fs::create_dir(parent.path().join(name(n)))).expect("there is room");
+        let dir = TempDir::below(parent.path()).expect("it finds a name");
+        let n_left = std::fs::read_dir(dir.path()).expect("it is a directory").count();
+        assert_eq!((n_left, dir.path().parent()), (0, Some(parent.path())));
     }
 }

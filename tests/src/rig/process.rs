@@ -40,7 +40,6 @@ struct Spoken {
 
 #[derive(Debug)]
 struct Service {
-    command: Mutex<Command>,
     restart: Restart,
     running: Mutex<Running>,
     log: Log,
@@ -59,12 +58,12 @@ struct Log {
     lines: Mutex<VecDeque<(usize, String)>>,
 }
 
-/// The same command, ended by the kernel when the thread that starts it is gone: a host that outlived a killed test would
-/// go on reading the number of a terminal that another test gets next. Where `setpriv` (util-linux) is missing, as it is.
+/// The same command, ended by the kernel when the thread that starts it is gone (PR_SET_PDEATHSIG): a host that outlived a
+/// killed test would go on reading the number of a terminal that another test gets next. That thread must live as long as
+/// the command may. Where `setpriv` (util-linux) is missing, as it is.
 fn tied_to_us(command: &Command) -> Command {
-    let setpriv = Path::new("/usr/bin/setpriv");
-    let mut tied = if setpriv.exists() {
-        let mut tied = Command::new(setpriv);
+    let mut tied = if Path::new(SETPRIV).exists() {
+        let mut tied = Command::new(SETPRIV);
         tied.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
         tied
     } else {
@@ -85,12 +84,19 @@ impl Process {
         let mut command = tied_to_us(&command);
         // Of a group of its own: Ctrl-C is for the demo, which then ends the host in order.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        let (child, stderr) = start(&mut command)?;
-        let running = Mutex::new(Running { child, stopping: false });
-        let service = Arc::new(Service { command: Mutex::new(command), restart, running, log: Log::default() });
         let (speak, spoken) = watch::channel(Spoken { starts: 1, ..Spoken::default() });
-        let keeper = Arc::clone(&service);
-        std::thread::Builder::new().name("host-log".to_owned()).spawn(move || keeper.keep(stderr, &speak))?;
+        let (hand, started) = std::sync::mpsc::sync_channel(1);
+        // It starts what it reads, because it is there until that is over; of the caller's thread nobody knows.
+        std::thread::Builder::new().name("host-log".to_owned()).spawn(move || match start(&mut command) {
+            Ok((child, stderr)) => {
+                let running = Mutex::new(Running { child, stopping: false });
+                let service = Arc::new(Service { restart, running, log: Log::default() });
+                let _ = hand.send(Ok(Arc::clone(&service)));
+                service.keep(&mut command, stderr, &speak);
+            }
+            Err(error) => drop(hand.send(Err(error))),
+        })?;
+        let service = started.recv().map_err(io::Error::other)??;
         Ok(Self { service, spoken })
     }
 
@@ -202,12 +208,12 @@ impl Service {
     }
 
     /// Keeps what is said until the end.
-    fn keep(&self, stderr: ChildStderr, speak: &watch::Sender<Spoken>) {
+    fn keep(&self, command: &mut Command, stderr: ChildStderr, speak: &watch::Sender<Spoken>) {
         let mut next = Some(stderr);
         while let Some(stderr) = next {
             let starts = speak.borrow().starts;
             self.log.keep(stderr, starts, speak);
-            next = self.again(starts);
+            next = self.again(command, starts);
             if next.is_some() {
                 speak.send_modify(|spoken| spoken.starts += 1);
             }
@@ -216,14 +222,13 @@ impl Service {
     }
 
     /// Starts it once more, if that is what is to be done.
-    fn again(&self, starts: usize) -> Option<ChildStderr> {
+    fn again(&self, command: &mut Command, starts: usize) -> Option<ChildStderr> {
         let mut running = self.running();
         let _ = running.child.wait();
         if running.stopping || self.restart == Restart::Never || starts == STARTS_MAX {
             return None;
         }
-        let mut command = self.command.lock().unwrap_or_else(PoisonError::into_inner);
-        let (child, stderr) = start(&mut command).ok()?;
+        let (child, stderr) = start(command).ok()?;
         running.child = child;
         Some(stderr)
     }
@@ -251,6 +256,8 @@ impl Log {
     }
 }
 
+/// Where util-linux has it.
+const SETPRIV: &str = "/usr/bin/setpriv";
 /// Lines kept; the oldest go first.
 const LINES_KEPT: usize = 4000;
 /// Bytes of one line; a longer one is cut into several.
@@ -259,3 +266,29 @@ const LINE_KEPT: u64 = 4096;
 const LINES_SHOWN: usize = 60;
 /// Starts of one service. Chosen by us: a release that does not come up has a few tries, and a scenario a few releases.
 const STARTS_MAX: usize = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_outlives_the_thread_that_wanted_it() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap 'echo still here >&2; exit' TERM; echo up >&2; while :; do :; done"]);
+        let (process, thread) = std::thread::spawn(move || {
+            let process = Process::spawn(command, Restart::Never).expect("sh is there");
+            (process, std::fs::read_link("/proc/thread-self").expect("Linux says who it is"))
+        })
+        .join()
+        .expect("it ends");
+        assert!(process.line_with(1, "up").await.is_some());
+        // Who has left this list has sent the signal.
+        let listed = Path::new("/proc").join(thread);
+        while listed.exists() {
+            std::thread::yield_now();
+        }
+        process.terminate();
+        assert!(process.line_with(1, "still here").await.is_some(), "{}", process.log());
+        assert!(process.ended().await.success());
+    }
+}

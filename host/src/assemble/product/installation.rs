@@ -55,6 +55,8 @@ struct Fitting {
     loaded: Loaded,
     release: Release,
     built_in: Option<[u8; 32]>,
+    /// It is what is good already.
+    counts: bool,
 }
 
 impl Installation {
@@ -95,6 +97,11 @@ impl Installation {
 }
 
 impl Clouds {
+    /// Plugins on trial that were loaded with the product begin.
+    pub(super) fn begin_trials(&self, plugins: &Plugins) {
+        self.installation.current().trials.iter().for_each(|(plugin, _)| plugins.trial_begins(plugin));
+    }
+
     /// Watches over the plugins on trial that run since the start of the product.
     pub(super) fn watch_trials(self: &Arc<Self>) {
         let trials = std::mem::take(&mut self.installation.current().trials);
@@ -167,14 +174,9 @@ impl Clouds {
         }
         tell(format!("staged: plugin {name} {}", fitting.release.version));
         let built_in = fitting.built_in;
-        let is_in_use = self.installation.change(|open| {
-            let entry = open.installed.entry(&name);
-            let is_good = |good: &Source| good.release() == Some(&fitting.release);
-            Ok::<_, String>(
-                entry.is_some_and(|entry| entry.trial.is_none() && entry.built_in == built_in && is_good(&entry.good)),
-            )
-        })?;
-        if is_in_use {
+        // Where the file was damaged and came again just now, it counts and another one runs.
+        let runs = |user: &User| user.loaded.as_ref().is_ok_and(|loaded| loaded.path == fitting.loaded.path);
+        if fitting.counts && users.iter().all(runs) {
             return Ok(format!("plugin {name} {} is installed already", fitting.release.version));
         }
         let watched = watched(&users);
@@ -188,7 +190,7 @@ impl Clouds {
             .await?;
         let version = &fitting.release.version;
         let with: Vec<_> = users.iter().map(|user| (user.cloud.clone(), Ok(fitting.loaded.clone()))).collect();
-        self.swap(&plugins, with).await?;
+        self.swap(&plugins, with, true).await?;
         let names: Vec<&str> = users.iter().map(|user| user.cloud.as_str()).collect();
         tell(format!("swapped: {} runs with {name} {version}", names.join(", ")));
         self.settle(&name, &plugins, watched, Some(users)).await?;
@@ -205,7 +207,7 @@ impl Clouds {
         blocking(move || clouds.installation.change(|open| open.installed.roll_back(&name))).await?;
         let version = loaded.descriptor.version.to_string();
         let with = users.into_iter().map(|user| (user.cloud, Ok(loaded.clone()))).collect();
-        self.swap(&plugins, with).await?;
+        self.swap(&plugins, with, false).await?;
         tell(format!("swapped: {plugin} {version} runs again"));
         match self.watch_over(&plugins, &watched).await {
             Ok(()) => Ok(format!("healthy: plugin {plugin} {version}")),
@@ -226,6 +228,7 @@ impl Clouds {
         let (clouds, name) = (Arc::clone(self), plugin.to_owned());
         match health {
             Ok(()) => {
+                plugins.trial_is_over(plugin);
                 let confirmed = move || clouds.installation.change(|open| open.installed.confirm(&name));
                 blocking(confirmed).await.map_err(|why| format!("it works and stays on trial: {why}"))?;
                 tracing::info!(plugin, "the plugin on trial is confirmed");
@@ -246,7 +249,7 @@ impl Clouds {
                     Ok((written, with))
                 });
                 let (written, with) = back.await?;
-                self.swap(plugins, with).await?;
+                self.swap(plugins, with, false).await?;
                 let but =
                     written.err().map_or_else(String::new, |error| format!("; but it cannot be written: {error}"));
                 Err(format!("stepped back: {why}{but}"))
@@ -262,12 +265,17 @@ impl Clouds {
         healthy(watched, self.config.update.health, self.installation.news.subscribe(), look).await
     }
 
-    async fn swap(&self, plugins: &Arc<Plugins>, with: Vec<(String, Result<Loaded, String>)>) -> Result<(), String> {
+    async fn swap(
+        &self,
+        plugins: &Arc<Plugins>,
+        with: Vec<(String, Result<Loaded, String>)>,
+        on_trial: bool,
+    ) -> Result<(), String> {
         let (plugins, grace) = (Arc::clone(plugins), self.config.plugins.stop_grace + STOP_MARGIN);
         // The plugins' threads need this one for their last words.
         blocking(move || {
             for (cloud, loaded) in with {
-                plugins.replace(&cloud, loaded, grace);
+                plugins.replace(&cloud, loaded, on_trial, grace);
             }
             Ok(())
         })
@@ -299,7 +307,12 @@ impl Clouds {
         let release = Release { facts: *proof.facts(), version, counter };
         let files = discover(&self.installation.current().directories).files;
         let built_in = self.built_in(&descriptor.name, &files).as_deref().and_then(sha256_of);
-        Ok(Fitting { loaded, release, built_in })
+        let counts = self.installation.change(|open| {
+            let entry = open.installed.entry(&descriptor.name).filter(|entry| entry.built_in == built_in);
+            let is_good = |good: &Source| good.release() == Some(&release);
+            Ok::<_, String>(entry.is_some_and(|entry| entry.trial.is_none() && is_good(&entry.good)))
+        })?;
+        Ok(Fitting { loaded, release, built_in, counts })
     }
 
     fn running_plugins(&self) -> Result<Arc<Plugins>, String> {

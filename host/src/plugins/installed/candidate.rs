@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::file_name;
 use crate::config::ProductKey;
-use crate::plugins::discover::{check_parent, check_trust};
+use crate::plugins::discover::{check_parent, check_trust_of};
 use crate::update::manifest::{Device, Policy, Rejected, Target, Verified};
 use crate::update::trailer::{self, Contents};
 
@@ -53,8 +53,10 @@ impl Candidate {
         let verified = policy.verify(&device, self.contents.manifest.as_deref(), &self.contents.image);
         let verified = verified.map_err(|why: Rejected| format!("{}: {why}", self.path.display()))?;
         if verified.manifest().is_none() {
-            // Nobody has signed for what is in it, so where it lies must say who can have written it.
-            check_trust(&self.path).and_then(|()| check_parent(&self.path)).map_err(|error| error.to_string())?;
+            // Nobody has signed for what is in it, so the file and where it lies must say who can have written it.
+            let metadata = self.file.metadata().map_err(|error| format!("{}: {error}", self.path.display()))?;
+            let checked = check_trust_of(&self.path, &metadata).and_then(|()| check_parent(&self.path));
+            checked.map_err(|error| error.to_string())?;
         }
         Ok(verified)
     }
@@ -90,11 +92,14 @@ mod tests {
 
     use super::*;
 
+    fn verify(candidate: &Candidate) -> Result<Verified, String> {
+        let policy = Policy { require_manifest: false, keys: Vec::new(), allow_downgrade: false };
+        candidate.verify(&policy, &ProductKey::parse("lamp").expect("a key"), 0)
+    }
+
     #[track_caller]
     fn check(path: &Path, max_bytes: u64, expected: Result<&str, &str>) {
-        let policy = Policy { require_manifest: false, keys: Vec::new(), allow_downgrade: false };
-        let product = ProductKey::parse("lamp").expect("a key");
-        let found = Candidate::open(path, max_bytes).and_then(|candidate| candidate.verify(&policy, &product, 0));
+        let found = Candidate::open(path, max_bytes).and_then(|candidate| verify(&candidate));
         let found = found.map(|proof| described(&proof));
         let text = found.as_ref().unwrap_or_else(|why| why);
         assert!(found.is_ok() == expected.is_ok() && text.contains(expected.unwrap_or_else(|why| why)), "{text}");
@@ -113,7 +118,12 @@ mod tests {
         check(&file, 4, Err("it has 5 bytes, [update] max_bytes is 4"));
         allow(&file, 0o666);
         check(&file, 5, Err("is writable for everybody"));
+        // Another file in its place does not speak for the one that was opened.
+        let opened = Candidate::open(&file, 5).expect("small");
+        fs::remove_file(&file).expect("ours");
+        fs::write(&file, b"image").expect("writable");
         allow(&file, 0o644);
+        assert!(verify(&opened).is_err_and(|why| why.contains("is writable for everybody")));
         allow(&directory, 0o777);
         check(&file, 5, Err("is writable for everybody"));
         check(&directory, 5, Err("it is no file"));

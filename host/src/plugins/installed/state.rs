@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::disk::crc32;
+use crate::disk::{sealed, unsealed};
 use crate::update::manifest::{Facts, Version, hex, unhex};
 
 /// A plugin file in the managed directory.
@@ -140,20 +140,15 @@ impl State {
                 text += &format!("trial {tries} {} {}\n", u8::from(*must_be_online), words(release));
             }
         }
-        let sum = crc32(text.as_bytes());
-        text + &format!("crc {sum:08x}\n")
+        sealed(&text)
     }
 
     /// None: it is damaged.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
-        let (body, sum) = text.rsplit_once("crc ")?;
-        if sum != format!("{:08x}\n", crc32(body.as_bytes())) {
-            return None;
-        }
         let mut state = Self::default();
         let mut last: Option<(PluginName, Entry)> = None;
-        for line in body.strip_prefix(FIRST)?.split_terminator('\n') {
+        for line in unsealed(text)?.strip_prefix(FIRST)?.split_terminator('\n') {
             let (word, rest) = line.split_once(' ')?;
             if word == "plugin" {
                 state.0.extend(last.take());
@@ -273,7 +268,7 @@ mod tests {
         fn no_text_can_panic_the_reader(text in "\\PC{0,200}") {
             let _ = State::decode(&text);
             let body = format!("{FIRST}{text}\n");
-            let _ = State::decode(&format!("{body}crc {:08x}\n", crc32(body.as_bytes())));
+            let _ = State::decode(&sealed(&body));
         }
     }
 

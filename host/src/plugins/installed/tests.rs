@@ -92,6 +92,21 @@ fn one_goes_back_to_the_former_file_and_forward_again() {
 }
 
 #[test]
+fn a_file_that_was_damaged_is_as_new_when_it_comes_again() {
+    let disk = Simulated::new();
+    let mut host = open(&disk);
+    install(&mut host, b"one", 1).expect("fits");
+    host.confirm("deli").expect("on trial");
+    disk.create(&file_name(&facts(b"one"))).expect("writable").write(b"ona").expect("writable");
+    check(&disk, &[None]);
+    host.stage(&verified(b"one"), &mut Cursor::new(b"one"), 0).expect("fits");
+    check(&disk, &[Some(b"one")]);
+    install(&mut host, b"one", 1).expect("fits");
+    host.step_back("deli").expect("on trial");
+    check(&disk, &[Some(b"one")]);
+}
+
+#[test]
 fn where_the_built_in_file_is_another_one_it_counts() {
     let disk = Simulated::new();
     let mut host = open(&disk);

@@ -1,7 +1,7 @@
 //! Stores one file on an FTP server: carries out what the state machine ([`session`]) wants.
 //!
 //! Passive and binary, in plain text. The data connection goes to the address of the control connection, whatever the server
-//! names. Each step has a limit of its own; the caller limits the whole.
+//! names. Each step but the transfer has a limit of its own; the caller limits the whole.
 
 mod reply;
 mod session;
@@ -50,7 +50,7 @@ pub async fn store(dialer: &Dialer, server: &Target, job: &Job, file: &[u8]) -> 
                 tokio::select! {
                     sent = send(data, file) => after_sending(&mut session, &mut control, sent).await?,
                     // Whoever has heard enough says so, and may read no further.
-                    reply = control.reply() => match session.handle_reply(&reply?)? {
+                    reply = control.late_reply() => match session.handle_reply(&reply?)? {
                         Step::Done => return Err(Trouble::protocol("the FTP server was content before it had the whole file")),
                         step => step,
                     },
@@ -70,7 +70,8 @@ async fn after_sending(
     control: &mut Control,
     sent: Result<(), Trouble>,
 ) -> Result<Step, Trouble> {
-    let judged = control.reply().await.and_then(|reply| session.handle_reply(&reply));
+    let reply = if sent.is_ok() { control.late_reply().await } else { control.reply().await };
+    let judged = reply.and_then(|reply| session.handle_reply(&reply));
     match (sent, judged) {
         (Ok(()), judged) => judged,
         // It says better than a broken stream what is wrong.
@@ -112,23 +113,27 @@ impl Control {
         written.await.map_err(|_| silent("the reading of a command"))?.map_err(lost)
     }
 
-    /// The next reply. May be dropped at any time without losing a byte.
+    /// The answer to what was said last.
     async fn reply(&mut self) -> Result<Reply, Trouble> {
-        let read = async {
-            let mut buffer = [0; 512];
-            loop {
-                if let Some(reply) =
-                    self.replies.next().map_err(|bad| Trouble::protocol(format!("the FTP server sent {bad}")))?
-                {
-                    return Ok(reply);
-                }
-                match self.wire.read(&mut buffer).await.map_err(lost)? {
-                    0 => return Err(broken("the FTP server closed the connection")),
-                    n => self.replies.take_in(&buffer[..n]),
-                }
+        timeout(STEP_TIME, self.late_reply()).await.map_err(|_| silent("the answer"))?
+    }
+
+    /// The next reply, whenever it comes: the server's word on a file is due when the last byte has arrived, and nobody here
+    /// knows when that is, since the system buffers more than a slow line carries in one step's time. May be dropped at any
+    /// time without losing a byte.
+    async fn late_reply(&mut self) -> Result<Reply, Trouble> {
+        let mut buffer = [0; 512];
+        loop {
+            if let Some(reply) =
+                self.replies.next().map_err(|bad| Trouble::protocol(format!("the FTP server sent {bad}")))?
+            {
+                return Ok(reply);
             }
-        };
-        timeout(STEP_TIME, read).await.map_err(|_| silent("the answer"))?
+            match self.wire.read(&mut buffer).await.map_err(lost)? {
+                0 => return Err(broken("the FTP server closed the connection")),
+                n => self.replies.take_in(&buffer[..n]),
+            }
+        }
     }
 }
 

@@ -3,15 +3,13 @@
 
 use polylink_plugin_api::services::logs::{HEADERS_MAX, LogUpload, Method, URL_MAX};
 use reqwest::Url;
-use reqwest::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
-};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 
 use super::form::{Form, is_name};
 use super::ftp::Job;
 use super::web::Request;
 use crate::log::Redacted;
+use crate::services::http::header;
 use crate::services::registry::Refusal;
 
 /// What is to be sent, and where to.
@@ -92,17 +90,7 @@ fn headers(upload: &LogUpload) -> Result<HeaderMap, Refusal> {
     }
     let mut headers = HeaderMap::new();
     for line in &upload.headers {
-        let pair = line.split_once(':').filter(|_| line.len() <= TEXT_MAX);
-        let pair = pair.and_then(|(name, value)| {
-            Some((HeaderName::try_from(name).ok()?, HeaderValue::try_from(value.trim_matches([' ', '\t'])).ok()?))
-        });
-        let Some((name, value)) = pair else {
-            let text = format!("headers: each is `Name: value`, at most {TEXT_MAX} bytes that HTTP allows");
-            return Err(Refusal::invalid(text));
-        };
-        if FRAMING.contains(&name) {
-            return Err(Refusal::invalid(format!("headers: `{name}` is the host's to say")));
-        }
+        let (name, value) = header(line)?;
         headers.append(name, value);
     }
     Ok(headers)
@@ -183,12 +171,7 @@ fn percent_decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Headers that say where a request ends, or change what is spoken: with them a plugin could put a request of its own behind
-/// ours.
-const FRAMING: [HeaderName; 8] = [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION, UPGRADE, EXPECT, TE, TRAILER];
-
-/// Bytes of one header, one field's value, a user's name, a password and a directory at most. Not documented; chosen by us:
-/// signatures in headers have some hundred.
+/// Bytes of one field's value, a user's name, a password and a directory at most. Not documented; chosen by us.
 const TEXT_MAX: usize = 2_048;
 
 /// Directories of one path at most. Not documented; chosen by us: each costs a round trip.

@@ -5,7 +5,7 @@
 
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -24,8 +24,8 @@ use crate::update::manifest::Verified;
 pub struct LineBackend {
     to_port: mpsc::Sender<PortMessage>,
     said: Mutex<mpsc::Receiver<FirmwareOutput>>,
-    /// Whoever waits for the MCU is to stop that.
-    stopped: AtomicBool,
+    /// The operation that was given up last; 0: none.
+    stopped: AtomicU64,
 }
 
 impl LineBackend {
@@ -33,7 +33,7 @@ impl LineBackend {
     /// told, and ends: a few places suffice.
     #[must_use]
     pub fn new(to_port: mpsc::Sender<PortMessage>, said: mpsc::Receiver<FirmwareOutput>) -> Self {
-        Self { to_port, said: Mutex::new(said), stopped: AtomicBool::new(false) }
+        Self { to_port, said: Mutex::new(said), stopped: AtomicU64::new(0) }
     }
 
     async fn tell(&self, message: PortMessage) -> Result<(), String> {
@@ -46,7 +46,7 @@ impl Backend for LineBackend {
     async fn install(
         &self,
         proof: Arc<Verified>,
-        _order: Order<'_>,
+        order: Order<'_>,
         image: &ImageFile,
         progress: &(dyn Fn(u8) + Sync),
     ) -> Result<Installed, String> {
@@ -58,12 +58,17 @@ impl Backend for LineBackend {
         let mut said = self.said.lock().await;
         // What an earlier transfer left.
         while said.try_recv().is_ok() {}
-        self.stopped.store(false, Ordering::Relaxed);
+        let is_stopped = || self.stopped.load(Ordering::Relaxed) == order.operation;
+        if is_stopped() {
+            return Err(TransferEnd::Cancelled.to_string());
+        }
         let image = Image { size, md5, format };
         self.tell(PortMessage::BeginFirmware(image)).await?;
         let mut asked = 0;
         loop {
             match said.recv().await.ok_or(GONE)? {
+                // The word that it is given up did not reach the line, or too early.
+                FirmwareOutput::Wanted { .. } if is_stopped() => self.tell(PortMessage::CancelFirmware).await?,
                 FirmwareOutput::Wanted { offset, len } => {
                     let file = Arc::clone(&file);
                     let read = blocking(move || {
@@ -85,7 +90,7 @@ impl Backend for LineBackend {
                 FirmwareOutput::Refused(NOT_THERE) if asked < ASKED_MAX => {
                     asked += 1;
                     tokio::time::sleep(ASK_AGAIN).await;
-                    if self.stopped.load(Ordering::Relaxed) {
+                    if is_stopped() {
                         return Err(TransferEnd::Cancelled.to_string());
                     }
                     self.tell(PortMessage::BeginFirmware(image)).await?;
@@ -95,9 +100,9 @@ impl Backend for LineBackend {
         }
     }
 
-    fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
-        // A mailbox that is full is that of a line that hangs; the transfer ends by itself then.
+    fn stop(&self, operation: u64) {
+        self.stopped.store(operation, Ordering::Relaxed);
+        // Where the mailbox is full, the next piece that is wanted is the time to say it.
         let _ = self.to_port.try_send(PortMessage::CancelFirmware);
     }
 

@@ -39,8 +39,10 @@ impl SlotsBackend {
     }
 }
 
+/// Waits for who has them: somebody who looks at the slots must not make an update fail, and an installation that a change of
+/// the product cut off from its operation ends first.
 fn open(directory: &Path) -> Result<OpenSlots, String> {
-    OpenSlots::open(directory).map_err(|error| format!("the slots: {error}"))
+    OpenSlots::wait(directory).map_err(|error| format!("the slots: {error}"))
 }
 
 #[async_trait]

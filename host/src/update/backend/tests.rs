@@ -1,7 +1,7 @@
 //! Backends on real files, and an MCU that is played.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -77,8 +77,29 @@ async fn a_release_goes_into_a_slot_and_stands_as_the_launcher_leaves_it() {
     assert_eq!(OpenSlots::open(&place.0.join("slots")).expect("free").slots.state().good.as_str(), "a");
     let other = install(&backend(None), verified(b"another"), &file).await.0;
     assert!(other.expect_err("another image").contains("not the one that was verified"));
-    let _taken = OpenSlots::open(&place.0.join("slots")).expect("free");
-    assert!(standing(None).await.is_err());
+}
+
+#[tokio::test]
+async fn who_looks_at_the_slots_meanwhile_is_waited_for() {
+    let (place, _) = Place::new("looked-at", b"");
+    let product = ProductKey::parse("lamp").expect("a key");
+    let slots = place.0.join("slots");
+    let backend = SlotsBackend::new(slots.clone(), 2, None, Arc::new(Notify::new()));
+    let looked = OpenSlots::open(&slots).expect("free");
+    let inode = format!(":{} ", fs::metadata(slots.join("lock")).expect("it is there").ino());
+    let waits = async {
+        let is_it = |line: &str| line.contains("->") && line.contains(&inode);
+        while !fs::read_to_string("/proc/locks").expect("Linux has it").lines().any(is_it) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut asked = backend.standing(order(&product));
+    tokio::select! {
+        said = &mut asked => panic!("{said:?}"),
+        () = waits => {}
+    }
+    drop(looked);
+    assert_eq!(asked.await, Ok(Standing::Settled));
 }
 
 #[tokio::test]
@@ -157,7 +178,7 @@ async fn absent(times: usize, stop_at: usize) -> (Result<Installed, String>, usi
             let end = FirmwareOutput::Ended(TransferEnd::Done);
             link.send(if is_there { end } else { FirmwareOutput::Refused(NOT_THERE) }).await.expect("listens");
             if asked.get() == stop_at {
-                backend.stop();
+                backend.stop(7);
             }
         }
         std::future::pending::<()>().await;
@@ -176,6 +197,29 @@ async fn an_mcu_that_is_restarting_is_waited_for_but_not_for_ever() {
 }
 
 #[tokio::test]
+async fn what_is_given_up_before_the_line_can_hear_it_is_given_up() {
+    let (_place, file) = Place::new("stopped", b"image");
+    let (to_port, mut port) = mpsc::channel(1);
+    let (link, said) = mpsc::channel(4);
+    let backend = LineBackend::new(to_port.clone(), said);
+    let given_up = Err("given up by the host".to_owned());
+    let played = async {
+        assert!(matches!(port.recv().await, Some(PortMessage::BeginFirmware(_))));
+        to_port.try_send(PortMessage::RestartMcu).expect("the mailbox is empty");
+        backend.stop(7);
+        port.recv().await.expect("it was full");
+        link.send(FirmwareOutput::Wanted { offset: 0, len: 5 }).await.expect("listens");
+        assert!(matches!(port.recv().await, Some(PortMessage::CancelFirmware)));
+        link.send(FirmwareOutput::Ended(TransferEnd::Cancelled)).await.expect("listens");
+    };
+    let ((installed, _), ()) = tokio::join!(install(&backend, verified(b"image"), &file), played);
+    assert_eq!(installed, given_up);
+    // It may be known before the installation has even looked at the image.
+    assert_eq!(install(&backend, verified(b"image"), &file).await.0, given_up);
+    assert!(port.try_recv().is_err());
+}
+
+#[tokio::test]
 async fn a_line_that_refuses_or_is_gone_ends_it() {
     let (_place, file) = Place::new("refused", b"image");
     let (to_port, mut port) = mpsc::channel(4);
@@ -189,7 +233,7 @@ async fn a_line_that_refuses_or_is_gone_ends_it() {
     };
     let ((installed, _), ()) = tokio::join!(install(&backend, verified(b"image"), &file), played);
     assert_eq!(installed, Err("not this line".to_owned()));
-    backend.stop();
+    backend.stop(6);
     assert!(matches!(port.recv().await, Some(PortMessage::CancelFirmware)));
     let changed = install(&backend, verified(b"imago"), &file).await.0;
     assert!(changed.expect_err("another image").contains("not the one that was verified"));

@@ -14,6 +14,10 @@ impl Coordinator {
         if is_too_long(&offer) {
             return Err(OfferRefused::TooLong);
         }
+        if self.outputs.len() >= OUTPUTS_MAX {
+            return Err(OfferRefused::Full);
+        }
+        let waiting_bytes: usize = self.record.waiting.iter().map(|waiting| waiting.offer.n_bytes()).sum();
         let (asker, reference) = (offer.asker.clone(), offer.reference.clone());
         let is_it = |of: &str, called: &str| asker == of && reference == called;
         let is_same = |operation: &Operation| is_it(&operation.offer.asker, &operation.offer.reference);
@@ -22,6 +26,9 @@ impl Coordinator {
         }
         if let Some(waiting) = self.record.waiting.iter_mut().find(|waiting| is_same(waiting)) {
             let id = waiting.id;
+            if waiting_bytes - waiting.offer.n_bytes() + offer.n_bytes() > WAITING_BYTES_MAX {
+                return Err(OfferRefused::Full);
+            }
             if renew(&mut waiting.offer, offer) {
                 self.save();
             }
@@ -36,7 +43,6 @@ impl Coordinator {
             }
             return Ok(id);
         }
-        let waiting_bytes: usize = self.record.waiting.iter().map(|waiting| waiting.offer.n_bytes()).sum();
         if self.list(&offer.asker).len() >= LISTED_MAX || waiting_bytes + offer.n_bytes() > WAITING_BYTES_MAX {
             return Err(OfferRefused::Full);
         }
@@ -155,6 +161,10 @@ pub(super) const LISTED_MAX: usize = polylink_plugin_api::services::ota::UPDATES
 
 /// Bytes of texts of offers that wait, of all askers. Chosen by us: forty with the longest address and no header.
 pub(super) const WAITING_BYTES_MAX: usize = 96 * 1024;
+
+/// Outputs that nobody has carried out yet, beyond which nothing is offered: a cloud that offers and takes back in a loop
+/// must not fill the memory while a program restarts the device. Chosen by us: more than all offers of five clouds need.
+pub(super) const OUTPUTS_MAX: usize = 256;
 
 /// Longest text of an offer. Chosen by us: the longest address that the clouds' plugins take.
 pub(super) const TEXT_MAX: usize = 2048;

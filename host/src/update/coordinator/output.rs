@@ -43,7 +43,7 @@ pub enum Output {
     StopInstalling(Subject),
     /// How does the backend stand with this operation? Answer: `standing`.
     Ask(Subject),
-    /// Restart what must be restarted, so that the new version runs.
+    /// Restart what must be restarted, so that the new version runs. Tell [`Coordinator::not_restarted`] if that is refused.
     Restart(Subject),
     /// What runs is good: confirm it, then remember the counter; a power cut between them leads here again. Answer:
     /// `confirmed`.

@@ -1,7 +1,8 @@
 //! Carries a [`Download`] out: requests by a [`Server`], the file and its checkpoint on a [`Disk`].
 //!
 //! `<name>.part` is the file, `<name>.checkpoint` how far it is known to be on the disk. Bytes behind the checkpoint are
-//! cut off when it goes on. Whoever wants a download no more drops the future; [`discard`] removes what it left.
+//! cut off when it goes on. Whoever wants a download no more drops the future, of which one write may still be under way,
+//! for whose end the next one waits ([`Turns`]); [`discard`] removes what it left.
 
 use std::future::Future;
 use std::io;
@@ -18,6 +19,7 @@ use super::{Checkpoint, Failure, Head, Wish};
 use crate::disk::{Disk, DiskFile};
 use crate::update::digest::Digests;
 use crate::update::manifest::Facts;
+use crate::update::turns::Turns;
 
 /// Whoever makes requests.
 #[async_trait]
@@ -74,6 +76,8 @@ pub struct Fetch<'a> {
     pub random: u64,
     /// The time.
     pub clock: &'a (dyn Fn() -> Timestamp + Sync),
+    /// Those of all that write files of this name.
+    pub turns: &'a Turns,
 }
 
 /// The name of the file itself, which is whole once [`Fetch::run`] says so.
@@ -99,10 +103,10 @@ impl Fetch<'_> {
     /// # Errors
     /// Why it will not come. What is there stays there.
     pub async fn run(self, on_progress: &mut (dyn FnMut(u64, Option<u64>) + Send)) -> Result<Facts, Failure> {
-        let Self { server, disk, name, wish, random, clock } = self;
+        let Self { server, disk, name, wish, random, clock, turns } = self;
         let (first, headers) = (wish.url.clone(), wish.headers.clone());
         let files = Files { disk, name: name.to_owned(), file: None, buffer: Vec::new() };
-        let (mut files, resumed) = blocking(move || files.open(wish, random)).await?;
+        let (mut files, resumed) = turns.work(move || files.open(wish, random)).await?;
         let mut download = resumed;
         download.start(clock());
         let mut wire = Wire::Idle;
@@ -124,10 +128,10 @@ impl Fetch<'_> {
                     Output::Failed(why) => return Err(why),
                     Output::Empty => {
                         files.buffer.clear();
-                        files.work(&mut download, |files| files.empty()).await?;
+                        files.work(turns, &mut download, |files| files.empty()).await?;
                     }
                     Output::Save(checkpoint) => {
-                        files.work(&mut download, move |files| files.save(&checkpoint)).await?;
+                        files.work(turns, &mut download, move |files| files.save(&checkpoint)).await?;
                     }
                 }
             }
@@ -139,7 +143,8 @@ impl Fetch<'_> {
                 Wire::Asked(asked) => tokio::select! {
                     answer = asked => match answer {
                         Ok(Answer { head, body }) => {
-                            let free = free(Arc::clone(&files.disk)).await;
+                            let disk = Arc::clone(&files.disk);
+                            let free = turns.work(move || disk.space().ok().map(|space| space.free)).await;
                             wire = Wire::Body(body);
                             download.head(clock(), &head, free);
                         }
@@ -154,7 +159,7 @@ impl Fetch<'_> {
                                 files.buffer.extend_from_slice(&bytes);
                             }
                             if files.buffer.len() >= BUFFER {
-                                files.work(&mut download, Files::flush).await?;
+                                files.work(turns, &mut download, Files::flush).await?;
                             }
                         }
                         Ok(None) => download.end(clock()),
@@ -269,6 +274,7 @@ impl Files {
     /// Does this where it may block; a failure of it is the download's.
     async fn work(
         &mut self,
+        turns: &Turns,
         download: &mut Download,
         task: impl FnOnce(&mut Self) -> io::Result<()> + Send + 'static,
     ) -> Result<(), Failure> {
@@ -278,12 +284,12 @@ impl Files {
             file: self.file.take(),
             buffer: std::mem::take(&mut self.buffer),
         };
-        let (done, files, free) = blocking(move || {
+        let done = turns.work(move || {
             let done = task(&mut files);
             let free = files.disk.space().ok().map(|space| space.free);
             (done, files, free)
-        })
-        .await;
+        });
+        let (done, files, free) = done.await;
         *self = files;
         match done {
             Ok(()) => {
@@ -302,19 +308,6 @@ fn origin(url: &str) -> String {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find(['/', '?', '#', '\\']).map_or(url.len(), |at| start + at);
     url[..end].to_ascii_lowercase()
-}
-
-/// Bytes that are free.
-async fn free(disk: Arc<dyn Disk>) -> Option<u64> {
-    blocking(move || disk.space().ok().map(|space| space.free)).await
-}
-
-/// Runs what blocks beside the I/O thread.
-async fn blocking<T: Send + 'static>(task: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(task).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }
 
 fn disk_failure(error: io::Error) -> Failure {

@@ -3,7 +3,7 @@
 //! Invariant: what is *good* ran and was confirmed, or is what the device was made with. Nothing is ever installed over
 //! it, and whatever happens to a trial leads back to it.
 
-use crate::disk::crc32;
+use crate::disk::{sealed, unsealed};
 use crate::update::manifest::{Verified, Version, hex, unhex};
 
 /// One of the two places for a release.
@@ -168,19 +168,14 @@ impl SlotState {
                 text += &format!("{} {} {counter} {version}\n", slot.as_str(), hex(sha256));
             }
         }
-        let sum = crc32(text.as_bytes());
-        text + &format!("crc {sum:08x}\n")
+        sealed(&text)
     }
 
     /// None: it is damaged.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
-        let (body, sum) = text.rsplit_once("crc ")?;
-        if sum != format!("{:08x}\n", crc32(body.as_bytes())) {
-            return None;
-        }
         let mut state = Self::default();
-        for line in body.strip_prefix(FIRST)?.split_terminator('\n') {
+        for line in unsealed(text)?.strip_prefix(FIRST)?.split_terminator('\n') {
             let (name, rest) = line.split_once(' ')?;
             match (name, Slot::parse(name)) {
                 ("good", _) => state.good = Boot::parse(rest)?,
@@ -282,7 +277,7 @@ mod tests {
         fn no_text_can_panic_the_parser(text in "\\PC{0,100}") {
             let _ = SlotState::decode(&text);
             let body = format!("{FIRST}{text}\n");
-            let _ = SlotState::decode(&format!("{body}crc {:08x}\n", crc32(body.as_bytes())));
+            let _ = SlotState::decode(&sealed(&body));
         }
     }
 }

@@ -1,26 +1,23 @@
 //! A device whose firmware the cloud replaces, in a network where power may go at any moment.
 
-use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
-use std::process::Command;
-
 use polylink_testbed::clouds::joylink::Image;
 use polylink_testbed::clouds::joylink::product::Product;
 use polylink_testbed::clouds::joylink::seen::{FAILED, FINISHED, Upgrade};
 use polylink_testbed::demo::product;
+use polylink_testbed::installer::Installer;
 use polylink_testbed::owner::Owner;
 use polylink_testbed::rig::{LIMIT, RigError};
 use serde_json::{Value as Json, json};
 
 use super::super::Site;
 use super::LOADING;
-use crate::set::{binaries, failed};
+use crate::set::binaries;
 
 /// A device with firmware 4, whose module is upgraded by a program that does as the test says.
 pub struct Upgradable {
     pub site: Site,
     owner: Owner,
+    pub installer: Installer,
 }
 
 impl Upgradable {
@@ -29,20 +26,9 @@ impl Upgradable {
         let settings = format!("firmware_number = 4\nheartbeat_s = 1\nreconnect_min_s = 1\n{settings}");
         let mut site = Site::build(Product::default(), &settings)?;
         let owner = Owner::new(&binaries(&[])?)?;
-        let installer = site.rig.dir().join(INSTALLER);
-        std::fs::create_dir(site.rig.dir().join("installer")).map_err(failed)?;
-        std::fs::write(&installer, INSTALLS).map_err(failed)?;
-        std::fs::set_permissions(&installer, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
-        let section = format!(
-            "[update]\nbackend = \"hook\"\nhook = \"{}\"\nkeys = [\"{}\"]\n",
-            installer.display(),
-            owner.public_key()
-        );
-        let overlay = site.rig.dir().join("conf.d/60-update.toml");
-        std::fs::write(&overlay, section).map_err(failed)?;
-        std::fs::set_permissions(&overlay, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let installer = Installer::put(&site.rig, &owner)?;
         site.set.online(&site.joylink).await?;
-        Ok(Self { site, owner })
+        Ok(Self { site, owner, installer })
     }
 
     /// An image of the owner.
@@ -50,35 +36,6 @@ impl Upgradable {
         let key = product::schema().product_key;
         let body = self.owner.sign(content, &key, target, &version.to_string(), version.into())?;
         Ok(Image { sub: None, version, name: format!("1.0.{version}.20260102_release"), body })
-    }
-
-    /// The status with which the installer answers from now on.
-    pub fn installer_says(&self, phase: &str, status: u8) -> Result<(), RigError> {
-        std::fs::write(self.file(phase), status.to_string()).map_err(failed)
-    }
-
-    /// From now on the installer waits in the middle of an installation for a line in this.
-    pub fn installer_waits(&self) -> Result<File, RigError> {
-        let gate = self.file("gate");
-        let made = Command::new("mkfifo").arg(&gate).status().map_err(failed)?;
-        assert!(made.success(), "mkfifo ended with {made}");
-        // Open at both ends, so that nobody waits for whoever opens the other one.
-        File::options().read(true).write(true).open(gate).map_err(failed)
-    }
-
-    /// What the installer was called with, in order.
-    pub fn calls(&self) -> Vec<String> {
-        let calls = std::fs::read_to_string(self.file("calls")).unwrap_or_default();
-        calls.lines().map(str::to_owned).collect()
-    }
-
-    /// What the installer has installed.
-    pub fn installed(&self) -> Vec<u8> {
-        std::fs::read(self.file("installed")).unwrap_or_default()
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.site.rig.dir().join("installer").join(name)
     }
 
     /// The cloud orders this, and the device takes it.
@@ -139,11 +96,6 @@ impl Upgradable {
         self.power_returns().await
     }
 
-    /// Power goes as soon as the installer is called with this.
-    pub fn power_goes_at(&self, phase: &str) -> Result<(), RigError> {
-        std::fs::write(self.file(&format!("cut-at-{phase}")), "").map_err(failed)
-    }
-
     /// Waits until power has gone, and it comes back.
     pub async fn power_returns(&mut self) -> Result<(), RigError> {
         if self.site.rig.starts() > 0 {
@@ -171,23 +123,5 @@ impl Upgradable {
     }
 }
 
-/// What the installer may say of an installation (`docs/UPDATES.md`).
-pub const NEEDS_RESTART: u8 = 0;
-pub const RUNS: u8 = 20;
-/// What it may say of how things stand.
-pub const ON_TRIAL: u8 = 20;
-pub const STEPPED_BACK: u8 = 21;
-/// A program that notes each call, keeps what it is to install, ends its caller without warning or answers, as the test has
-/// written beside it.
-const INSTALLS: &str = r#"#!/bin/sh
-dir=${0%/*}
-echo "$1" >>"$dir/calls"
-[ "$1" != install ] || [ ! -p "$dir/gate" ] || read -r _ <"$dir/gate"
-[ ! -e "$dir/cut-at-$1" ] || { rm "$dir/cut-at-$1"; kill -9 "$PPID"; exit 1; }
-[ "$1" != install ] || cat "$POLYLINK_IMAGE" >"$dir/installed"
-[ ! -e "$dir/$1" ] || exit "$(cat "$dir/$1")"
-"#;
-/// Where it is in the rig's directory.
-const INSTALLER: &str = "installer/update";
 /// Part of what the plugin stores where there is no end that the cloud has to hear of.
 const NOTHING_TO_TELL: &str = r#""outcomes":[]"#;

@@ -4,7 +4,7 @@ use polylink_testbed::clouds::lierda::firmware::{Image, path_of};
 use polylink_testbed::clouds::lierda::product::Product;
 use serde_json::json;
 
-use super::super::Site;
+use super::super::{Site, facts};
 use super::{Upgradable, n_told};
 use crate::set::check;
 
@@ -95,6 +95,10 @@ fn the_latest_of_several_orders_wins_and_all_of_them_end() {
         device.held(&first, 100).await?;
         // The second waits until the first is over; the third takes its place.
         let second = device.order(&device.for_mcu("04020098")?).await?;
+        let waits = |status: &serde_json::Value| {
+            facts(status)["update"].as_str().is_some_and(|update| update.contains("04020098: waiting"))
+        };
+        device.site.rig.until("the second to wait", waits).await?;
         let third = device.order(&device.for_mcu("04020099")?).await?;
         device.site.lierda.files().release(&path_of(&first));
         device.ends(&third, true).await?;

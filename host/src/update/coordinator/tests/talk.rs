@@ -1,7 +1,8 @@
 //! What the coordinator says to what, without anything that carries it out.
 
 use super::*;
-use crate::update::coordinator::asking::{HEADERS_MAX, LISTED_MAX, TEXT_MAX, WAITING_BYTES_MAX};
+use crate::update::coordinator::asking::{HEADERS_MAX, LISTED_MAX, OUTPUTS_MAX, TEXT_MAX, WAITING_BYTES_MAX};
+use crate::update::slots::tests::verified;
 
 /// A coordinator and what it said.
 struct Talk(Coordinator, Moment);
@@ -33,6 +34,11 @@ impl Talk {
             }
         }
         heard
+    }
+
+    /// Until it wants nothing any more.
+    fn settle(&mut self) {
+        while self.0.poll().is_some() {}
     }
 
     fn pass(&mut self, s: i64) {
@@ -110,6 +116,26 @@ fn progress_that_stands_still_is_told_a_second_later() {
 }
 
 #[test]
+fn a_restart_that_is_refused_is_asked_for_again() {
+    let mut talk = Talk::new();
+    talk.offer(offer("deli", "1")).expect("taken");
+    let moment = talk.1;
+    talk.0.loaded(&moment, 1, Ok(()));
+    talk.0.verified(&moment, 1, Ok(verified(b"image")));
+    talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
+    let restart = "Restart(Subject { id: 1, target: Module, device: 0 })";
+    assert_eq!(talk.heard().last().map(String::as_str), Some(restart));
+    assert_eq!(talk.0.next_timeout(&talk.1), None);
+    talk.0.not_restarted(&moment, 1);
+    assert_eq!(talk.0.next_timeout(&talk.1), Some(moment.now.after(RESTART_AGAIN_MS)));
+    talk.pass(59);
+    assert_eq!(talk.heard(), [""; 0]);
+    talk.pass(1);
+    assert_eq!(talk.heard(), [restart]);
+    assert_eq!(talk.0.next_timeout(&talk.1), None);
+}
+
+#[test]
 fn what_is_kept_of_offers_has_a_limit() {
     let mut talk = Talk::new();
     let long = Offer { url: "x".repeat(TEXT_MAX + 1), ..offer("deli", "9") };
@@ -123,11 +149,37 @@ fn what_is_kept_of_offers_has_a_limit() {
     let url = "x".repeat(TEXT_MAX);
     let offers = (0..100).map(|n| talk.offer(Offer { url: url.clone(), ..later(&n.to_string(), "1") }));
     assert_eq!(offers.filter(Result::is_ok).count(), WAITING_BYTES_MAX / TEXT_MAX - 1);
+    talk.settle();
     for n in 0..2 * ENDED_MAX {
         talk.offer(Offer { target: Target::Mcu, ..offer(&format!("old {n}"), "1") }).expect("listed");
+        talk.settle();
     }
     assert_eq!(talk.0.record.ended.len(), ENDED_MAX);
+    let headers = vec![("a".to_owned(), "b".repeat(TEXT_MAX)); HEADERS_MAX];
+    let renewed =
+        (0..LISTED_MAX).map(|n| talk.offer(Offer { headers: headers.clone(), ..later("deli", &n.to_string()) }));
+    assert!(renewed.filter(|renewed| *renewed == Err(OfferRefused::Full)).count() > LISTED_MAX / 2);
     assert!(talk.0.record.encode().len() < 1024 * 1024);
+}
+
+#[test]
+fn a_cloud_that_offers_and_takes_back_for_ever_fills_no_memory() {
+    let mut talk = Talk::new();
+    let moment = talk.1;
+    let offered = (0..10 * OUTPUTS_MAX).take_while(|n| {
+        let reference = n.to_string();
+        let offered = talk.offer(later("deli", &reference));
+        if offered.is_ok() {
+            talk.0.cancel(&moment, "deli", &reference).expect("it waits");
+            assert!(talk.0.acknowledge("deli", &reference));
+        }
+        offered.is_ok()
+    });
+    assert!(offered.count() <= OUTPUTS_MAX);
+    let outputs: Vec<_> = std::iter::from_fn(|| talk.0.poll()).collect();
+    assert_eq!(outputs.iter().filter(|output| matches!(output, Output::Save(_))).count(), 1);
+    assert!(outputs.len() <= OUTPUTS_MAX + 4, "{}", outputs.len());
+    talk.offer(later("deli", "another")).expect("there is room again");
 }
 
 #[test]

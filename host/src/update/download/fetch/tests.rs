@@ -63,7 +63,8 @@ async fn load(shop: &Shop, disk: &Simulated) -> Result<Facts, Failure> {
     let digests = vec![Expected::Sha256(facts(&shop.file).sha256)];
     let limits = Limits { attempts: 3, ..Limits::default() };
     let wish = Wish { url: "https://shop/".to_owned(), headers: Vec::new(), size: None, digests, limits };
-    let fetch = Fetch { server: shop, disk: Arc::new(disk.clone()), name: "7", wish, random: 1, clock: &clock };
+    let (disk, turns) = (Arc::new(disk.clone()), Turns::default());
+    let fetch = Fetch { server: shop, disk, name: "7", wish, random: 1, clock: &clock, turns: &turns };
     fetch.run(&mut |_, _| {}).await
 }
 
