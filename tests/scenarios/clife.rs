@@ -6,6 +6,7 @@ mod hostile;
 mod life;
 mod logs;
 mod profiles;
+mod subdevices;
 mod traffic;
 mod updates;
 

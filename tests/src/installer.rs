@@ -87,6 +87,12 @@ impl Installer {
         std::fs::read(self.dir.join("installed")).unwrap_or_default()
     }
 
+    /// Whose firmware it was told to install so far: the target, and the index of the subdevice or 0.
+    pub fn targets(&self) -> Vec<String> {
+        let targets = std::fs::read_to_string(self.dir.join("targets")).unwrap_or_default();
+        targets.lines().map(str::to_owned).collect()
+    }
+
     /// Waits until it was called with this so often.
     pub async fn called(&self, rig: &Rig, phase: &str, n: usize) -> Result<(), RigError> {
         let is_called = || self.calls().iter().filter(|call| *call == phase).count() >= n;
@@ -121,6 +127,7 @@ echo "$1" >>"$dir/calls"
 [ "$1" != install ] || [ ! -p "$dir/gate" ] || read -r _ <"$dir/gate"
 [ ! -e "$dir/crash-at-$1" ] || { rm "$dir/crash-at-$1"; kill -9 "$PPID"; exit 1; }
 [ "$1" != install ] || cat "$POLYLINK_IMAGE" >"$dir/installed"
+[ "$1" != install ] || echo "$POLYLINK_TARGET $POLYLINK_DEVICE" >>"$dir/targets"
 [ ! -e "$dir/$1" ] || exit "$(cat "$dir/$1")"
 [ -e "$dir/acts" ] || exit 0
 case "$1" in

@@ -11,7 +11,7 @@ use polylink_plugin_sdk::{Fault, hex, settings};
 use serde::Deserialize;
 
 use crate::cipher::{Iv, Key};
-use crate::files::{CheckSumBits, FileSettings, UpgradeOf};
+use crate::files::{CheckSumBits, DevNums, FileSettings, UpgradeOf};
 use crate::frame::{self, TimestampType, cmd};
 use crate::registration::{self, AuthLevel, Overrides};
 use crate::topics;
@@ -63,8 +63,6 @@ pub struct Settings {
     pub profile_ver: String,
     /// Version of the product as a whole, as long as no upgrade has changed it.
     pub product_ver: u32,
-    /// Number by which the platform knows the MCU; 0 is the module.
-    pub mcu_dev_num: u16,
     /// An unbound device registers anew.
     pub unbind_clears_registration: bool,
     /// How long a device stays away that was sent away.
@@ -165,9 +163,15 @@ impl Settings {
         if keys.ota_random_delay_s > MOST {
             return Err(unfit("ota_random_delay_s", "0 to 1000000"));
         }
-        if keys.mcu_dev_num == 0 {
+        let Some(dev_nums) = DevNums::behind(keys.mcu_dev_num) else {
             return Err(unfit("mcu_dev_num", "1 to 65535; 0 is the module"));
-        }
+        };
+        let dev_nums = match keys.subdevice_dev_num {
+            0 => Some(dev_nums),
+            first => DevNums::new(keys.mcu_dev_num, first),
+        };
+        let dev_nums = dev_nums
+            .ok_or_else(|| unfit("subdevice_dev_num", "a number from which on 64 are not the MCU's (mcu_dev_num)"))?;
         let broker = match filled(keys.mqtt_url) {
             None => None,
             Some(url) => {
@@ -224,7 +228,6 @@ impl Settings {
             report_on_connect: keys.report_on_connect,
             profile_ver: keys.profile_ver,
             product_ver: keys.product_ver,
-            mcu_dev_num: keys.mcu_dev_num,
             unbind_clears_registration: keys.unbind_clears_registration,
             force_offline_hold_ms: u64::from(keys.force_offline_hold_s) * 1000,
             files: FileSettings {
@@ -234,6 +237,7 @@ impl Settings {
                 allow_downgrade: keys.ota_allow_downgrade,
                 check_sum_bits: keys.ota_checksum_bits,
                 random_delay_ms: u64::from(keys.ota_random_delay_s) * 1000,
+                dev_nums,
             },
             upload_method: keys.upload_method.method(),
             ask_upgrade: keys.ota_ask.what(),
@@ -399,6 +403,8 @@ struct Keys {
     product_ver: u32,
     #[serde(default = "mcu_dev_num")]
     mcu_dev_num: u16,
+    #[serde(default)]
+    subdevice_dev_num: u16,
     #[serde(default)]
     unbind_clears_registration: bool,
     #[serde(default = "force_offline_hold_s")]

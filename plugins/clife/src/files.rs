@@ -3,6 +3,7 @@
 //!
 //! Invariant: a [`Request`] that exists passed every check that needs no settings; [`judge`] is what is left.
 
+mod dev_nums;
 mod digest;
 mod events;
 mod operation;
@@ -12,10 +13,11 @@ mod verdict;
 mod version;
 mod window;
 
+pub use dev_nums::{DevNums, MODULE};
 pub use digest::{CheckSumBits, digests, is_announced};
 pub use events::{DevVersion, Event, UpgradeOf};
 pub use operation::{Happening, Kind, Operation, Stage};
-pub use order::{MODULE, Order};
+pub use order::Order;
 pub use request::{BadRequest, FileInfo, FileMode, FileType, LONGEST_URL, Request};
 pub use verdict::{FileSettings, Installed, Refusal, Verdict, Versions, judge};
 pub use version::{bump, compare, same};

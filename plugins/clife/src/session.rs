@@ -4,7 +4,7 @@
 //! acknowledged it; an answer carries the id of its request. Submodules by idea: `registration` becoming one of the
 //! platform's devices · `connection` from the broker to being online · `incoming` hands messages to who knows them ·
 //! `reports` what goes up · `commands` what comes down · `operations` files, with `upgrade`, `profile`,
-//! `log_upload`, `asking` and `events` · `storage` what survives a restart · `status` what operators see.
+//! `log_upload`, `asking` and `events`, for the parts in `subdevices` too · `storage` what survives a restart · `status` what operators see.
 
 mod asking;
 mod commands;
@@ -18,6 +18,7 @@ mod registration;
 mod reports;
 mod status;
 mod storage;
+mod subdevices;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ use polylink_plugin_sdk::backoff::Backoff;
 use polylink_plugin_sdk::cloud_clock::CloudClock;
 use polylink_plugin_sdk::numbering::Numbers;
 use polylink_plugin_sdk::random::Random;
+use polylink_plugin_sdk::services::subdevices::{Event as SubdevicesEvent, Subdevice};
 use polylink_plugin_sdk::services::{module, mqtt, network, ota};
 use polylink_plugin_sdk::session::Level;
 use polylink_plugin_sdk::status::Told;
@@ -55,6 +57,8 @@ pub struct ClifeSession {
     /// Properties that the platform cannot know.
     nameless: Vec<String>,
     facts: module::Facts,
+    /// The devices behind the MCU.
+    subdevices: Vec<Subdevice>,
     has_network: Option<bool>,
 
     phase: Phase,
@@ -128,6 +132,7 @@ impl Session for ClifeSession {
             datapoints,
             nameless,
             facts: context.facts,
+            subdevices: context.subdevices,
             has_network: (!context.interfaces.is_empty()).then_some(true),
             phase: Phase::Idle,
             access: None,
@@ -176,6 +181,7 @@ impl Session for ClifeSession {
             Input::Network(network::Event::Changed(interfaces)) => self.take_network(now, !interfaces.is_empty()),
             Input::Module(event) => self.take_module(event),
             Input::Ota(ota::Event::Changed(list)) => self.take_updates(now, list),
+            Input::Subdevices(SubdevicesEvent::Changed(list)) => self.take_subdevices(list),
             Input::LogsSent(id, result) => self.take_logs_sent(now, id, result),
             Input::Stop => self.stop(),
             Input::Stored(_, Ok(()))
@@ -184,8 +190,7 @@ impl Session for ClifeSession {
             | Input::Network(_)
             | Input::Tcp(_)
             | Input::Udp(_)
-            | Input::Script(_)
-            | Input::Subdevices(_) => {}
+            | Input::Script(_) => {}
         }
         let something_was_due = self.run_timers(now);
         self.work(now);

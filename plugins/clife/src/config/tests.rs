@@ -114,7 +114,7 @@ fn the_defaults_are_those_of_the_documented_table() {
     assert_eq!((settings.query_reply_cmd, settings.control_reply_cmd), (2006, 2006));
     assert!(settings.report_on_connect && !settings.unbind_clears_registration);
     assert_eq!((settings.profile_ver.as_str(), settings.product_ver), ("0", 1));
-    assert_eq!((settings.mcu_dev_num, settings.force_offline_hold_ms), (1, 300_000));
+    assert_eq!((settings.files.dev_nums, settings.force_offline_hold_ms), (DevNums::default(), 300_000));
     let files = &settings.files;
     assert!(files.allowed_hosts.is_empty() && files.skip_same && files.check_hardware && files.allow_downgrade);
     assert_eq!(files.check_sum_bits, CheckSumBits::Bits32);
@@ -171,6 +171,14 @@ fn a_value_that_does_not_fit_names_its_key() {
         }
     }
     check("mcu_dev_num", json!(0), "1 to 65535");
+    let numbers = |mcu: u16, first: u16| parse(json!({"mcu_dev_num": mcu, "subdevice_dev_num": first}));
+    for first in [7, 70] {
+        let error = numbers(70, first).unwrap_err();
+        assert!(error.starts_with("settings.subdevice_dev_num"), "{error}");
+    }
+    for first in [0, 6, 71] {
+        assert!(numbers(70, first).is_ok());
+    }
     check("ota_random_delay_s", json!(1_000_001), "0 to 1000000");
     check("upload_method", json!("ftp"), "`multipart`");
     check("ota_allowed_hosts", json!("h"), "sequence");

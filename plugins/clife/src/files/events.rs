@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Installed;
+use super::{Installed, MODULE, Versions};
 use crate::frame::raw;
 
 /// Body of an answer to a file operation, or of one of its events.
@@ -71,10 +71,12 @@ impl Event {
         Self::new(2, what.to_owned())
     }
 
-    /// What is installed, the communication module first.
+    /// What is installed, the communication module first. Of other parts only those that have told a version.
     #[must_use]
     pub fn versions(installed: &Installed) -> Self {
-        let versions = installed.modules.iter().map(|(&dev_num, versions)| DevVersion {
+        let is_told = |(dev_num, versions): &(&u32, &Versions)| **dev_num == MODULE || !versions.software.is_empty();
+        let parts = installed.modules.iter().filter(is_told);
+        let versions = parts.map(|(&dev_num, versions)| DevVersion {
             software: versions.software.clone(),
             hardware: versions.hardware.clone(),
             dev_num,
@@ -131,13 +133,12 @@ impl Event {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::Versions;
     use super::*;
 
     #[test]
     fn versions_are_told_with_the_communication_module_first() {
         let versions = |software: &str| Versions { software: software.into(), hardware: "1.0".into() };
-        let modules = BTreeMap::from([(2, versions("01")), (0, versions("1.0.2.0"))]);
+        let modules = BTreeMap::from([(2, versions("01")), (0, versions("1.0.2.0")), (3, versions(""))]);
         assert_eq!(
             Event::versions(&Installed { product_ver: 3, modules }).body().get(),
             r#"{"respCode":3,"respCont":"ver","productVer":3,"devVer":[{"software":"1.0.2.0","hardware":"1.0","devNum":0},{"software":"01","hardware":"1.0","devNum":2}]}"#

@@ -1,7 +1,7 @@
 //! An operation that is under way, as it is stored, and what the host is asked for it.
 
 use polylink_plugin_sdk::services::logs::{Method, Upload};
-use polylink_plugin_sdk::services::ota::{Offer, Target};
+use polylink_plugin_sdk::services::ota::Offer;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -83,13 +83,13 @@ impl Order {
     }
 
     /// What the host is to install, for the file that was handed over last. Only the first waits for its time; the others
-    /// follow when the one before is installed.
+    /// follow when the one before is installed. `None`: there is none, or the settings have another part for its number by now.
     #[must_use]
     pub fn offer(&self, settings: &FileSettings) -> Option<Offer> {
         let (index, file) = self.current()?;
         Some(Offer {
             id: self.update_id(index),
-            target: if file.dev_num == MODULE { Target::Module } else { Target::Mcu },
+            target: settings.dev_nums.target(file.dev_num)?,
             version: file.software.clone().unwrap_or_default(),
             url: file.url.clone(),
             digests: digests(file, settings.check_sum_bits),
@@ -132,8 +132,6 @@ impl Order {
     }
 }
 
-/// Number of the communication module (Clife access document 4.3.2.8).
-pub const MODULE: u32 = 0;
 /// Characters of a device id in the name of a file.
 const LONGEST_DEVICE: usize = 64;
 

@@ -7,7 +7,7 @@ use polylink_plugin_sdk::url::http_host;
 
 use super::request::LONGEST_URL;
 use super::version::{compare, same};
-use super::{CheckSumBits, Event, FileInfo, FileMode, Request};
+use super::{CheckSumBits, DevNums, Event, FileInfo, FileMode, Request};
 
 /// What the settings say of file operations.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct FileSettings {
     pub check_sum_bits: CheckSumBits,
     /// An upgrade begins at a random moment within so many milliseconds.
     pub random_delay_ms: u64,
+    /// Which part has which number.
+    pub dev_nums: DevNums,
 }
 
 impl Default for FileSettings {
@@ -35,6 +37,7 @@ impl Default for FileSettings {
             allow_downgrade: true,
             check_sum_bits: CheckSumBits::default(),
             random_delay_ms: 0,
+            dev_nums: DevNums::default(),
         }
     }
 }

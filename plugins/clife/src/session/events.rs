@@ -34,7 +34,7 @@ impl ClifeSession {
     pub(super) fn happens(&mut self, now: Now, happening: Happening) {
         let is_online = matches!(self.phase, Phase::Online { .. });
         let mut has_installed = false;
-        let Some(Running { order, operation }) = &mut self.files.running else { return };
+        let Some(Running { order, operation, .. }) = &mut self.files.running else { return };
         for event in operation.tell(now.monotonic, happening) {
             has_installed |= event == Event::installation(100);
             let is_required = has_installed || event.resp_code < 0 || Stage::told_by(&event).is_some();
@@ -55,13 +55,16 @@ impl ClifeSession {
         let (id, event) = (self.new_id(), Event::versions(&installed));
         // An older one that did not go is out of date.
         self.files.told.retain(|told| told.publish.is_some() || told.event.dev_ver.is_none());
-        self.files.told.push(Told::required(id, event));
-        self.files.reported = Some(installed);
+        self.files.told.push(Told::required(id, event.clone()));
+        self.files.reported = Some(event);
     }
 
-    /// What runs is another thing than the platform was told: a part says so later than the host that installed it.
+    /// What runs is another thing than the platform was told: a part says so later than the host that installed it. One correction
+    /// at a time is on its way, so that parts that talk much do not pile them up.
     pub(super) fn correct_versions(&mut self) {
-        if self.files.reported.as_ref().is_some_and(|reported| *reported != self.installed()) {
+        let is_on_its_way = self.files.told.iter().any(|told| told.publish.is_some() && told.event.dev_ver.is_some());
+        let is_right = |reported: &Event| *reported == Event::versions(&self.installed());
+        if !is_on_its_way && self.files.reported.as_ref().is_some_and(|reported| !is_right(reported)) {
             self.report_versions();
         }
     }
@@ -90,6 +93,9 @@ impl ClifeSession {
         if let (Some(running), Some(stage)) = (running, Stage::told_by(&told.event)) {
             running.order.stage = stage;
             self.store_order();
+        }
+        if told.event.dev_ver.is_some() {
+            self.correct_versions();
         }
     }
 

@@ -2,7 +2,7 @@
 //! at a time. The host loads, compares, installs and uploads; `upgrade` and `log_upload` pass on what it says, `events` tells
 //! the platform.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use polylink_plugin_sdk::services::ota::Update;
 use polylink_plugin_sdk::services::{id, store};
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::events::Told;
 use super::profile::Profile;
+use super::subdevices::AWAY;
 use super::{ClifeSession, Timer, known_ms, storage};
 use crate::files::{
     Event, FileMode, FileType, Happening, Installed, Kind, MODULE, Operation, Order, Request, Stage, Verdict, Versions,
@@ -39,7 +40,7 @@ pub struct Files {
     /// The version of the product that upgrades have brought.
     pub product_ver: Option<i64>,
     /// What the platform was told to run without having asked.
-    pub reported: Option<Installed>,
+    pub reported: Option<Event>,
     /// When the platform was asked for an upgrade, Unix milliseconds.
     pub asked_ms: Option<i64>,
 }
@@ -50,6 +51,14 @@ pub struct Running {
     pub order: Order,
     /// May be ahead of what the platform was told.
     pub operation: Operation,
+    /// Numbers of subdevices that left since, of those whose firmware was ordered.
+    pub gone: BTreeSet<u32>,
+}
+
+impl Running {
+    pub const fn new(order: Order, operation: Operation) -> Self {
+        Self { order, operation, gone: BTreeSet::new() }
+    }
 }
 
 /// The version of the product that upgrades have brought, as it is stored.
@@ -74,7 +83,7 @@ impl Files {
 
     /// For people; `None` if there is nothing to say.
     pub fn text(&self) -> Option<String> {
-        let Running { order, operation } = self.running.as_ref()?;
+        let Running { order, operation, .. } = self.running.as_ref()?;
         let what = match order.request.kind()? {
             Kind::Upload => "upload of the log".to_owned(),
             Kind::Download => "profile".to_owned(),
@@ -171,6 +180,7 @@ impl ClifeSession {
             _ if !is_all(|kind| kind.is_firmware() || kind == FileType::Profile) => return Err(NO_PLACE),
             _ if !is_all(FileType::is_firmware) && self.profile_property().is_none() => return Err(NO_PLACE),
             _ if request.is_upgrade() && !self.files.can_install => return Err(NOT_AVAILABLE),
+            _ if request.upgrades().any(|file| self.is_away(file.dev_num)) => return Err(AWAY),
             // The host keeps the moment, over restarts.
             _ if window.begin_in_s > 0 && unix_ms.is_none() => return Err(NO_CLOCK),
             _ => {}
@@ -196,7 +206,7 @@ impl ClifeSession {
         if let Some(seconds) = window.deadline_in_s {
             self.timers.set(Timer::Deadline, now.monotonic.after(seconds.saturating_mul(1000)));
         }
-        self.files.running = Some(Running { order, operation: Operation::new(kind) });
+        self.files.running = Some(Running::new(order, Operation::new(kind)));
         self.shows = true;
         match kind {
             Kind::Upgrade => self.info("the platform ordered an upgrade".to_owned()),
@@ -316,9 +326,10 @@ impl ClifeSession {
             |software: &String, hardware: &String| Versions { software: software.clone(), hardware: hardware.clone() };
         let mut modules = BTreeMap::from([(MODULE, versions(&facts.module_software, &facts.module_hardware))]);
         if !facts.mcu_software.is_empty() {
-            let number = u32::from(self.settings.mcu_dev_num);
+            let number = self.settings.files.dev_nums.mcu();
             modules.insert(number, versions(&facts.mcu_software, &facts.mcu_hardware));
         }
+        modules.extend(self.subdevice_versions());
         let product_ver = self.files.product_ver.unwrap_or_else(|| i64::from(self.settings.product_ver));
         Installed { product_ver, modules }
     }

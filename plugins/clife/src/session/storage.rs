@@ -46,7 +46,7 @@ impl ClifeSession {
         self.files.asked_ms = read(stored, ASKED);
         let order = stored.get(ORDER).and_then(|stored| Order::restore(stored));
         let order = order.filter(|order| order.device == self.device());
-        self.files.running = order.and_then(|order| Some(Running { operation: order.operation()?, order }));
+        self.files.running = order.and_then(|order| order.operation().map(|operation| Running::new(order, operation)));
         let stored = read::<StoredLogin>(stored, LOGIN).filter(|stored| stored.device == self.device());
         let login = stored.and_then(|stored| LoginData::restore(stored.login.get().as_bytes()));
         // Settings may have lost what stood in for a missing member; then the device registers anew.

@@ -10,6 +10,12 @@ use crate::files::{Happening, Order, Stage, same};
 
 impl ClifeSession {
     pub(super) fn offer_next(&mut self, now: Now) {
+        let next =
+            self.files.running.as_ref().and_then(|Running { order, .. }| order.request.file_info.get(order.handed));
+        if let Some(why) = next.and_then(|file| self.hindrance(file.dev_num)) {
+            self.warn(format!("the next firmware of the upgrade cannot be installed: {why}"));
+            return self.happens(now, Happening::GivenUp(why));
+        }
         let Some(Running { order, .. }) = &mut self.files.running else { return };
         order.handed += 1;
         // Before the host has it: an update without an order would be a stray.
@@ -26,7 +32,7 @@ impl ClifeSession {
 
     /// Goes on with the firmware that was offered before a restart. The power may have failed before the host had noted it.
     pub(super) fn resume_update(&mut self, now: Now) {
-        let Some(Running { order, operation }) = &self.files.running else { return };
+        let Some(Running { order, operation, .. }) = &self.files.running else { return };
         let id = order.current().map(|(index, _)| order.update_id(index));
         let is_known = self.files.updates.iter().any(|update| Some(&update.id) == id.as_ref());
         if is_known || operation.stage() >= Stage::Installing {
@@ -56,7 +62,7 @@ impl ClifeSession {
 
     /// Draws the conclusions of how the update stands that was offered last.
     pub(super) fn follow_updates(&mut self, now: Now) {
-        let Some(Running { order, operation }) = &self.files.running else { return };
+        let Some(Running { order, operation, .. }) = &self.files.running else { return };
         let at_firmware = order.current().filter(|(_, file)| file.file_type.is_firmware() && !operation.is_over());
         let Some((index, _)) = at_firmware else { return };
         let count = order.request.file_info.len();
@@ -102,7 +108,7 @@ impl ClifeSession {
 
     /// The host does not show an update that it was offered: it did not take it, or forgot it.
     pub(super) fn offer_lost(&mut self, now: Now) {
-        let Some(Running { order, operation }) = &self.files.running else { return };
+        let Some(Running { order, operation, .. }) = &self.files.running else { return };
         let Some((index, file)) = order.current() else { return };
         let was_installing = operation.stage() == Stage::Installing;
         let (is_last, id) = (index + 1 == order.request.file_info.len(), order.update_id(index));

@@ -5,6 +5,7 @@ mod steps;
 
 use std::collections::BTreeSet;
 
+use polylink_plugin_sdk::services::subdevices::Subdevice;
 use polylink_plugin_sdk::services::{Failure, Reason, mqtt, ota};
 use polylink_plugin_sdk::testing::witness::{Happening, Witness, pick};
 use polylink_plugin_sdk::{Cause, ClockQuality, DatapointId, Output, ReportBody, RequestId, Value as Datum};
@@ -29,6 +30,8 @@ struct Talk {
     /// The updates that the host has.
     updates: Vec<ota::Update>,
     logs: Option<RequestId>,
+    /// Something may not have been stored, so that a restart may forget what was offered.
+    forgets: bool,
     /// How far the wall clock was ahead of the monotonic one at most.
     ahead_ms: i64,
 }
@@ -44,6 +47,7 @@ impl Talk {
             carried_out: once.then(BTreeSet::new),
             updates: Vec::new(),
             logs: None,
+            forgets: false,
             ahead_ms: i64::MIN,
         };
         talk.listen();
@@ -103,8 +107,11 @@ impl Talk {
     fn update(&mut self, request: ota::Request) {
         match request {
             ota::Request::Offer(offer) => {
+                // To a host an offer with an id that it has is the same once more.
+                if self.updates.iter().any(|update| update.id == offer.id) {
+                    return assert!(self.forgets, "offered twice");
+                }
                 assert!(self.updates.iter().all(|update| update.phase.is_over()), "two updates at once");
-                assert!(self.updates.iter().all(|update| update.id != offer.id), "offered twice");
                 let ota::Offer { id, target, version, .. } = *offer;
                 self.updates.push(ota::Update { id, target, version, ..ota::Update::default() });
             }
@@ -173,12 +180,25 @@ impl Talk {
             }
             Step::Register(answer) => self.answer_application(answer),
             Step::Ahead(ms) => self.cloud.ahead_ms = ms,
-            Step::StoreFails(fails) => self.cloud.host.fail_store(fails),
+            Step::StoreFails(fails) => {
+                self.forgets |= fails;
+                self.cloud.host.fail_store(fails);
+            }
             Step::Update(phase, percent) => {
                 if let Some(update) = self.updates.iter_mut().find(|update| !update.phase.is_over()) {
                     (update.phase, update.percent) = (phase, percent);
                     self.cloud.host.updates_changed(self.updates.clone());
                 }
+            }
+            Step::Subdevices(list) => {
+                let subdevice = |(index, (accepted, online, version))| Subdevice {
+                    index,
+                    accepted,
+                    online,
+                    version,
+                    ..Subdevice::default()
+                };
+                self.cloud.host.subdevices_changed((1..).zip(list).map(subdevice).collect());
             }
             Step::LogsSent(sent) => {
                 if let Some(id) = self.logs.take() {

@@ -2,6 +2,7 @@
 //! that goes on over broken connections and restarts.
 
 mod any_order;
+mod subdevices;
 
 use polylink_plugin_sdk::ClockQuality;
 use polylink_plugin_sdk::services::ota::{Digest, Failure, Offer, Phase, Request, Target, Update};

@@ -155,6 +155,13 @@ impl Platform {
         if let Some(path) = missing {
             return Err(format!("operation {} is through, and {path} was never fetched", frame.id));
         }
+        if let Event::Versions(versions) = &event
+            && !asked.raw
+            && Kind::of(&asked.body) == Kind::Upgrade
+            && let Some(what) = versions.lacks(&asked.body)
+        {
+            return Err(format!("operation {} was answered with versions, without {what}", frame.id));
+        }
         asked.told.push((event.clone(), connection));
         let (raw, operation) = (asked.raw, asked.operation.clone());
         if let Event::Versions(versions) = event {

@@ -145,6 +145,34 @@ impl Versions {
         }
         Ok(Self { product, modules })
     }
+
+    /// What an order asks for that is not there already: the version of the product, or of one of its parts. Only where there
+    /// is nothing are versions the answer to an order (Clife protocol, 8.4).
+    pub fn lacks(&self, order: &Json) -> Option<String> {
+        if order["productVer"].as_i64() != Some(self.product) {
+            return Some(format!("productVer {}", order["productVer"]));
+        }
+        let files = order["fileInfo"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let is_there = |file: &&Json| {
+            let number = file["devNum"].as_i64().unwrap_or(0);
+            let module = self.modules.iter().find(|module| module.number == number);
+            module.zip(file["software"].as_str()).is_some_and(|(module, wanted)| is_same(&module.software, wanted))
+        };
+        let missing = files.iter().find(|file| !is_there(file))?;
+        Some(format!("software {} of devNum {}", missing["software"], missing["devNum"]))
+    }
+}
+
+/// Whether two versions are one: numbers are compared level by level, where missing ones are 0 (Clife protocol, 8.8).
+fn is_same(one: &str, other: &str) -> bool {
+    let levels = |version: &str| {
+        let levels: Result<Vec<u64>, _> = version.split('.').map(str::parse).collect();
+        levels.ok().map(|mut levels| {
+            levels.truncate(levels.iter().rposition(|&level| level != 0).map_or(0, |last| last + 1));
+            levels
+        })
+    };
+    one == other || levels(one).zip(levels(other)).is_some_and(|(one, other)| one == other)
 }
 
 impl Operation {
@@ -319,6 +347,24 @@ mod tests {
         ] {
             let error = Event::parse(&body).unwrap_err();
             assert!(error.contains(fault), "{error:?} should name {fault:?}");
+        }
+    }
+
+    #[test]
+    fn an_order_lacks_nothing_if_each_part_has_its_version() {
+        let module = |number, software: &str| Module { number, software: software.to_owned(), hardware: String::new() };
+        let versions = Versions { product: 2, modules: vec![module(0, "1.0.2.0"), module(4, "01"), module(9, "beta")] };
+        let file = |number: i64, software: &str| json!({"fileType": "SUBFIRM", "devNum": number, "software": software});
+        for (product, files, lacks) in [
+            (2, vec![file(0, "1.0.2"), file(4, "1.0.0.0"), file(9, "beta")], None),
+            (3, vec![file(0, "1.0.2.0")], Some("productVer 3")),
+            (2, vec![file(0, "1.0.2.0"), file(4, "02")], Some("software \"02\" of devNum 4")),
+            (2, vec![file(4, "10")], Some("software \"10\" of devNum 4")),
+            (2, vec![file(5, "01")], Some("software \"01\" of devNum 5")),
+            (2, vec![file(9, "beta.0")], Some("software \"beta.0\" of devNum 9")),
+        ] {
+            let order = json!({"fileMode": "DOWN", "productVer": product, "fileInfo": files});
+            assert_eq!(versions.lacks(&order).as_deref(), lacks, "{order}");
         }
     }
 

@@ -29,6 +29,8 @@ pub enum Step {
     StoreFails(bool),
     /// The host goes on with an update.
     Update(Phase, u8),
+    /// The devices behind the MCU: whether each belongs to it and is reached, and its version.
+    Subdevices(Vec<(bool, bool, String)>),
     /// The host has sent so much of its log, or could not.
     LogsSent(Option<u64>),
 }
@@ -106,17 +108,17 @@ fn any_content() -> impl Strategy<Value = Value> {
     let name = select(vec!["1", "2", "3", "4", "5", "9", "01", "x"]);
     let mode = select(vec!["DOWN", "UP", "QUERY", "down", ""]);
     let kind = select(vec!["FIRM", "SUBFIRM", "PROFILE", "LOG", "PHOTO", "OTHER"]);
-    (0..10_usize, name, mode, kind, value, any_json()).prop_map(|(form, name, mode, kind, value, any)| match form {
+    (0..10_usize, name, mode, kind, 1..4_u32, value, any_json()).prop_map(|(form, name, mode, kind, number, value, any)| match form {
         0 | 1 => json!({"params": [{name: value}]}),
         2 => json!({"params": [name, value]}),
         3 => json!({"params": [{name: value, "1": true}, {"2": any}]}),
         4 => json!({"respCode": value, "respCont": any}),
         5 => json!({"fileMode": mode, "productVer": 2, "startTime": value, "stopTime": any,
-            "fileInfo": [{"fileType": kind, "devNum": 1, "software": "1.1.0.0", "hardware": "1.0", "url": "http://h/f",
+            "fileInfo": [{"fileType": kind, "devNum": number, "software": "1.1.0.0", "hardware": "1.0", "url": "http://h/f",
               "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 97}]}),
         6 => json!({"fileMode": mode, "fileInfo": any}),
         7 => json!({"fileMode": "DOWN", "productVer": 2, "stopTime": 5, "fileInfo": [
-            {"fileType": "SUBFIRM", "devNum": 1, "software": "1.1.0.0", "hardware": "2.1", "url": "http://h/f",
+            {"fileType": "SUBFIRM", "devNum": number, "software": "1.1.0.0", "hardware": "2.1", "url": "http://h/f",
               "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 97},
             {"fileType": "FIRM", "software": "3.1", "hardware": "1", "url": "http://h/g",
               "md5": "0cc175b9c0f1b6a831c399e269772661", "checkSum": 97}]}),
@@ -185,6 +187,7 @@ pub fn any_step(longest_ms: u64) -> impl Strategy<Value = Step> {
         1 => (-day..day).prop_map(Step::Ahead),
         1 => any::<bool>().prop_map(Step::StoreFails),
         4 => (any_phase(), 0..=100_u8).prop_map(|(phase, percent)| Step::Update(phase, percent)),
+        2 => prop::collection::vec((any::<bool>(), any::<bool>(), "[12]?"), 0..3).prop_map(Step::Subdevices),
         1 => prop::option::of(0..3_u64).prop_map(Step::LogsSent),
     ]
 }

@@ -121,6 +121,29 @@ fn nothing_is_through_that_was_never_fetched() {
 }
 
 #[test]
+fn only_what_runs_already_is_answered_with_versions() {
+    for (number, software, fault) in [
+        (1, "1.0.0.0", None),
+        (1, "02", Some("without software \"02\" of devNum 1")),
+        (2, "01", Some("without software \"01\" of devNum 2")),
+    ] {
+        run(Product::default(), async |clife| {
+            let mut device = Device::online(clife).await;
+            let sub = Image { software: software.to_owned(), ..image(Some(number), b"sub") };
+            let id = clife.order_upgrade(2, &[image(None, b"firmware"), sub], None).unwrap();
+            device.answer(2018, id, &versions()).await;
+            match fault {
+                Some(fault) => breach(clife, fault).await,
+                None => {
+                    assert_eq!(outcome(clife, id).await, Ok(()));
+                    no_breach(clife);
+                }
+            }
+        });
+    }
+}
+
+#[test]
 fn after_an_upgrade_the_product_has_the_version_that_was_ordered() {
     run(Product::default(), async |clife| {
         let mut device = Device::online(clife).await;
