@@ -20,6 +20,12 @@ impl Talk {
         self.0.offer(&self.1, offer, 100)
     }
 
+    /// The file of this operation came, and is signed.
+    fn is_here_and_right(&mut self, id: u64) {
+        self.0.loaded(&self.1, id, Ok(()));
+        self.0.verified(&self.1, id, verify(Image::Good, Target::Module, 0));
+    }
+
     /// All but what is saved.
     fn heard(&mut self) -> Vec<String> {
         let mut heard = Vec::new();
@@ -251,8 +257,7 @@ fn what_was_not_installed_yet_is_forgotten_when_the_product_is_another_one() {
     talk.0.start(&moment, "fan");
     assert_eq!((talk.heard(), talk.0.list("deli")), (Vec::new(), Vec::new()));
     assert_eq!(talk.offer(offer("deli", "1")), Ok(3));
-    talk.0.loaded(&moment, 3, Ok(()));
-    talk.0.verified(&moment, 3, verify(Image::Good, Target::Module, 0));
+    talk.is_here_and_right(3);
     talk.heard();
     talk.0.start(&moment, "lamp");
     assert_eq!(talk.heard(), [format!("{:?}", Output::Ask(MODULE_3))]);
@@ -269,8 +274,7 @@ fn an_update_is_taken_back_until_it_is_installed_and_by_its_asker_only() {
     assert_eq!(talk.0.cancel(&moment, "deli", "1"), Ok(()));
     assert_eq!(talk.heard(), ["deli 1 Loading(None)", "load 1", "stop 1", "deli 1 Ended(Cancelled)"]);
     talk.offer(offer("deli", "2")).expect("taken");
-    talk.0.loaded(&moment, 2, Ok(()));
-    talk.0.verified(&moment, 2, verify(Image::Good, Target::Module, 0));
+    talk.is_here_and_right(2);
     assert_eq!(talk.0.cancel(&moment, "deli", "2"), Err(CancelRefused::TooLate));
     talk.offer(later("clife", "1")).expect("taken");
     talk.heard();
@@ -312,8 +316,7 @@ fn a_release_that_no_restart_brings_up_is_taken_back() {
     let mut talk = Talk::new();
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
-    talk.0.loaded(&moment, 1, Ok(()));
-    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0));
+    talk.is_here_and_right(1);
     talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
     for _ in 0..RESTARTS_MAX {
         assert_eq!(
@@ -339,8 +342,7 @@ fn a_release_that_was_confirmed_just_before_a_power_cut_is_not_installed_again()
     let mut talk = Talk::new();
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
-    talk.0.loaded(&moment, 1, Ok(()));
-    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0));
+    talk.is_here_and_right(1);
     // The power goes when it is installed and not yet told so, and again when it is confirmed and not yet told so.
     for standing in [Standing::OnTrial, Standing::Settled] {
         talk.0 = Coordinator::restore(settings(1000), Some(&talk.0.record.encode()));
@@ -358,8 +360,7 @@ fn a_confirmation_that_fails_is_tried_again_until_the_trial_is_over() {
     let mut talk = Talk::new();
     let moment = talk.1;
     talk.offer(offer("deli", "1")).expect("taken");
-    talk.0.loaded(&moment, 1, Ok(()));
-    talk.0.verified(&moment, 1, verify(Image::Good, Target::Module, 0));
+    talk.is_here_and_right(1);
     talk.0.installed(&moment, 1, Ok(Installed::NeedsRestart));
     talk.0 = Coordinator::restore(settings(15_000), Some(&talk.0.record.encode()));
     talk.0.start(&moment, "lamp");
