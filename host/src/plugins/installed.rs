@@ -21,6 +21,7 @@ use std::sync::Arc;
 use self::state::{Entry, PluginName, Release, State, Trial, is_name};
 use crate::disk::Disk;
 use crate::update::digest::Digests;
+use crate::update::intake;
 use crate::update::manifest::{Facts, Verified, hex};
 use crate::update::slots::replace;
 
@@ -285,21 +286,7 @@ impl Installed {
 
     fn copy(&self, facts: &Facts, image: &mut dyn Read, name: &str) -> Result<(), InstallError> {
         let mut file = self.disk.create(INCOMING)?;
-        let mut digests = Digests::new(&[]);
-        let mut image = image.take(facts.size);
-        let mut buffer = vec![0; BUFFER];
-        loop {
-            match image.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => {
-                    digests.update(&buffer[..n]);
-                    file.write(&buffer[..n])?;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        if digests.n_bytes() != facts.size || digests.sha256() != facts.sha256 {
+        if !intake::pass(facts, image, |bytes| file.write(bytes))? {
             return Err(InstallError::NotVerified);
         }
         file.sync_data()?;
@@ -376,7 +363,7 @@ const INCOMING: &str = "incoming";
 /// End of the names of plugin files. Chosen by us.
 const SUFFIX: &str = ".so";
 
-/// Bytes copied and hashed at once. Not documented; chosen by us.
+/// Bytes hashed at once. Not documented; chosen by us.
 const BUFFER: usize = 64 * 1024;
 
 /// Characters of a wrong name in messages. Not documented; chosen by us.

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use self::state::{Boot, Slot, SlotState};
 use super::archive::{Archive, ArchiveError, Unpack};
-use super::digest::Digests;
+use super::intake;
 use super::manifest::Verified;
 use crate::disk::{Disk, DiskFile};
 
@@ -205,21 +205,7 @@ fn fill(disk: &dyn Disk, proof: &Verified, image: &mut dyn Read) -> Result<(), S
     }
     let mut unpack = Into { disk, file: None };
     let mut archive = Archive::new();
-    let mut digests = Digests::new(&[]);
-    let mut image = image.take(facts.size);
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match image.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(n) => {
-                digests.update(&buffer[..n]);
-                archive.feed(&buffer[..n], &mut unpack)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if digests.n_bytes() != facts.size || digests.sha256() != facts.sha256 {
+    if !intake::pass(facts, image, |bytes| archive.feed(bytes, &mut unpack).map_err(SlotError::from))? {
         return Err(SlotError::NotVerified);
     }
     if !archive.finish()?.contains(PROGRAM) {
@@ -259,9 +245,6 @@ const STATE_MAX: usize = 4096;
 
 /// Bytes that stay free beside a release. Not documented; chosen by us: the state, and what the host stores meanwhile.
 const RESERVE: u64 = 256 * 1024;
-
-/// Bytes copied at once. Not documented; chosen by us.
-const BUFFER: usize = 64 * 1024;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -10,6 +10,7 @@ use super::*;
 use crate::config::ProductKey;
 use crate::disk::Space;
 use crate::disk::simulated::{Call, Cut, Simulated};
+use crate::update::digest::Digests;
 
 /// Three directories of one device, and in which order they were written to.
 #[derive(Clone, Default)]
